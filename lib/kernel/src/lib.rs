@@ -1,0 +1,18 @@
+//! The pure heart: what positions, events, tokens, aggregates and views are. No I/O, no clock, no async.
+
+pub mod aggregate;
+pub mod digest;
+pub mod envelope;
+pub mod freshness;
+pub mod ids;
+pub mod row;
+pub mod token;
+pub mod view;
+
+pub use aggregate::{Aggregate, Context, Decision, Rejection, RejectionKind};
+pub use digest::Digest;
+pub use envelope::{DecodeError, EventSet, NewEvent, RecordedEvent};
+pub use freshness::{Consistency, Freshness, NodeRole};
+pub use ids::{Epoch, LogId, Partition, PartitionKey, Position, StreamId, StreamVersion};
+pub use token::{Token, TokenError};
+pub use view::{Touch, View, ViewError};

@@ -1,0 +1,26 @@
+//! Compiles the protos without an external compiler, into messages, services and one descriptor set.
+
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const PROTOS: &[&str] = &[
+    "headwater/v1/headwater.proto",
+    "stores/v1/types.proto",
+    "stores/v1/events.proto",
+    "stores/v1/commands.proto",
+    "stores/v1/queries.proto",
+    "users/v1/events.proto",
+    "users/v1/users.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for proto in PROTOS {
+        println!("cargo:rerun-if-changed={proto}");
+    }
+    let descriptors = protox::compile(PROTOS, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
