@@ -1,1 +1,76 @@
-//! headwater-eventlog
+//! The log in Postgres: its schema, appends, loads and the feed.
+//!
+//! The invariants, all kept by the append holding its partition's head row: positions of a partition are 1..head
+//! without gaps, in commit order; versions of a stream likewise; and the head's digest is a hash chain over
+//! everything before it.
+
+mod append;
+mod decode;
+mod error;
+mod feed;
+mod load;
+mod schema;
+mod wakeups;
+
+pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
+pub use error::LogError;
+pub use feed::{Chunk, Head, Heads};
+pub use load::{Loaded, SavedSnapshot};
+pub use schema::{LogInfo, SCHEMA_VERSION};
+pub use wakeups::{Notifier, Wakeups};
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// The log of one write database.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    pool: PgPool,
+    options: PgConnectOptions,
+    info: LogInfo,
+}
+
+/// How long to wait for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl EventLog {
+    /// Connects and checks that the schema is the one this program was written for. Never migrates.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or its schema is missing or of another version.
+    pub async fn connect(url: &str, connections_max: u32) -> Result<Self, LogError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(LogError::from_sqlx)?
+            .application_name("headwater");
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await
+            .map_err(LogError::from_sqlx)?;
+        let info = schema::check(&pool).await?;
+        Ok(Self { pool, options, info })
+    }
+
+    /// Identity and shape of the log, as they were when this connected.
+    pub fn info(&self) -> LogInfo {
+        self.info
+    }
+
+    /// Creates the schema `headwater_log` with `partitions` partitions, or brings an older one up to date. Needs the
+    /// owner's rights. Does nothing but grant again if all is there.
+    ///
+    /// # Errors
+    /// The database cannot be reached, the schema is newer than this program, or it has another number of partitions,
+    /// which is fixed for ever.
+    pub async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
+        schema::migrate(url, partitions).await
+    }
+
+    /// Closes the pool's connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,6 @@
+-- Keeps the newest snapshot of each stream. Index: snapshot_pkey.
+INSERT INTO headwater_log.snapshot AS old (stream, version, position, format, state)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[])
+ON CONFLICT (stream) DO UPDATE
+   SET version = excluded.version, position = excluded.position, format = excluded.format, state = excluded.state
+ WHERE old.version < excluded.version OR old.format <> excluded.format

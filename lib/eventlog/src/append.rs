@@ -1,0 +1,324 @@
+//! Appending batches of commands.
+
+use std::time::Duration;
+
+use headwater_kernel::digest::Contents;
+use headwater_kernel::{
+    Digest, NewEvent, Partition, Position, StreamId, StreamVersion,
+};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions as _, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::EventLog;
+use crate::error::LogError;
+
+mod columns;
+
+use columns::Columns;
+
+/// The most events one append may hold, so that a reader can take in a whole one and the head row is never held for
+/// long: 1,024 events take about 10 ms.
+pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
+
+/// A command as the log sees it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The stream it is about.
+    pub stream: StreamId,
+    /// The version it was decided on; another one makes it drop out.
+    pub expected: StreamVersion,
+    /// Its id.
+    pub command_id: Uuid,
+    /// Who sent it.
+    pub caller: Option<String>,
+    /// The W3C trace context it is handled in.
+    pub traceparent: Option<String>,
+    /// Its idempotency key, if it has one.
+    pub key: Option<Key>,
+    /// What it causes. Without events the command is only checked.
+    pub events: Vec<NewEvent>,
+    /// Claims, marks and guards.
+    pub facts: Vec<Fact>,
+}
+
+/// Hashes of an idempotency key and of the payload it was sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Of the key.
+    pub key: Uuid,
+    /// Of the command.
+    pub payload: Uuid,
+    /// Whether a receipt is to be stored; false only looks for one (a refused command has none).
+    pub store: bool,
+}
+
+/// A claim, mark or guard of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What is checked or changed.
+    pub kind: FactKind,
+    /// The claim's value or the mark's name.
+    pub name: String,
+}
+
+/// Kind of a [`Fact`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FactKind {
+    /// Takes a claim; fails if another stream has it.
+    TakeClaim,
+    /// Frees a claim of this stream.
+    FreeClaim,
+    /// Sets a mark of this stream.
+    SetMark,
+    /// Clears a mark of this stream.
+    ClearMark,
+    /// Fails unless some stream has set the mark.
+    MarkPresent,
+    /// Fails if some stream has set the mark.
+    MarkAbsent,
+}
+
+/// What became of one command of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It passed; its events, if any, are in the log.
+    Committed(Receipt),
+    /// Its key had been applied before.
+    Replayed(Receipt),
+    /// Its key had been applied before with another payload.
+    KeyReused,
+    /// The stream is at another version.
+    Stale(StreamVersion),
+    /// The fact with this index did not hold.
+    FactFailed(usize),
+}
+
+/// Where a command's effect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The partition.
+    pub partition: Partition,
+    /// Where the effect is visible: the position of its last event, or the head it was checked at.
+    pub position: Position,
+    /// Version of the stream after it.
+    pub version: StreamVersion,
+    /// When it was recorded.
+    pub recorded_at: OffsetDateTime,
+}
+
+/// Appends to the log over a connection of its own; one per partition and process, since more contend for the head
+/// row without gaining anything.
+pub struct Appender {
+    options: PgConnectOptions,
+    partition: Partition,
+    session: Option<Session>,
+    /// The session in which a commit of unknown outcome was under way, until it is known to have ended.
+    suspect: Option<Backend>,
+}
+
+struct Session {
+    connection: PgConnection,
+    backend: Backend,
+}
+
+/// A server process, named so that a reused process id is not mistaken for it.
+#[derive(Clone, Debug)]
+struct Backend {
+    pid: i32,
+    started: OffsetDateTime,
+}
+
+/// No append takes longer; the server gives up by itself before this side does.
+const STATEMENT_TIMEOUT: &str = "10s";
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl EventLog {
+    /// An appender for a partition. Connects at its first use.
+    pub fn appender(&self, partition: Partition) -> Appender {
+        let options = self.options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
+        Appender { options, partition, session: None, suspect: None }
+    }
+}
+
+impl Appender {
+    /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`] events. Answers one
+    /// outcome a command, in their order.
+    ///
+    /// # Errors
+    /// On every error but [`LogError::OutcomeUnknown`] nothing of the batch was committed; after that one,
+    /// [`Appender::resolve`] finds out.
+    pub async fn append(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, LogError> {
+        let columns = Columns::of(commands);
+        let partition = self.partition;
+        let session = self.session().await?;
+        let query = columns.bind(sqlx::query(include_str!("../sql/append_call.sql")), partition);
+        let reply = tokio::time::timeout(REPLY_TIMEOUT, query.fetch_one(&mut session.connection));
+        let row = match reply.await {
+            Ok(Ok(row)) => row,
+            Ok(Err(error)) => return Err(self.failed(LogError::from_commit(error))),
+            Err(_) => {
+                let silent = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+                return Err(self.failed(LogError::OutcomeUnknown(silent)));
+            }
+        };
+        outcomes(&row, commands, partition).map_err(LogError::from_sqlx)
+    }
+
+    /// After an unknown outcome: makes sure that the transaction is over, then looks its commands up. Answers the
+    /// receipt of each one that was committed.
+    ///
+    /// # Errors
+    /// The database cannot be reached; try again.
+    pub async fn resolve(
+        &mut self,
+        commands: &[Command],
+    ) -> Result<Vec<Option<Receipt>>, LogError> {
+        self.fence().await?;
+        let partition = self.partition;
+        let session = self.session().await?;
+        let first = |c: &Command| (!c.events.is_empty()).then_some(c.expected.0 as i64 + 1);
+        let rows = sqlx::query(include_str!("../sql/find_commands.sql"))
+            .bind(commands.iter().map(|c| c.stream.0).collect::<Vec<_>>())
+            .bind(commands.iter().map(first).collect::<Vec<_>>())
+            .bind(commands.iter().map(|c| c.command_id).collect::<Vec<_>>())
+            .bind(commands.iter().map(|c| c.key.map(|k| k.key)).collect::<Vec<_>>())
+            .fetch_all(&mut session.connection)
+            .await;
+        let rows = rows.map_err(|error| self.failed(LogError::from_sqlx(error)))?;
+        let found = |(row, command): (&PgRow, &Command)| found(row, command, partition);
+        rows.iter().zip(commands).map(found).collect::<Result<_, _>>().map_err(LogError::from_sqlx)
+    }
+
+    async fn session(&mut self) -> Result<&mut Session, LogError> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => connect(&self.options).await.map_err(LogError::from_sqlx)?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// Drops the session after an error that may have broken it.
+    fn failed(&mut self, error: LogError) -> LogError {
+        if matches!(error, LogError::Unavailable(_) | LogError::OutcomeUnknown(_)) {
+            let session = self.session.take();
+            if matches!(error, LogError::OutcomeUnknown(_)) {
+                self.suspect = session.map(|session| session.backend);
+            }
+        }
+        error
+    }
+
+    /// Ends the server process whose commit is in doubt, and waits until it is gone: from then on what can be read is
+    /// final. Roles may end processes of their own.
+    async fn fence(&mut self) -> Result<(), LogError> {
+        let Some(backend) = self.suspect.clone() else { return Ok(()) };
+        let session = self.session().await?;
+        // Bounded: 100 looks, 50 ms apart.
+        for _ in 0..100 {
+            let gone = sqlx::query_scalar::<_, bool>(include_str!("../sql/fence.sql"))
+                .bind(backend.pid)
+                .bind(backend.started)
+                .fetch_one(&mut session.connection)
+                .await;
+            match gone {
+                Ok(true) => {
+                    self.suspect = None;
+                    return Ok(());
+                }
+                Ok(false) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) => return Err(self.failed(LogError::from_sqlx(error))),
+            }
+        }
+        Err(LogError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<Session, sqlx::Error> {
+    let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect());
+    let mut connection =
+        connecting.await.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+    let row = sqlx::query(
+        "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
+    Ok(Session { connection, backend })
+}
+
+fn found(
+    row: &PgRow,
+    command: &Command,
+    partition: Partition,
+) -> Result<Option<Receipt>, sqlx::Error> {
+    let Some(first) = row.try_get::<Option<i64>, _>("position")? else { return Ok(None) };
+    let count = command.events.len() as u64;
+    Ok(Some(Receipt {
+        stream: command.stream,
+        partition,
+        position: Position(first.unsigned_abs() + count.saturating_sub(1)),
+        version: command.expected.plus(count),
+        recorded_at: row.try_get("recorded_at")?,
+    }))
+}
+
+/// Reads the function's answer; see append.sql.
+fn outcomes(
+    row: &PgRow,
+    commands: &[Command],
+    partition: Partition,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let recorded_at = time_of(row.try_get("recorded")?)?;
+    let Some(codes) = row.try_get::<Option<Vec<i16>>, _>("outcomes")? else {
+        let mut position = Position(row.try_get::<i64, _>("first")?.unsigned_abs());
+        return Ok(commands
+            .iter()
+            .map(|command| {
+                let count = command.events.len() as u64;
+                position = position.plus(count);
+                let version = command.expected.plus(count);
+                let stream = command.stream;
+                Outcome::Committed(Receipt { stream, partition, position, version, recorded_at })
+            })
+            .collect());
+    };
+    let versions: Vec<i64> = row.try_get("versions")?;
+    let positions: Vec<i64> = row.try_get("positions")?;
+    let streams: Vec<Option<Uuid>> = row.try_get("receipt_streams")?;
+    let partitions: Vec<Option<i16>> = row.try_get("receipt_partitions")?;
+    let recorded: Vec<Option<i64>> = row.try_get("receipt_recorded")?;
+    let facts: Vec<Option<i32>> = row.try_get("facts")?;
+    let mut facts_before = 0;
+    let mut all = Vec::with_capacity(commands.len());
+    for (i, command) in commands.iter().enumerate() {
+        let receipt = Receipt {
+            stream: streams[i].map_or(command.stream, StreamId),
+            partition: partitions[i].map_or(partition, |p| Partition(p.unsigned_abs())),
+            position: Position(positions[i].unsigned_abs()),
+            version: StreamVersion(versions[i].unsigned_abs()),
+            recorded_at: recorded[i].map_or(Ok(recorded_at), time_of)?,
+        };
+        all.push(match codes[i] {
+            0 => Outcome::Committed(receipt),
+            1 => Outcome::Stale(receipt.version),
+            2 => Outcome::Replayed(receipt),
+            3 => Outcome::KeyReused,
+            4 => {
+                let number = facts[i].unwrap_or(1).unsigned_abs() as usize;
+                Outcome::FactFailed(number - 1 - facts_before)
+            }
+            code => return Err(sqlx::Error::Decode(format!("unknown outcome {code}").into())),
+        });
+        facts_before += command.facts.len();
+    }
+    Ok(all)
+}
+
+fn time_of(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .map_err(|error| sqlx::Error::Decode(error.into()))
+}

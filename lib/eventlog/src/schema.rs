@@ -1,0 +1,109 @@
+//! Creating and checking the schema.
+
+use headwater_kernel::ids::PARTITIONS_MAX;
+use headwater_kernel::{Epoch, LogId};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Connection as _, Row as _};
+use uuid::Uuid;
+
+use crate::error::LogError;
+
+/// Version of the schema that this program reads and writes.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// Which log this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogInfo {
+    /// Its identity.
+    pub id: LogId,
+    /// Raised by a restore.
+    pub epoch: Epoch,
+    /// Number of its partitions.
+    pub partitions: u16,
+}
+
+/// Serialises migrations of the log; any number that nothing else uses.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7237421061)";
+const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
+const INFO: &str = "SELECT id, epoch, partitions, schema_version FROM headwater_log.log";
+
+pub(crate) async fn check(pool: &PgPool) -> Result<LogInfo, LogError> {
+    let row = sqlx::query(INFO).fetch_optional(pool).await.map_err(LogError::from_sqlx)?;
+    let row = row.ok_or_else(|| {
+        LogError::Schema("it is empty; run `headwater migrate`".to_owned())
+    })?;
+    read_info(&row)
+}
+
+fn read_info(row: &sqlx::postgres::PgRow) -> Result<LogInfo, LogError> {
+    let version: i32 = row.try_get("schema_version").map_err(LogError::from_sqlx)?;
+    if version != SCHEMA_VERSION {
+        return Err(LogError::Schema(format!(
+            "it has version {version}, this program needs {SCHEMA_VERSION}; {}",
+            if version < SCHEMA_VERSION { "run `headwater migrate`" } else { "upgrade the program" },
+        )));
+    }
+    let id: Uuid = row.try_get("id").map_err(LogError::from_sqlx)?;
+    let epoch: i32 = row.try_get("epoch").map_err(LogError::from_sqlx)?;
+    let partitions: i16 = row.try_get("partitions").map_err(LogError::from_sqlx)?;
+    Ok(LogInfo {
+        id: LogId(id),
+        epoch: Epoch(epoch.unsigned_abs()),
+        partitions: partitions.unsigned_abs(),
+    })
+}
+
+pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
+    if !(1..=PARTITIONS_MAX).contains(&partitions) {
+        return Err(LogError::Schema(format!(
+            "a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
+        )));
+    }
+    let mut connection = PgConnection::connect(url).await.map_err(LogError::from_sqlx)?;
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    let info = migrate_in(&mut transaction, partitions).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    connection.close().await.map_err(LogError::from_sqlx)?;
+    Ok(info)
+}
+
+async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
+    sqlx::query(MIGRATION_LOCK).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    let exists: bool =
+        sqlx::query_scalar(EXISTS).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    if !exists {
+        create(connection, partitions).await?;
+    }
+    for script in [include_str!("../sql/append.sql"), include_str!("../sql/grants.sql")] {
+        sqlx::raw_sql(script).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    }
+    let row = sqlx::query(INFO).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    let info = read_info(&row)?;
+    if info.partitions != partitions {
+        return Err(LogError::Schema(format!(
+            "this log was created with {} partitions, which is fixed for ever; {partitions} were asked for",
+            info.partitions
+        )));
+    }
+    Ok(info)
+}
+
+async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
+    sqlx::raw_sql(include_str!("../sql/schema_1.sql"))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    sqlx::query("INSERT INTO headwater_log.log (id, partitions, schema_version) VALUES ($1, $2, $3)")
+        .bind(Uuid::new_v4())
+        .bind(partitions as i16)
+        .bind(SCHEMA_VERSION)
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    sqlx::query("INSERT INTO headwater_log.head (partition) SELECT generate_series(0, $1::int - 1)")
+        .bind(i32::from(partitions))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    Ok(())
+}
