@@ -1,0 +1,97 @@
+//! `item`: stock items by id, and the listed ones of a store by price and by SKU.
+
+use headwater_kernel::view::{About, Lookup};
+use headwater_kernel::{Touch, View, ViewError, row};
+use uuid::Uuid;
+
+use super::{existing, fresh, id, sum, version};
+use crate::{DomainEvent, ItemEvent};
+
+row! {
+    /// A product in a store.
+    pub struct ItemRow {
+        /// Its id.
+        pub item_id: Uuid,
+        /// The store it belongs to.
+        pub store_id: Uuid,
+        /// The store's own product number.
+        pub sku: String,
+        /// What it is called.
+        pub name: String,
+        /// ISO 4217.
+        pub currency: String,
+        /// Price of one unit, in minor units.
+        pub price: i64,
+        /// Units in stock.
+        pub on_hand: i64,
+        /// Units sold, ever.
+        pub units_sold: i64,
+        /// What was paid for them, in minor units.
+        pub revenue: i64,
+        /// False once it is no longer sold in the store.
+        pub listed: bool,
+        /// Version of the aggregate.
+        pub version: i64,
+    }
+}
+
+/// The view `item`.
+pub struct ItemView;
+
+impl View for ItemView {
+    const NAME: &'static str = "item";
+    const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] =
+        &["(store_id, price, item_id) WHERE listed", "(store_id, sku, item_id) WHERE listed"];
+    type Event = DomainEvent;
+    type Row = ItemRow;
+
+    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
+        match event {
+            DomainEvent::Item(_) => vec![Touch::Key(about.stream.0.into())],
+            DomainEvent::Store(_) | DomainEvent::User(_) => Vec::new(),
+        }
+    }
+
+    fn fold(
+        row: Option<ItemRow>,
+        event: &DomainEvent,
+        about: &About,
+        _lookup: &dyn Lookup,
+    ) -> Result<Option<ItemRow>, ViewError> {
+        let DomainEvent::Item(event) = event else { return Ok(row) };
+        let mut row = match event {
+            ItemEvent::Listed(event) => {
+                let new = ItemRow {
+                    item_id: about.stream.0,
+                    store_id: id(&event.store_id),
+                    sku: event.sku.clone(),
+                    name: event.name.clone(),
+                    currency: event.currency.clone(),
+                    price: event.price_minor_units,
+                    on_hand: 0,
+                    units_sold: 0,
+                    revenue: 0,
+                    listed: true,
+                    version: 0,
+                };
+                fresh(row, about, new)?
+            }
+            _ => existing(row, about)?,
+        };
+        match event {
+            ItemEvent::Listed(_) => {}
+            ItemEvent::Repriced(event) => row.price = event.new_price_minor_units,
+            ItemEvent::Received(event) => row.on_hand = event.on_hand,
+            ItemEvent::Sold(event) => {
+                row.on_hand = event.on_hand;
+                row.units_sold = sum(row.units_sold, Some(event.quantity))?;
+                row.revenue = sum(row.revenue, Some(event.amount_minor_units))?;
+            }
+            ItemEvent::Adjusted(event) => row.on_hand = event.on_hand,
+            ItemEvent::Delisted(_) => row.listed = false,
+        }
+        row.version = version(about);
+        Ok(Some(row))
+    }
+}

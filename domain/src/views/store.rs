@@ -1,0 +1,96 @@
+//! `store`: stores by id, by city and status, by words of their name.
+
+use headwater_kernel::view::{About, Lookup};
+use headwater_kernel::{Touch, View, ViewError, row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{existing, fresh, id, version};
+use crate::{DomainEvent, StoreEvent};
+
+row! {
+    /// A store.
+    pub struct StoreRow {
+        /// Its id.
+        pub store_id: Uuid,
+        /// What it is called.
+        pub name: String,
+        /// Where it is.
+        pub city: String,
+        /// ISO 4217.
+        pub currency: String,
+        /// [`OPEN`] or [`CLOSED`].
+        pub status: String,
+        /// The user who manages it, if any.
+        pub manager_id: Option<Uuid>,
+        /// When it was opened.
+        pub opened_at: OffsetDateTime,
+        /// Version of the aggregate.
+        pub version: i64,
+    }
+}
+
+/// Status of a store that trades.
+pub const OPEN: &str = "open";
+
+/// Status of a store that has closed for good.
+pub const CLOSED: &str = "closed";
+
+/// The view `store`.
+pub struct StoreView;
+
+impl View for StoreView {
+    const NAME: &'static str = "store";
+    const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &[
+        "(name, store_id)",
+        "(status, name, store_id)",
+        "(city, name, store_id)",
+        "(city, status, name, store_id)",
+        "USING gin (to_tsvector('simple', name))",
+    ];
+    type Event = DomainEvent;
+    type Row = StoreRow;
+
+    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
+        match event {
+            DomainEvent::Store(_) => vec![Touch::Key(about.stream.0.into())],
+            DomainEvent::Item(_) | DomainEvent::User(_) => Vec::new(),
+        }
+    }
+
+    fn fold(
+        row: Option<StoreRow>,
+        event: &DomainEvent,
+        about: &About,
+        _lookup: &dyn Lookup,
+    ) -> Result<Option<StoreRow>, ViewError> {
+        let DomainEvent::Store(event) = event else { return Ok(row) };
+        let mut row = match event {
+            StoreEvent::Opened(event) => {
+                let new = StoreRow {
+                    store_id: about.stream.0,
+                    name: event.name.clone(),
+                    city: event.city.clone(),
+                    currency: event.currency.clone(),
+                    status: OPEN.to_owned(),
+                    manager_id: None,
+                    opened_at: about.recorded_at,
+                    version: 0,
+                };
+                fresh(row, about, new)?
+            }
+            _ => existing(row, about)?,
+        };
+        match event {
+            StoreEvent::Opened(_) => {}
+            StoreEvent::Renamed(event) => row.name.clone_from(&event.name),
+            StoreEvent::Relocated(event) => row.city.clone_from(&event.city),
+            StoreEvent::ManagerAssigned(event) => row.manager_id = Some(id(&event.user_id)),
+            StoreEvent::ManagerRemoved(_) => row.manager_id = None,
+            StoreEvent::Closed(_) => CLOSED.clone_into(&mut row.status),
+        }
+        row.version = version(about);
+        Ok(Some(row))
+    }
+}

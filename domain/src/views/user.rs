@@ -1,0 +1,82 @@
+//! `user`: users by id and by e-mail address.
+
+use headwater_kernel::view::{About, Lookup};
+use headwater_kernel::{Touch, View, ViewError, row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{existing, fresh, version};
+use crate::{DomainEvent, UserEvent};
+
+row! {
+    /// A user.
+    pub struct UserRow {
+        /// Its id.
+        pub user_id: Uuid,
+        /// In lower case.
+        pub email: String,
+        /// What it is called.
+        pub name: String,
+        /// [`ACTIVE`] or [`DEACTIVATED`].
+        pub status: String,
+        /// When it was registered.
+        pub registered_at: OffsetDateTime,
+        /// Version of the aggregate.
+        pub version: i64,
+    }
+}
+
+/// Status of a user that has not left.
+pub const ACTIVE: &str = "active";
+
+/// Status of a user that has left for good.
+pub const DEACTIVATED: &str = "deactivated";
+
+/// The view `user`.
+pub struct UserView;
+
+impl View for UserView {
+    const NAME: &'static str = "user";
+    const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["(email)"];
+    type Event = DomainEvent;
+    type Row = UserRow;
+
+    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
+        match event {
+            DomainEvent::User(_) => vec![Touch::Key(about.stream.0.into())],
+            DomainEvent::Store(_) | DomainEvent::Item(_) => Vec::new(),
+        }
+    }
+
+    fn fold(
+        row: Option<UserRow>,
+        event: &DomainEvent,
+        about: &About,
+        _lookup: &dyn Lookup,
+    ) -> Result<Option<UserRow>, ViewError> {
+        let DomainEvent::User(event) = event else { return Ok(row) };
+        let mut row = match event {
+            UserEvent::Registered(event) => {
+                let new = UserRow {
+                    user_id: about.stream.0,
+                    email: event.email.clone(),
+                    name: event.name.clone(),
+                    status: ACTIVE.to_owned(),
+                    registered_at: about.recorded_at,
+                    version: 0,
+                };
+                fresh(row, about, new)?
+            }
+            _ => existing(row, about)?,
+        };
+        match event {
+            UserEvent::Registered(_) => {}
+            UserEvent::Renamed(event) => row.name.clone_from(&event.name),
+            UserEvent::EmailChanged(event) => row.email.clone_from(&event.new_email),
+            UserEvent::Deactivated(_) => DEACTIVATED.clone_into(&mut row.status),
+        }
+        row.version = version(about);
+        Ok(Some(row))
+    }
+}
