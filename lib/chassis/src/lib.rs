@@ -1,1 +1,31 @@
-//! headwater-chassis
+//! How every Headwater process runs: configuration, telemetry, the gRPC server stack, health, shutdown, errors.
+//!
+//! Knows nothing of logs, views or routes; a program is a pipeline of its own inside this frame.
+
+pub mod failure;
+pub mod validate;
+
+pub mod config;
+
+pub mod backoff;
+pub mod breaker;
+pub mod shutdown;
+
+pub mod metrics;
+pub mod readiness;
+pub mod telemetry;
+pub mod trace;
+
+pub mod admin;
+pub mod server;
+
+pub use backoff::{Backoff, Delays};
+pub use breaker::Breaker;
+pub use config::{Common, ConfigErrors, LogFormat, Secret, Settings};
+pub use failure::{ErrorReason, Failure};
+pub use metrics::Metrics;
+pub use readiness::Readiness;
+pub use server::{Limits, PAYLOAD_BYTES_MAX, Server, announce, bind, serve};
+pub use shutdown::Shutdown;
+pub use telemetry::Telemetry;
+pub use validate::Violations;

@@ -1,0 +1,50 @@
+//! What a server accepts at most, with the reasons for the numbers.
+
+use std::time::Duration;
+
+/// Largest message in either direction; services set it by `max_decoding_message_size`.
+pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a server accepts at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls under way in the whole process; more are refused with RESOURCE_EXHAUSTED. Health and reflection are
+    /// exempt, so that a loaded process is not taken for a dead one. Default 4096: beyond that, waiting only grows.
+    pub calls_max: u32,
+    /// Open connections; more wait in the kernel's backlog. Default 8192, below the usual limit of open files.
+    pub connections_max: usize,
+    /// Calls under way on one connection, as announced to the peer. Default 2048: a router sends all of its calls
+    /// over a few connections.
+    pub streams_per_connection_max: u32,
+    /// HTTP/2 window of a stream. Default 1 MiB: the protocol's 64 KiB stalls on anything above one round trip.
+    pub stream_window_bytes: u32,
+    /// HTTP/2 window of a connection. Default 8 MiB, so that one slow stream does not stall its neighbours.
+    pub connection_window_bytes: u32,
+    /// Size of a request's headers. Default 16 KiB: tokens and trace state fit, abuse does not.
+    pub header_bytes_max: u32,
+    /// How often a silent connection is pinged. Default 30 s.
+    pub keepalive_interval: Duration,
+    /// How long an answer to a ping may take. Default 20 s.
+    pub keepalive_timeout: Duration,
+    /// How long a new connection may stay silent. Default 10 s.
+    pub greeting_max: Duration,
+    /// Deadline of calls that state none, until their reply begins: a server stream may go on. Default 60 s.
+    pub deadline_default: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_max: 4096,
+            connections_max: 8192,
+            streams_per_connection_max: 2048,
+            stream_window_bytes: 1024 * 1024,
+            connection_window_bytes: 8 * 1024 * 1024,
+            header_bytes_max: 16 * 1024,
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            greeting_max: Duration::from_secs(10),
+            deadline_default: Duration::from_secs(60),
+        }
+    }
+}
