@@ -1,0 +1,196 @@
+//! One task per partition: gathers what waits, decides it, appends it, answers it. While an append is in flight, the
+//! commands that arrive queue up and form the next batch: no timer, no added delay when idle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_chassis::{Backoff, Breaker, Delays};
+use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
+use headwater_kernel::Partition;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::housekeeping::SnapshotSink;
+use crate::measure::Measures;
+use crate::plan::{Job, Plan, plan};
+use crate::reply::{Answer, Trouble};
+use crate::settle::{Cache, settle};
+use crate::states::States;
+
+/// How long the outcome of a broken commit is looked for before its senders are told that it is unknown.
+const RESOLVE_MAX: Duration = Duration::from_secs(10);
+const RESOLVE_DELAYS: Delays = Delays {
+    first: Duration::from_millis(50),
+    max: Duration::from_secs(1),
+    factor: 2.0,
+};
+/// Failed appends in a row that open the breaker, and how long it stays open.
+const BREAKER_FAILURES: u32 = 3;
+const BREAKER_DELAYS: Delays = Delays {
+    first: Duration::from_millis(200),
+    max: Duration::from_secs(5),
+    factor: 2.0,
+};
+
+/// What every appender shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub states: States,
+    pub notifier: Notifier,
+    pub snapshots: SnapshotSink,
+    pub measures: Arc<Measures>,
+    pub commands_max: usize,
+}
+
+/// The task of one partition.
+pub(crate) struct Task {
+    appender: Appender,
+    queue: mpsc::Receiver<Job>,
+    breaker: Breaker,
+    shared: Shared,
+}
+
+impl Task {
+    /// Starts the task; it ends when every sender of its queue is gone and the queue is empty.
+    pub(crate) fn start(
+        appender: Appender,
+        partition: Partition,
+        queue_max: usize,
+        shared: Shared,
+    ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
+        let (jobs, queue) = mpsc::channel(queue_max);
+        let breaker = Breaker::new(BREAKER_FAILURES, BREAKER_DELAYS);
+        let task = Self { appender, queue, breaker, shared };
+        tracing::debug!(%partition, "appender started");
+        (jobs, tokio::spawn(task.run()))
+    }
+
+    async fn run(mut self) {
+        let commands_max = self.shared.commands_max;
+        let mut gathered = Vec::with_capacity(commands_max);
+        let mut jobs = VecDeque::new();
+        loop {
+            if jobs.is_empty() && self.queue.recv_many(&mut gathered, commands_max).await == 0 {
+                return;
+            }
+            jobs.extend(gathered.drain(..));
+            while jobs.len() < commands_max {
+                let Ok(job) = self.queue.try_recv() else { break };
+                jobs.push_back(job);
+            }
+            let plan = plan(&mut jobs, commands_max, |stream| self.shared.states.get(stream));
+            if !plan.commands.is_empty() {
+                self.append(plan).await;
+            }
+        }
+    }
+
+    async fn append(&mut self, plan: Plan) {
+        if !self.breaker.allows(Instant::now().into_std()) {
+            return self.fail(plan, Trouble::DatabaseUnavailable);
+        }
+        let started = Instant::now();
+        let outcomes = self.appender.append(&plan.commands).await;
+        self.shared.measures.append(plan.commands.len(), started.elapsed());
+        match outcomes {
+            Ok(outcomes) => {
+                self.breaker.succeeded();
+                self.settle(plan, outcomes);
+            }
+            Err(LogError::Collision(error)) => {
+                tracing::debug!(%error, "an append collided with another one; its commands try again");
+                self.retry(plan);
+            }
+            Err(LogError::OutcomeUnknown(error)) => {
+                tracing::warn!(%error, commands = plan.commands.len(), "the outcome of an append is unknown");
+                self.resolve(plan).await;
+            }
+            Err(LogError::Unavailable(error)) => {
+                self.breaker.failed(Instant::now().into_std());
+                tracing::warn!(%error, "the write database is unavailable");
+                self.fail(plan, Trouble::DatabaseUnavailable);
+            }
+            Err(error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_))) => {
+                tracing::error!(%error, "an append was refused");
+                self.fail(plan, Trouble::Defect);
+            }
+        }
+    }
+
+    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) {
+        let appended = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_)));
+        if appended && plan.commands.iter().any(|command| !command.events.is_empty()) {
+            self.shared.notifier.hint();
+        }
+        let settled = settle(&mut plan, outcomes);
+        let mut answers = Vec::with_capacity(settled.len());
+        for settled in settled {
+            match settled.cache {
+                Cache::Put(stream, stand) => {
+                    let before = plan.commands[settled.planned_index].expected;
+                    let decider = &plan.planned[settled.planned_index].job.decider;
+                    if let Answer::Done { receipt, .. } = &settled.answer {
+                        self.shared.snapshots.offer(decider, &stand, before, receipt);
+                    }
+                    self.shared.states.put(stream, stand);
+                }
+                Cache::Forget(stream) => self.shared.states.forget(stream),
+                Cache::Leave => {}
+            }
+            answers.push(settled.answer);
+        }
+        // Only now: whoever is answered finds the cache as his command left it.
+        for (planned, answer) in plan.planned.into_iter().zip(answers) {
+            self.shared.measures.answered(&answer);
+            let _ = planned.job.answer.send(answer);
+        }
+    }
+
+    /// Finds out what became of a batch whose connection broke. A command that is found is answered with its receipt;
+    /// one that is certainly not there may try again, since the version check keeps it from being applied twice.
+    async fn resolve(&mut self, plan: Plan) {
+        let deadline = Instant::now() + RESOLVE_MAX;
+        let mut backoff = Backoff::new(RESOLVE_DELAYS);
+        loop {
+            match self.appender.resolve(&plan.commands).await {
+                Ok(found) => return self.answer_found(plan, found),
+                Err(error) if Instant::now() < deadline => {
+                    tracing::debug!(%error, "the outcome cannot be found out yet");
+                    tokio::time::sleep(backoff.next(rand::random())).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the outcome of an append could not be found out in time");
+                    return self.fail(plan, Trouble::OutcomeUnknown);
+                }
+            }
+        }
+    }
+
+    fn answer_found(&self, plan: Plan, found: Vec<Option<headwater_eventlog::Receipt>>) {
+        self.shared.notifier.hint();
+        for (planned, receipt) in plan.planned.into_iter().zip(found) {
+            self.shared.states.forget(planned.job.stream);
+            let answer = receipt
+                .map_or(Answer::Stale, |receipt| Answer::Done { receipt, replayed: false });
+            self.shared.measures.answered(&answer);
+            let _ = planned.job.answer.send(answer);
+        }
+    }
+
+    fn retry(&self, plan: Plan) {
+        for planned in plan.planned {
+            self.shared.states.forget(planned.job.stream);
+            let _ = planned.job.answer.send(Answer::Stale);
+        }
+    }
+
+    fn fail(&self, plan: Plan, trouble: Trouble) {
+        for planned in plan.planned {
+            self.shared.states.forget(planned.job.stream);
+            let answer = Answer::Failed(trouble);
+            self.shared.measures.answered(&answer);
+            let _ = planned.job.answer.send(answer);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Aggregates of any type behind one face, so that one appender batches them all.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use headwater_eventlog::{Fact, FactKind, Loaded};
+use headwater_kernel::aggregate::{Claim, Snapshot};
+use headwater_kernel::{
+    Aggregate, Context, DecodeError, EventSet as _, NewEvent, Rejection, StreamVersion,
+};
+
+/// The state of an aggregate of some type.
+pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
+
+/// A state with its place.
+#[derive(Clone)]
+pub(crate) struct Stand {
+    /// The version it shows.
+    pub version: StreamVersion,
+    /// The state.
+    pub state: AnyState,
+}
+
+/// A command together with the aggregate it is for.
+pub(crate) trait Decider: Send + Sync {
+    /// Decides on a state. Pure: the same state gives the same verdict.
+    fn decide(&self, state: &AnyState) -> Verdict;
+    /// The state in bytes, if the aggregate wants snapshots.
+    fn snapshot(&self, state: &AnyState) -> Option<Snapshot>;
+}
+
+/// What a command causes on a state.
+pub(crate) enum Verdict {
+    /// Events (or none) and the facts that must hold.
+    Accepted(Accepted),
+    /// The domain says no.
+    Refused(Rejection),
+}
+
+/// An accepted command.
+pub(crate) struct Accepted {
+    pub events: Vec<NewEvent>,
+    pub facts: Vec<Fact>,
+    /// What to answer if the fact of the same index does not hold.
+    pub refusals: Vec<Option<Rejection>>,
+    /// The state after the events.
+    pub next: AnyState,
+}
+
+/// A command of a known type.
+pub(crate) struct Typed<A: Aggregate> {
+    pub command: A::Command,
+    pub context: Context,
+}
+
+impl<A: Aggregate> Decider for Typed<A> {
+    fn decide(&self, state: &AnyState) -> Verdict {
+        let decided = match state.downcast_ref::<A>() {
+            Some(state) => state.decide(&self.command, &self.context).map(|d| (d, state.clone())),
+            None => A::default().decide(&self.command, &self.context).map(|d| (d, A::default())),
+        };
+        let (decision, mut next) = match decided {
+            Ok(decided) => decided,
+            Err(rejection) => return Verdict::Refused(rejection),
+        };
+        let events = decision.events.iter().map(|event| event.encode()).collect();
+        decision.events.iter().for_each(|event| next.evolve(event));
+        let mut accepted =
+            Accepted { events, facts: Vec::new(), refusals: Vec::new(), next: Arc::new(next) };
+        let mut add = |kind, name, refusal| {
+            accepted.facts.push(Fact { kind, name });
+            accepted.refusals.push(refusal);
+        };
+        for claim in decision.claims {
+            match claim {
+                Claim::Take { value, taken } => add(FactKind::TakeClaim, value, Some(taken)),
+                Claim::Free { value } => add(FactKind::FreeClaim, value, None),
+            }
+        }
+        for guard in decision.guards {
+            let kind = if guard.present { FactKind::MarkPresent } else { FactKind::MarkAbsent };
+            add(kind, guard.mark, Some(guard.otherwise));
+        }
+        for mark in decision.marks {
+            let kind = if mark.set { FactKind::SetMark } else { FactKind::ClearMark };
+            add(kind, mark.name, None);
+        }
+        Verdict::Accepted(accepted)
+    }
+
+    fn snapshot(&self, state: &AnyState) -> Option<Snapshot> {
+        state.downcast_ref::<A>()?.snapshot()
+    }
+}
+
+/// What a stored stream folds to.
+pub(crate) enum Folded {
+    /// The state.
+    Stand(Stand),
+    /// The snapshot is of a format this program does not read: load again without it.
+    ForeignSnapshot,
+}
+
+/// Folds what was loaded of a stream.
+///
+/// # Errors
+/// A stored event that is not one of this aggregate's, or cannot be decoded.
+pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> {
+    let mut version = StreamVersion(0);
+    let mut state = A::default();
+    if let Some(saved) = loaded.snapshot {
+        let Some(restored) = A::restore(&saved.snapshot) else {
+            return Ok(Folded::ForeignSnapshot);
+        };
+        (state, version) = (restored, saved.version);
+    }
+    for event in &loaded.events {
+        state.evolve(&A::Event::decode(&event.type_name, event.schema_version, &event.payload)?);
+        version = event.version;
+    }
+    Ok(Folded::Stand(Stand { version, state: Arc::new(state) }))
+}

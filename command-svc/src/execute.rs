@@ -1,0 +1,221 @@
+//! The path of a command: load -> fold -> decide -> append -> receipt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_chassis::trace::current_traceparent;
+use headwater_chassis::{Backoff, Delays, ErrorReason, Failure, Metrics};
+use headwater_eventlog::{EventLog, LogInfo, Receipt};
+use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::appender::{Shared, Task};
+use crate::call::Call;
+use crate::config::Limits;
+use crate::decide::{Folded, Stand, Typed, fold};
+use crate::housekeeping::SnapshotSink;
+use crate::loader::{LoadError, Loader};
+use crate::measure::Measures;
+use crate::plan::Job;
+use crate::reply::{Answer, failure};
+use crate::states::States;
+
+/// Attempts of a command whose stream others keep changing. Each one lost means that another command won.
+const ATTEMPTS_MAX: u32 = 20;
+const ATTEMPT_DELAYS: Delays = Delays {
+    first: Duration::from_millis(2),
+    max: Duration::from_millis(100),
+    factor: 1.6,
+};
+/// When a full queue is worth trying again: a few batches later.
+const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
+
+/// Carries out commands on one log.
+pub struct Executor {
+    info: LogInfo,
+    loader: Loader,
+    states: States,
+    queues: Vec<mpsc::Sender<Job>>,
+    measures: Arc<Measures>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// A command that has been applied.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Where its effect is.
+    pub receipt: Receipt,
+    /// Proof of it, and of everything the sender had seen before.
+    pub token: Token,
+    /// Whether an earlier attempt with the same key applied it.
+    pub replayed: bool,
+}
+
+impl Executor {
+    /// Starts the tasks of every partition.
+    pub fn start(log: &EventLog, limits: &Limits, metrics: &Metrics) -> Self {
+        let info = log.info();
+        let states = States::new(limits.cache_max);
+        let measures = Arc::new(Measures::new(metrics));
+        let shared = Shared {
+            states: states.clone(),
+            notifier: log.notifier(),
+            snapshots: SnapshotSink::start(log.clone(), limits.snapshot_every),
+            measures: Arc::clone(&measures),
+            commands_max: limits.batch_max,
+        };
+        let (queues, tasks) = (0..info.partitions)
+            .map(Partition)
+            .map(|p| Task::start(log.appender(p), p, limits.queue_max, shared.clone()))
+            .unzip();
+        Self { info, loader: Loader::start(log.clone()), states, queues, measures, tasks }
+    }
+
+    /// Decides and appends a command; answers when it is committed, or refused on the newest state.
+    ///
+    /// # Errors
+    /// The domain's refusal, a version conflict, an overload, an unreachable database: see docs/errors.md.
+    pub async fn execute<A: Aggregate>(
+        &self,
+        call: Call,
+        command: A::Command,
+    ) -> Result<Committed, Failure> {
+        let token = self.token_of(&call)?;
+        let partition = call.partition_key.partition(self.info.partitions);
+        let command_id = Uuid::now_v7();
+        let traceparent = current_traceparent();
+        let context = Context {
+            stream: call.stream,
+            command_id,
+            caller: call.options.caller.clone(),
+            now: OffsetDateTime::now_utc(),
+        };
+        let decider = Arc::new(Typed::<A> { command, context });
+        let mut backoff = Backoff::new(ATTEMPT_DELAYS);
+        for attempt in 0..ATTEMPTS_MAX {
+            if attempt > 0 {
+                tokio::time::sleep(backoff.next(rand::random())).await;
+            }
+            let stand = self.stand::<A>(call.stream).await?;
+            let (answer, answered) = oneshot::channel();
+            self.submit(
+                partition,
+                Job {
+                    stream: call.stream,
+                    stand,
+                    decider: decider.clone(),
+                    key: call.options.key,
+                    expected: call.options.expected_version,
+                    command_id,
+                    caller: call.options.caller.clone(),
+                    traceparent: traceparent.clone(),
+                    answer,
+                },
+            )?;
+            match answered.await.unwrap_or(Answer::Failed(crate::reply::Trouble::Defect)) {
+                Answer::Stale => self.measures.stale(),
+                Answer::Done { receipt, replayed } => {
+                    return Ok(committed(token, receipt, replayed));
+                }
+                Answer::Refused(rejection) => {
+                    return Err(Failure::rejection(call.domain, rejection));
+                }
+                Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
+                Answer::Failed(trouble) => return Err(failure(trouble)),
+            }
+        }
+        Err(Failure::new(
+            ErrorReason::Contention,
+            format!("others changed the aggregate first, {ATTEMPTS_MAX} times in a row; try again"),
+        )
+        .retry_after(OVERLOAD_RETRY))
+    }
+
+    /// Waits until every command that was accepted has been answered. The servers in front must have stopped.
+    pub async fn drain(self) {
+        drop(self.queues);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+
+    fn token_of(&self, call: &Call) -> Result<Token, Failure> {
+        let mut token = Token::empty(self.info.id, self.info.epoch);
+        if let Some(seen) = &call.options.token {
+            token
+                .merge(seen)
+                .map_err(|error| Failure::new(ErrorReason::TokenForeign, error.to_string()))?;
+        }
+        Ok(token)
+    }
+
+    fn submit(&self, partition: Partition, job: Job) -> Result<(), Failure> {
+        let queue = &self.queues[usize::from(partition.0)];
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.measures.overloaded();
+                overloaded()
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                Failure::new(ErrorReason::ShuttingDown, "this copy is shutting down; try again")
+                    .retry_after(OVERLOAD_RETRY)
+            }
+        })
+    }
+
+    /// The newest state known, loaded if it is not cached.
+    async fn stand<A: Aggregate>(&self, stream: StreamId) -> Result<Stand, Failure> {
+        if let Some(stand) = self.states.get(stream) {
+            return Ok(stand);
+        }
+        for use_snapshots in [true, false] {
+            let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
+                LoadError::Full => overloaded(),
+                LoadError::Trouble(trouble) => failure(trouble),
+            })?;
+            match fold::<A>(loaded).map_err(|error| unreadable::<A>(stream, error))? {
+                Folded::Stand(stand) => {
+                    self.states.offer(stream, &stand);
+                    return Ok(stand);
+                }
+                Folded::ForeignSnapshot => {}
+            }
+        }
+        Err(Failure::new(ErrorReason::Internal, "the aggregate could not be loaded"))
+    }
+}
+
+fn committed(mut token: Token, receipt: Receipt, replayed: bool) -> Committed {
+    token.raise(receipt.partition, receipt.position);
+    Committed { receipt, token, replayed }
+}
+
+fn overloaded() -> Failure {
+    Failure::new(ErrorReason::Overloaded, "too many commands are waiting; try again later")
+        .retry_after(OVERLOAD_RETRY)
+}
+
+fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Failure {
+    let expected = call.options.expected_version.unwrap_or_default();
+    Failure::new(
+        ErrorReason::VersionConflict,
+        format!("the aggregate is at version {current}, not {expected}; read it and decide again"),
+    )
+    .with("current_version", current)
+}
+
+fn unreadable<A: Aggregate>(stream: StreamId, error: DecodeError) -> Failure {
+    match error {
+        DecodeError::UnknownType { .. } => Failure::new(
+            ErrorReason::InvalidRequest,
+            format!("{stream} is in use, but not by a {}; use another id", A::NAME),
+        ),
+        error @ (DecodeError::NewerSchema { .. } | DecodeError::Payload { .. }) => Failure::new(
+            ErrorReason::DataCorrupt,
+            "a stored event of the aggregate cannot be read; nothing was changed",
+        )
+        .because(error),
+    }
+}

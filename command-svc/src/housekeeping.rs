@@ -1,0 +1,84 @@
+//! What goes on beside the commands: snapshots of long streams, and forgetting old receipts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_chassis::Shutdown;
+use headwater_eventlog::{EventLog, Receipt, SavedSnapshot};
+use headwater_kernel::StreamVersion;
+use tokio::sync::mpsc;
+
+use crate::decide::{Decider, Stand};
+
+/// Snapshots that may wait to be written; more are dropped, the next one of the stream will do.
+const SNAPSHOTS_WAITING_MAX: usize = 256;
+/// Snapshots written by one statement.
+const SNAPSHOTS_PER_WRITE: usize = 64;
+/// Receipts deleted by one statement, and the pause between two rounds of it.
+const RECEIPTS_PER_DELETE: u32 = 5_000;
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// Takes states that are due for a snapshot. Never blocks the append.
+#[derive(Clone)]
+pub(crate) struct SnapshotSink {
+    waiting: mpsc::Sender<SavedSnapshot>,
+    every: u64,
+}
+
+impl SnapshotSink {
+    /// Starts the task that writes them; it ends when the last clone is dropped.
+    pub(crate) fn start(log: EventLog, every: u64) -> Self {
+        let (waiting, queue) = mpsc::channel(SNAPSHOTS_WAITING_MAX);
+        tokio::spawn(write_snapshots(log, queue));
+        Self { waiting, every: every.max(1) }
+    }
+
+    /// Takes the state if the command crossed a multiple of the interval.
+    pub(crate) fn offer(
+        &self,
+        decider: &Arc<dyn Decider>,
+        stand: &Stand,
+        before: StreamVersion,
+        receipt: &Receipt,
+    ) {
+        if before.0 / self.every == stand.version.0 / self.every {
+            return;
+        }
+        let Some(snapshot) = decider.snapshot(&stand.state) else { return };
+        let (stream, version, position) = (receipt.stream, stand.version, receipt.position);
+        let _ = self.waiting.try_send(SavedSnapshot { stream, version, position, snapshot });
+    }
+}
+
+async fn write_snapshots(log: EventLog, mut queue: mpsc::Receiver<SavedSnapshot>) {
+    let mut snapshots = Vec::new();
+    while queue.recv_many(&mut snapshots, SNAPSHOTS_PER_WRITE).await > 0 {
+        // One statement cannot write the same stream twice: the newest of each counts.
+        snapshots.sort_by_key(|s: &SavedSnapshot| (s.stream, std::cmp::Reverse(s.version)));
+        snapshots.dedup_by_key(|s| s.stream);
+        if let Err(error) = log.save_snapshots(&snapshots).await {
+            tracing::warn!(%error, "snapshots were not written; loading takes longer without them");
+        }
+        snapshots.clear();
+    }
+}
+
+/// Deletes receipts of idempotency keys that are older than promised, until shutdown.
+pub(crate) async fn forget_receipts(log: EventLog, hours: u32, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = tokio::time::sleep(FORGET_EVERY) => {}
+        }
+        loop {
+            match log.forget_receipts(hours, RECEIPTS_PER_DELETE).await {
+                Ok(deleted) if deleted == u64::from(RECEIPTS_PER_DELETE) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old receipts were not deleted; tried again in a minute");
+                    break;
+                }
+            }
+        }
+    }
+}

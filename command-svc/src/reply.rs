@@ -1,0 +1,65 @@
+//! What an appender answers, and how that is told to a client.
+
+use headwater_chassis::{ErrorReason, Failure};
+use headwater_eventlog::Receipt;
+use headwater_kernel::{Rejection, StreamVersion};
+
+/// An appender's answer to one job.
+pub(crate) enum Answer {
+    /// Committed, now (`replayed` false) or by an earlier attempt with the same key.
+    Done { receipt: Receipt, replayed: bool },
+    /// Decided on a state that is no longer the newest: load and try again.
+    Stale,
+    /// The domain said no, on the newest state.
+    Refused(Rejection),
+    /// The client expected another version than this, the current one.
+    VersionConflict(StreamVersion),
+    /// Nothing was committed, or it is not known.
+    Failed(Trouble),
+}
+
+/// Why a command was not carried out, other than by the domain's or the client's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Trouble {
+    /// The key was used with another payload.
+    KeyReused,
+    /// The write database cannot be reached; nothing was committed.
+    DatabaseUnavailable,
+    /// The commit may or may not have happened, and it could not be found out in time.
+    OutcomeUnknown,
+    /// The command's events are too many or too large.
+    TooLarge,
+    /// The append itself is wrong: a defect.
+    Defect,
+}
+
+/// The failure a client gets.
+pub(crate) fn failure(trouble: Trouble) -> Failure {
+    match trouble {
+        Trouble::KeyReused => Failure::new(
+            ErrorReason::IdempotencyKeyReused,
+            "this idempotency key has been used with another command; use a new key for a new command",
+        ),
+        Trouble::DatabaseUnavailable => Failure::new(
+            ErrorReason::DatabaseUnavailable,
+            "the write database cannot be reached; nothing was committed; try again",
+        )
+        .retry_after(RETRY_AFTER),
+        Trouble::OutcomeUnknown => Failure::new(
+            ErrorReason::OutcomeUnknown,
+            "the connection to the write database broke during the commit, and its outcome could not be found out \
+             in time; repeat the command with the same idempotency key, or read the aggregate first",
+        )
+        .retry_after(RETRY_AFTER),
+        Trouble::TooLarge => Failure::new(
+            ErrorReason::InvalidRequest,
+            "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
+        ),
+        Trouble::Defect => {
+            Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")
+        }
+    }
+}
+
+/// When trying again is worthwhile after the database was away: about the time a breaker stays open.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);

@@ -1,0 +1,105 @@
+//! The process: connect, serve, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use headwater_chassis::{
+    Backoff, Delays, Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve,
+};
+use headwater_eventlog::{EventLog, LogError};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::execute::Executor;
+use crate::housekeeping;
+
+const CONNECT_DELAYS: Delays = Delays {
+    first: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+    factor: 2.0,
+};
+/// The check that `/readyz` and health follow.
+const LOG_CHECK: &str = "log";
+const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the executor.
+///
+/// # Errors
+/// A socket cannot be bound, the log's schema is not this program's, or requests were cut at the deadline.
+pub async fn run(
+    config: Config,
+    shutdown: Shutdown,
+    routes: impl FnOnce(Arc<Executor>) -> Routes,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::new();
+    let readiness = Readiness::new(&[LOG_CHECK]);
+    let listener = bind(config.common.listen).await?;
+    let admin_listener = bind(config.common.admin_listen).await?;
+    let (grpc, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), readiness.clone()));
+    announce("command-svc", Some(grpc), admin_address);
+
+    let Some(log) = connect(&config, &readiness, &shutdown).await? else { return Ok(()) };
+    let executor = Arc::new(Executor::start(&log, &config.limits, &metrics));
+    let watch = tokio::spawn(watch(log.clone(), readiness.clone(), shutdown.clone()));
+    let forget = tokio::spawn(housekeeping::forget_receipts(
+        log.clone(),
+        config.key_retention_hours,
+        shutdown.clone(),
+    ));
+    let routes = routes(Arc::clone(&executor));
+    let server = Server::new(config.common, metrics, readiness, shutdown, listener);
+    let served = serve(server, routes).await;
+    if let Some(executor) = Arc::into_inner(executor) {
+        executor.drain().await;
+    }
+    for task in [watch, forget] {
+        task.abort();
+    }
+    log.close().await;
+    admin.abort();
+    served.context("the gRPC server")
+}
+
+/// Connects, however long the database takes to come; `None` if shutdown comes first. A schema that is not this
+/// program's is an error at once: waiting would not mend it, and the supervisor's restart is the retry.
+async fn connect(
+    config: &Config,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<EventLog>> {
+    let mut backoff = Backoff::new(CONNECT_DELAYS);
+    loop {
+        match EventLog::connect(config.write_url.expose(), config.write_connections).await {
+            Ok(log) => {
+                readiness.set(LOG_CHECK, Ok(()));
+                return Ok(Some(log));
+            }
+            Err(LogError::Unavailable(error)) => {
+                tracing::warn!(%error, "the write database cannot be reached yet");
+                readiness.set(LOG_CHECK, Err("the write database cannot be reached".to_owned()));
+            }
+            Err(error) => return Err(error).context("the write database"),
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(backoff.next(rand::random())) => {}
+        }
+    }
+}
+
+/// Keeps readiness true to whether the log can be read.
+async fn watch(log: EventLog, readiness: Readiness, shutdown: Shutdown) {
+    while !shutdown.is_requested() {
+        let result = match log.heads().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "the log cannot be read");
+                Err("the write database cannot be reached".to_owned())
+            }
+        };
+        readiness.set(LOG_CHECK, result);
+        tokio::time::sleep(LOG_CHECK_EVERY).await;
+    }
+}

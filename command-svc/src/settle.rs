@@ -1,0 +1,69 @@
+//! From the outcomes of a batch to the answers of its jobs and the states to keep. Pure.
+
+use headwater_eventlog::Outcome;
+use headwater_kernel::StreamId;
+
+use crate::decide::Stand;
+use crate::plan::{Intent, Plan, Planned};
+use crate::reply::{Answer, Trouble};
+
+/// A job that is answered, and what its stream's cached state becomes.
+pub(crate) struct Settled {
+    pub planned_index: usize,
+    pub answer: Answer,
+    pub cache: Cache,
+}
+
+/// What happens to the cached state of a stream.
+pub(crate) enum Cache {
+    /// This is the newest.
+    Put(StreamId, Stand),
+    /// It was out of date.
+    Forget(StreamId),
+    /// It stays as it is.
+    Leave,
+}
+
+/// Settles every job of the plan, in order; of several changes to one stream's cache the last one counts.
+pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
+    plan.planned
+        .iter_mut()
+        .zip(outcomes)
+        .enumerate()
+        .map(|(planned_index, (planned, outcome))| {
+            let (answer, cache) = one(planned, outcome);
+            Settled { planned_index, answer, cache }
+        })
+        .collect()
+}
+
+fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
+    let stream = planned.job.stream;
+    let intent = std::mem::replace(&mut planned.intent, Intent::TooLarge);
+    match (outcome, intent) {
+        (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {
+            (Answer::Done { receipt, replayed: false }, Cache::Put(stream, after))
+        }
+        (Outcome::Committed(_), Intent::Refuse(rejection)) => {
+            (Answer::Refused(rejection), Cache::Leave)
+        }
+        (Outcome::Committed(_), Intent::VersionConflict(current)) => {
+            (Answer::VersionConflict(current), Cache::Leave)
+        }
+        (Outcome::Committed(_), Intent::TooLarge) => {
+            (Answer::Failed(Trouble::TooLarge), Cache::Leave)
+        }
+        (Outcome::Replayed(receipt), _) => {
+            (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
+        }
+        (Outcome::KeyReused, _) => (Answer::Failed(Trouble::KeyReused), Cache::Forget(stream)),
+        (Outcome::Stale(_), _) => (Answer::Stale, Cache::Forget(stream)),
+        (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
+            let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
+            let answer = refusal.map_or(Answer::Failed(Trouble::Defect), Answer::Refused);
+            // What was decided on top of this one is stale; the state before it still stands.
+            (answer, Cache::Leave)
+        }
+        (Outcome::FactFailed(_), _) => (Answer::Failed(Trouble::Defect), Cache::Forget(stream)),
+    }
+}

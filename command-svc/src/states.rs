@@ -1,0 +1,38 @@
+//! The states of hot aggregates. A cache needs no ownership: the append checks the version.
+
+use headwater_kernel::StreamId;
+use moka::sync::Cache;
+
+use crate::decide::Stand;
+
+/// Bounded cache of the newest known states.
+#[derive(Clone)]
+pub(crate) struct States {
+    cache: Cache<StreamId, Stand>,
+}
+
+impl States {
+    pub(crate) fn new(states_max: u64) -> Self {
+        Self { cache: Cache::new(states_max) }
+    }
+
+    pub(crate) fn get(&self, stream: StreamId) -> Option<Stand> {
+        self.cache.get(&stream)
+    }
+
+    /// Keeps a state that was just committed: nothing newer can be known to this process.
+    pub(crate) fn put(&self, stream: StreamId, stand: Stand) {
+        self.cache.insert(stream, stand);
+    }
+
+    /// Keeps a state that was loaded, unless a newer one was committed meanwhile.
+    pub(crate) fn offer(&self, stream: StreamId, stand: &Stand) {
+        if self.cache.get(&stream).is_none_or(|known| known.version < stand.version) {
+            self.cache.insert(stream, stand.clone());
+        }
+    }
+
+    pub(crate) fn forget(&self, stream: StreamId) {
+        self.cache.invalidate(&stream);
+    }
+}
