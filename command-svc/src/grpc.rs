@@ -1,11 +1,25 @@
 //! The edge: messages in, commands out, receipts back. The only modules that name the domain.
 
+mod fields;
+mod stock;
+mod stores;
+mod users;
+
+use std::sync::Arc;
+
 use headwater_proto::headwater::v1;
+use headwater_proto::stores::v1::stock_command_service_server::StockCommandServiceServer;
+use headwater_proto::stores::v1::store_command_service_server::StoreCommandServiceServer;
+use headwater_proto::users::v1::user_command_service_server::UserCommandServiceServer;
 use prost_types::Timestamp;
 use tonic::Response;
 use tonic::metadata::MetadataValue;
+use tonic::service::Routes;
 
-use crate::execute::Committed;
+use crate::execute::{Committed, Executor};
+use stock::StockCommands;
+use stores::StoreCommands;
+use users::UserCommands;
 
 impl Committed {
     /// The receipt as clients get it.
@@ -36,7 +50,8 @@ impl Committed {
 }
 
 /// The services of the domain on an executor.
-pub fn routes(executor: std::sync::Arc<crate::Executor>) -> tonic::service::Routes {
-    let _ = executor;
-    tonic::service::Routes::default()
+pub fn routes(executor: Arc<Executor>) -> Routes {
+    Routes::new(StoreCommandServiceServer::new(StoreCommands(Arc::clone(&executor))))
+        .add_service(StockCommandServiceServer::new(StockCommands(Arc::clone(&executor))))
+        .add_service(UserCommandServiceServer::new(UserCommands(executor)))
 }
