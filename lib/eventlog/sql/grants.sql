@@ -1,13 +1,19 @@
 -- Least rights, granted anew by every migration. Neither role can update or delete an event, or touch the head: appends go
 -- through the function, which runs as the owner.
+-- Roles belong to the whole server: another database's migration may be making them at this moment.
 DO $roles$
+DECLARE
+    wanted text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'headwater_command') THEN
-        CREATE ROLE headwater_command NOLOGIN;
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'headwater_feed') THEN
-        CREATE ROLE headwater_feed NOLOGIN;
-    END IF;
+    FOREACH wanted IN ARRAY ARRAY['headwater_command', 'headwater_feed'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
 END
 $roles$;
 REVOKE ALL ON ALL TABLES IN SCHEMA headwater_log FROM PUBLIC;

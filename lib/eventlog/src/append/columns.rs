@@ -1,6 +1,6 @@
 //! A batch as the arrays that the append function takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -37,11 +37,16 @@ pub(super) struct Columns<'a> {
 impl<'a> Columns<'a> {
     pub(super) fn of(commands: &'a [Command]) -> Self {
         let mut columns = Self { sequential: depend_on_each_other(commands), ..Self::default() };
-        let mut based = HashSet::with_capacity(commands.len());
+        let mut reached: HashMap<_, StreamVersion> = HashMap::with_capacity(commands.len());
         for (index, command) in commands.iter().enumerate() {
-            if based.insert(command.stream) {
-                columns.bases_stream.push(command.stream.0);
-                columns.bases_version.push(command.expected.0 as i64);
+            let after = command.expected.plus(command.events.len() as u64);
+            match reached.insert(command.stream, after) {
+                None => {
+                    columns.bases_stream.push(command.stream.0);
+                    columns.bases_version.push(command.expected.0 as i64);
+                }
+                // Only a stream's first command is compared with the table all at once; the others must follow on it.
+                Some(reached) => columns.sequential |= reached != command.expected,
             }
             columns.add(index as i32 + 1, command);
         }
