@@ -1,7 +1,7 @@
 //! Exponential backoff with full jitter.
 //!
-//! Full jitter (a delay anywhere between zero and the exponential ceiling) spreads a herd of clients best; see
-//! "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+//! Full jitter (a delay anywhere between zero and the exponential ceiling) spreads a herd of
+//! clients best; see "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
 use std::time::Duration;
 

@@ -6,8 +6,9 @@ use crate::backoff::Delays;
 
 /// Stands in front of one node or upstream.
 ///
-/// Closed until `failures_max` calls failed in a row; then open for a delay, which grows with every opening in a row;
-/// then half-open: one call goes through as a probe, and its outcome closes or opens it again.
+/// Closed until `failures_max` calls failed in a row; then open for a delay, which grows with every
+/// opening in a row; then half-open: one call goes through as a probe, and its outcome closes or
+/// opens it again.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     failures_max: u32,
@@ -60,8 +61,8 @@ impl Breaker {
         Self { failures_max: failures_max.max(1), delays, phase, openings: 0 }
     }
 
-    /// Whether a call may go through now. The call that is allowed while it is open past its delay is the probe:
-    /// ask only if the call will be made.
+    /// Whether a call may go through now. The call that is allowed while it is open past its delay
+    /// is the probe: ask only if the call will be made.
     pub fn allows(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Closed { .. } => true,

@@ -1,7 +1,9 @@
-//! The one error type that leaves a service: a stable reason, a safe text, and `google.rpc` details.
+//! The one error type that leaves a service: a stable reason, a safe text, and `google.rpc`
+//! details.
 //!
-//! The text is for clients: whoever builds a failure writes a sentence of their own and never passes on the text of
-//! a driver. What really happened is attached by [`Failure::because`], which only operators see.
+//! The text is for clients: whoever builds a failure writes a sentence of their own and never
+//! passes on the text of a driver. What really happened is attached by [`Failure::because`], which
+//! only operators see.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -14,7 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// `ErrorInfo.domain` of the platform's own reasons; a domain's refusals carry the domain's name.
 pub const PLATFORM: &str = "headwater";
 
-/// Violations that one failure names at most. Details travel in a header, and clients refuse headers over 8 KiB.
+/// Violations that one failure names at most. Details travel in a header, and clients refuse
+/// headers over 8 KiB.
 const VIOLATIONS_MAX: usize = 20;
 /// Characters of a text at most, for the same reason.
 const TEXT_CHARS_MAX: usize = 300;
@@ -116,8 +119,8 @@ impl Failure {
         self
     }
 
-    /// Attaches what really happened. It never reaches the client; it is logged, once, when a failure that means a
-    /// defect (INTERNAL, DATA_LOSS) becomes a reply.
+    /// Attaches what really happened. It never reaches the client; it is logged, once, when a
+    /// failure that means a defect (INTERNAL, DATA_LOSS) becomes a reply.
     #[must_use]
     pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.0.source = Some(source.into());

@@ -1,4 +1,5 @@
-//! How every Headwater process runs: configuration, telemetry, the gRPC server stack, health, shutdown, errors.
+//! How every Headwater process runs: configuration, telemetry, the gRPC server stack, health,
+//! shutdown, errors.
 //!
 //! Knows nothing of logs, views or routes; a program is a pipeline of its own inside this frame.
 

@@ -1,4 +1,5 @@
-//! Metrics: a registry that hands out handles. Handles are made at start and kept; updating one takes no registry lock.
+//! Metrics: a registry that hands out handles. Handles are made at start and kept; updating one
+//! takes no registry lock.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -37,11 +38,13 @@ impl<L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static> Labe
 
 /// The registry of a process. Clones share one registry.
 ///
-/// Names are written as they are exported: `headwater_<what>_<unit>`, counters `headwater_<what>_total`. Asking for a
-/// name again gives the same metric, so that two copies of a part of a process share one.
+/// Names are written as they are exported: `headwater_<what>_<unit>`, counters
+/// `headwater_<what>_total`. Asking for a name again gives the same metric, so that two copies of a
+/// part of a process share one.
 ///
 /// # Panics
-/// Every method that takes a name panics if the name breaks these rules, or is in use for another kind of metric.
+/// Every method that takes a name panics if the name breaks these rules, or is in use for another
+/// kind of metric.
 #[derive(Clone)]
 pub struct Metrics {
     state: Arc<Mutex<State>>,

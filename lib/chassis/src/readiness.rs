@@ -41,8 +41,9 @@ impl Readiness {
         self.put(name, Check { result, required: true });
     }
 
-    /// Sets a check that is only reported (by `/readyz` and as the gRPC health service `headwater.<name>`), such as
-    /// `sync`: a lag is an alarm, not a reason to take the process out of service.
+    /// Sets a check that is only reported (by `/readyz` and as the gRPC health service
+    /// `headwater.<name>`), such as `sync`: a lag is an alarm, not a reason to take the process out
+    /// of service.
     pub fn report(&self, name: &str, result: Result<(), String>) {
         self.put(name, Check { result, required: false });
     }

@@ -1,42 +1,52 @@
 //! The gRPC server: one stack of layers for every program, on hyper.
 //!
 //! ```text
-//! accept -> connection -> [trace, metrics, panic, deadline, limit] -> health | reflection | the program's service
+//! accept -> connection -> metrics, trace, limit, panic, deadline -> health | reflection | service
 //! ```
 
-mod body;
-mod call;
-mod connections;
-mod deadline;
-mod health;
 mod limits;
+
+mod handler;
+
+mod deadline;
+mod refusals;
+
 mod methods;
+
+mod call;
+
+mod body;
+
+mod health;
 mod stack;
 
-use std::convert::Infallible;
+mod connections;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use http::{Request, Response};
 use tokio::net::TcpListener;
-use tonic::body::Body;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tower::Service;
 
 use crate::config::Common;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Shutdown;
+use connections::Connections;
 pub use deadline::grpc_timeout;
+pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
+use methods::Methods;
+use stack::Stack;
 
 /// What a server needs.
 pub struct Server {
     /// The settings every program has.
     pub common: Common,
-    /// Where requests are counted.
+    /// Where calls are counted.
     pub metrics: Metrics,
     /// What the gRPC health service follows.
     pub readiness: Readiness,
@@ -46,7 +56,8 @@ pub struct Server {
     pub listener: TcpListener,
     /// What it accepts at most.
     pub limits: Limits,
-    /// Descriptor sets of everything it serves: for reflection, and for the method names in metrics.
+    /// Descriptor sets of everything it serves: for reflection, and for the method names in
+    /// metrics.
     pub descriptors: Vec<&'static [u8]>,
 }
 
@@ -65,60 +76,56 @@ impl Server {
     }
 }
 
-/// A service that can stand behind the stack: [`Routes`], or one that answers every path itself.
-pub trait Handler:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> Handler for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
-
-/// Serves until shutdown is requested, then drains: health turns NOT_SERVING, no connection is accepted, calls under
-/// way finish. Streams that have not ended after half of the deadline are ended with UNAVAILABLE (SHUTTING_DOWN).
+/// Serves until shutdown is requested, then drains: health turns NOT_SERVING, no connection is
+/// accepted, calls under way finish. Streams that have not ended after half of the deadline
+/// (`common.shutdown`) are ended with UNAVAILABLE (SHUTTING_DOWN); handlers of endless streams
+/// should end them sooner, when shutdown is requested.
 ///
-/// The health service (`grpc.health.v1`) and reflection (v1 and v1alpha) are added to the given service.
+/// The health service (`grpc.health.v1`) and reflection (v1 and v1alpha) are added to the given
+/// service, which is `tonic::service::Routes` or any other [`Handler`]. Nothing in it is per
+/// process: a program may serve one listener on each of several runtimes, with clones of the same
+/// parts.
 ///
 /// # Errors
-/// If a descriptor set is malformed, or calls were still under way at the deadline (`common.shutdown`) and were cut.
+/// If a descriptor set is malformed, or calls were still under way at nine tenths of the deadline
+/// and were cut.
 pub async fn serve<S: Handler>(server: Server, service: S) -> anyhow::Result<()> {
-    let built_in = built_in(&server)?;
-    let stack = Arc::new(stack::Stack::new(&server, built_in, service)?);
-    let readiness = server.readiness.clone();
+    let sets = || server.descriptors.iter().copied().chain([health::DESCRIPTORS]);
+    let stack = Stack {
+        methods: Arc::new(Methods::new(sets(), &server.metrics)?),
+        limits: server.limits,
+        traced: server.common.otlp_endpoint.is_some(),
+        cut: CancellationToken::new(),
+        built_in: built_in(&server.readiness, sets)?,
+        service,
+    };
     let draining = async {
         server.shutdown.requested().await;
-        readiness.drain();
+        // First, so that nobody is sent here any more who asks before calling.
+        server.readiness.drain();
     };
-    let connections = connections::Connections::new(server.limits, stack);
+    let connections = Connections::new(server.limits, Arc::new(stack));
     connections.serve(server.listener, draining, server.common.shutdown).await
 }
 
 /// What every server answers itself, however loaded it is.
-fn built_in(server: &Server) -> anyhow::Result<Routes> {
-    let sets = || server.descriptors.iter().copied().chain([health::DESCRIPTORS]);
+fn built_in<'a, I: Iterator<Item = &'a [u8]>>(
+    readiness: &Readiness,
+    sets: impl Fn() -> I,
+) -> anyhow::Result<Routes> {
     let reflection = || {
         sets().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
             builder.register_encoded_file_descriptor_set(set)
         })
     };
-    let health = health::service(server.readiness.clone(), &methods::services(sets())?);
+    let health = health::service(readiness.clone(), methods::services(sets())?);
     Ok(Routes::new(health)
         .add_service(reflection().build_v1().context("a descriptor set is malformed")?)
         .add_service(reflection().build_v1alpha().context("a descriptor set is malformed")?)
         .prepare())
 }
 
-/// Binds a listening socket, on the tokio runtime.
+/// Binds a listening socket.
 ///
 /// # Errors
 /// If the address is taken or not ours; the error names it.
@@ -126,8 +133,9 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Tells whoever started the process, in one line on standard output, that its sockets are bound and where:
-/// `headwater-ready {"program":"router","grpc":"127.0.0.1:50050","admin":"127.0.0.1:9050"}`.
+/// Tells whoever started the process, in one line on standard output, that its sockets are bound
+/// and where: `headwater-ready
+/// {"program":"router","grpc":"127.0.0.1:50050","admin":"127.0.0.1:9050"}`.
 pub fn announce(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) {
     // Nobody reading is no reason to fail.
     let _ = writeln!(std::io::stdout().lock(), "{}", announcement(program, grpc, admin));
@@ -137,4 +145,19 @@ fn announcement(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) -> S
     let quoted = |address: SocketAddr| format!("\"{address}\"");
     let grpc = grpc.map_or_else(|| "null".to_owned(), quoted);
     format!("headwater-ready {{\"program\":\"{program}\",\"grpc\":{grpc},\"admin\":\"{admin}\"}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::announcement;
+
+    #[test]
+    fn announcements_are_one_line_of_json_after_a_word() {
+        let (grpc, admin) = (([127, 0, 0, 1], 50050).into(), ([127, 0, 0, 1], 9050).into());
+        assert_eq!(
+            announcement("router", Some(grpc), admin),
+            r#"headwater-ready {"program":"router","grpc":"127.0.0.1:50050","admin":"127.0.0.1:9050"}"#
+        );
+        assert!(announcement("tool", None, admin).contains(r#""grpc":null"#));
+    }
 }

@@ -1,4 +1,5 @@
-//! Shutdown: one request for it, seen by everything, and a deadline after which the process exits anyway.
+//! Shutdown: one request for it, seen by everything, and a deadline after which the process exits
+//! anyway.
 
 use std::time::Duration;
 
@@ -43,8 +44,8 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Exits the process if it still runs this long after shutdown was requested. The clock runs on a thread of its
-    /// own, so that a blocked runtime cannot stop it.
+    /// Exits the process if it still runs this long after shutdown was requested. The clock runs on
+    /// a thread of its own, so that a blocked runtime cannot stop it.
     pub fn exit_after(&self, deadline: Duration) {
         let shutdown = self.clone();
         tokio::spawn(async move {

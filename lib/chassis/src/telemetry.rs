@@ -30,7 +30,8 @@ impl Telemetry {
     /// Installs the process's subscriber and panic hook. Call it once, on the runtime.
     ///
     /// # Errors
-    /// If the filter is malformed, the exporter cannot be built, or a subscriber is installed already.
+    /// If the filter is malformed, the exporter cannot be built, or a subscriber is installed
+    /// already.
     pub fn init(program: &'static str, common: &Common) -> anyhow::Result<Self> {
         let traces = match &common.otlp_endpoint {
             None => None,
@@ -100,7 +101,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     match format {
         LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! W3C trace context (<https://www.w3.org/TR/trace-context/>): in from headers and stored events, out into headers.
+//! W3C trace context (<https://www.w3.org/TR/trace-context/>): in from headers and stored events,
+//! out into headers.
 //!
 //! Without an exporter no span carries a context: then nothing is extracted, and nothing injected.
 
@@ -24,40 +25,46 @@ pub fn set_parent(span: &Span, traceparent: &str) {
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Stored(traceparent)));
 }
 
-/// Links `span` to a stored `traceparent`: for a span over a batch, which has many causes and no single parent.
+/// Links `span` to a stored `traceparent`: for a span over a batch, which has many causes and no
+/// single parent.
 pub fn add_link(span: &Span, traceparent: &str) {
     let context = TraceContextPropagator::new().extract(&Stored(traceparent));
     span.add_link(context.span().span_context().clone());
 }
 
-/// Puts the current span's context into the headers of an outgoing request, replacing the one that is there. Leaves
-/// the headers alone if there is no exporter, so that a caller's context still passes through.
+/// Puts the current span's context into the headers of an outgoing request, replacing the one that
+/// is there. Leaves the headers alone if there is no exporter, so that a caller's context still
+/// passes through.
 pub fn inject(headers: &mut HeaderMap) {
-    let context = Span::current().context();
+    let current = Span::current();
+    if current.is_none() {
+        return;
+    }
+    let context = current.context();
     if context.span().span_context().is_valid() {
         TraceContextPropagator::new().inject_context(&context, &mut HeadersMut(headers));
     }
 }
 
-/// The current span's `traceparent`, to store with an event; `None` unless traces are exported and this one is
-/// recorded.
+/// The current span's `traceparent`, to store with an event; `None` unless traces are exported and
+/// this one is recorded.
 pub fn current_traceparent() -> Option<String> {
-    let span = current_span()?;
+    let span = span_context(&Span::current())?;
     let (trace, id) = (span.trace_id(), span.span_id());
     span.is_sampled().then(|| format!("00-{trace}-{id}-01"))
 }
 
-/// The current trace id, for people who look for it; `None` unless traces are exported.
-pub fn current_trace_id() -> Option<String> {
-    current_span().map(|span| span.trace_id().to_string())
+/// The span's trace id, for people who look for it; `None` unless traces are exported. Set the
+/// parent first.
+pub fn trace_id(span: &Span) -> Option<String> {
+    span_context(span).map(|span| span.trace_id().to_string())
 }
 
-fn current_span() -> Option<SpanContext> {
-    let current = Span::current();
-    if current.is_none() {
+fn span_context(span: &Span) -> Option<SpanContext> {
+    if span.is_none() {
         return None;
     }
-    let context = current.context().span().span_context().clone();
+    let context = span.context().span().span_context().clone();
     context.is_valid().then_some(context)
 }
 

@@ -10,8 +10,8 @@ use crate::failure::{ErrorReason, Failure};
 
 /// Collects what is wrong with a request.
 ///
-/// Each check gives the value, or `None` after recording the violation, so that an adapter reads its fields one by
-/// one and builds its command at the end, inside an `Option`:
+/// Each check gives the value, or `None` after recording the violation, so that an adapter reads
+/// its fields one by one and builds its command at the end, inside an `Option`:
 /// ```
 /// # use headwater_chassis::Violations;
 /// # struct Rename { store: uuid::Uuid, name: String }
@@ -69,7 +69,8 @@ impl Violations {
         id
     }
 
-    /// A text whose length in characters is in the range, without control characters, and not of blanks only.
+    /// A text whose length in characters is in the range, without control characters, and not of
+    /// blanks only.
     pub fn text(
         &mut self,
         field: &str,
@@ -120,8 +121,8 @@ impl Violations {
     /// The value, if nothing was wrong.
     ///
     /// # Errors
-    /// INVALID_REQUEST with every violation; INTERNAL if the value is missing though nothing was recorded, which is
-    /// a defect of the caller.
+    /// INVALID_REQUEST with every violation; INTERNAL if the value is missing though nothing was
+    /// recorded, which is a defect of the caller.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Failure> {
         if self.found.is_empty() {
             return value.ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::Settings;
+use super::settings::Settings;
 
 /// The part of the configuration that every program has.
 #[derive(Clone, Debug)]

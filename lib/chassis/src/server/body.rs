@@ -2,19 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::call::Call;
-use super::stack;
-use crate::failure::{ErrorReason, Failure};
+use super::refusals;
+use crate::failure::Failure;
 
 /// A reply's body, with the call it belongs to: the call ends when the body is dropped.
 pub(super) struct ReplyBody {
@@ -32,6 +32,8 @@ pub(super) struct End {
     pub deadline: Option<Instant>,
     /// The process's shutdown.
     pub cut: CancellationToken,
+    /// Streams that may wait at the same time.
+    pub streams_max: u32,
 }
 
 impl ReplyBody {
@@ -40,22 +42,28 @@ impl ReplyBody {
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let span = self.call.span.clone();
-        let _entered = span.enter();
         let inner = Pin::new(&mut self.inner);
-        // The body is not polled again after a panic, so nobody sees what the panic left behind.
-        catch_unwind(AssertUnwindSafe(|| http_body::Body::poll_frame(inner, cx))).unwrap_or_else(
-            |_| {
-                let failure = stack::panicked(self.call.method());
+        let polled = self.call.span().in_scope(|| {
+            // The body is not polled again after a panic, so nobody sees what the panic left
+            // behind.
+            catch_unwind(AssertUnwindSafe(|| http_body::Body::poll_frame(inner, cx)))
+        });
+        match polled {
+            Ok(polled) => polled,
+            Err(_) => {
+                let failure = refusals::panicked(&self.call.method().name);
                 Poll::Ready(Some(Ok(self.end_with(failure))))
-            },
-        )
+            }
+        }
     }
 
+    /// The stream has nothing to send now: the reason to end it, once there is one.
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let End { deadline, cut } = &self.end;
+        if !self.call.method().built_in && !self.call.wait(self.end.streams_max) {
+            return Poll::Ready(refusals::overloaded());
+        }
         let ending = self.ending.get_or_insert_with(|| {
-            let (deadline, cut) = (*deadline, cut.clone());
+            let (deadline, cut) = (self.end.deadline, self.end.cut.clone());
             Box::pin(ending(deadline, cut))
         });
         ending.as_mut().poll(cx)
@@ -67,7 +75,6 @@ impl ReplyBody {
         let mut trailers = HeaderMap::new();
         // Fails only for a text that is no header; ours are.
         let _ = Status::from(failure).add_header(&mut trailers);
-        self.call.learn(&trailers);
         Frame::trailers(trailers)
     }
 }
@@ -75,15 +82,13 @@ impl ReplyBody {
 async fn ending(deadline: Option<Instant>, cut: CancellationToken) -> Failure {
     let passed = async {
         match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            Some(deadline) => sleep_until(deadline).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = passed => stack::deadline_exceeded(),
-        () = cut.cancelled() => {
-            Failure::new(ErrorReason::ShuttingDown, "the process is shutting down; call again")
-        }
+        () = passed => refusals::deadline_exceeded(),
+        () = cut.cancelled() => refusals::shutting_down(),
     }
 }
 
@@ -99,10 +104,11 @@ impl http_body::Body for ReplyBody {
         if this.done {
             return Poll::Ready(None);
         }
-        let frame = std::task::ready!(match this.poll_inner(cx) {
+        let polled = match this.poll_inner(cx) {
             Poll::Pending => this.poll_ending(cx).map(|failure| Some(Ok(this.end_with(failure)))),
             ready => ready,
-        });
+        };
+        let frame = ready!(polled);
         if let Some(Ok(frame)) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {

@@ -8,17 +8,25 @@ use tonic::Code;
 use tracing::Span;
 
 use super::methods::{Method, Methods};
+use crate::metrics::Gauge;
 
 /// A call. Dropping it is its end: a reply sent, a handler cancelled, a connection lost.
 pub(super) struct Call {
     methods: Arc<Methods>,
     method: usize,
     started: Instant,
+    place: Place,
     /// Its status, once known. A call that is dropped before has been cancelled.
     code: Option<Code>,
-    /// Counted in the limit.
-    admitted: bool,
-    pub span: Span,
+    span: Span,
+}
+
+/// Which limit a call counts in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    None,
+    Call,
+    Stream,
 }
 
 impl Call {
@@ -27,8 +35,8 @@ impl Call {
             methods: methods.clone(),
             method: methods.find(path),
             started: Instant::now(),
+            place: Place::None,
             code: None,
-            admitted: false,
             span: Span::none(),
         }
     }
@@ -41,15 +49,51 @@ impl Call {
         self.started
     }
 
-    /// Takes one of the places for calls, if one is free.
-    pub(super) fn admit(&mut self, calls_max: u32) -> bool {
-        // The gauge is the counter: one atomic operation serves metric and limit.
-        let before = self.methods.in_flight.inc();
-        self.admitted = before < i64::from(calls_max);
-        if !self.admitted {
-            self.methods.in_flight.dec();
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(super) fn set_span(&mut self, span: Span) {
+        self.span = span;
+    }
+
+    /// Takes a place among the calls, if one is free.
+    pub(super) fn enter(&mut self, calls_max: u32) -> bool {
+        self.take(Place::Call, calls_max)
+    }
+
+    /// Changes over to a place among the streams, if one is free: a watcher that waits for
+    /// something to happen must not take the place of calls that could be answered.
+    pub(super) fn wait(&mut self, streams_max: u32) -> bool {
+        self.place == Place::Stream || self.take(Place::Stream, streams_max)
+    }
+
+    fn take(&mut self, place: Place, places_max: u32) -> bool {
+        self.leave();
+        if let Some(taken) = self.gauge(place) {
+            // The gauge is the counter: one atomic operation serves the metric and the limit.
+            if taken.inc() >= i64::from(places_max) {
+                taken.dec();
+                return false;
+            }
         }
-        self.admitted
+        self.place = place;
+        true
+    }
+
+    fn leave(&mut self) {
+        if let Some(taken) = self.gauge(self.place) {
+            taken.dec();
+        }
+        self.place = Place::None;
+    }
+
+    fn gauge(&self, place: Place) -> Option<&Gauge> {
+        match place {
+            Place::None => None,
+            Place::Call => Some(&self.methods.in_flight),
+            Place::Stream => Some(&self.methods.streams),
+        }
     }
 
     /// Learns the status from headers or trailers, if they carry one.
@@ -62,10 +106,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.method().ended(self.code.unwrap_or(Code::Cancelled), seconds);
-        if self.admitted {
-            self.methods.in_flight.dec();
-        }
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.span.record("rpc.grpc.status_code", code as i32);
+        self.method().ended(code, self.started.elapsed().as_secs_f64());
+        self.leave();
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::handler::Handler;
+use super::limits::Limits;
 use super::stack::Stack;
-use super::{Handler, Limits};
 
 /// Pause after a failed accept: with no file descriptor left it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,7 +45,7 @@ impl<S: Handler> Connections<S> {
         }
     }
 
-    /// Serves until `draining` resolves, then drains within the deadline.
+    /// Serves until `draining` resolves, then drains within nine tenths of the deadline.
     pub(super) async fn serve(
         self,
         listener: TcpListener,
@@ -64,7 +65,8 @@ impl<S: Handler> Connections<S> {
 
     async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
         loop {
-            // The semaphore is never closed; a place comes first, so that who waits, waits in the backlog.
+            // The semaphore is never closed; a place comes first, so that who waits, waits in the
+            // backlog.
             let place = self.places.clone().acquire_owned().await;
             match (listener.accept().await, place) {
                 (Ok((stream, _)), Ok(place)) => return (stream, place),
@@ -110,20 +112,28 @@ impl<S: Handler> Connections<S> {
         }
     }
 
+    /// Streams get half of the deadline, calls most of it: the rest is for the program to end in
+    /// good order.
     async fn drain(self, deadline: Duration) -> anyhow::Result<()> {
         self.drain.cancel();
         self.tasks.close();
-        let patience = deadline / 2;
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_ok() {
+        if self.ended_within(deadline / 2).await {
             return Ok(());
         }
-        self.stack.cut_streams();
-        if tokio::time::timeout(deadline - patience, self.tasks.wait()).await.is_ok() {
+        self.stack.cut.cancel();
+        if self.ended_within(deadline * 2 / 5).await {
             return Ok(());
         }
-        let cut = self.stack.in_flight();
+        let methods = &self.stack.methods;
+        let under_way = methods.in_flight.get() + methods.streams.get();
         self.abort.cancel();
-        anyhow::bail!("{cut} calls were still under way after {deadline:?}, and were cut");
+        anyhow::bail!(
+            "{under_way} calls were still under way at the end of the drain, and were cut"
+        )
+    }
+
+    async fn ended_within(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
     }
 }
 
@@ -141,8 +151,8 @@ fn protocol(limits: &Limits) -> http2::Builder<TokioExecutor> {
     protocol
 }
 
-/// Whether the peer says anything in time. A silent one would hold its place for ever: pings start after the
-/// handshake.
+/// Whether the peer says anything in time. A silent one would hold its place for ever: pings start
+/// after the handshake.
 async fn greeted(stream: &TcpStream, greeting_max: Duration) -> bool {
     // A small reply must not wait for the acknowledgement of the one before it.
     if let Err(error) = stream.set_nodelay(true) {

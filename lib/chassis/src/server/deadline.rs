@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The time a caller gives, from the header `grpc-timeout` (1 to 8 digits and a unit); `None` if it is absent or
-/// malformed. See the gRPC over HTTP/2 protocol, "Timeout".
+/// The time a caller gives, from the header `grpc-timeout` (1 to 8 digits and a unit); `None` if it
+/// is absent or malformed. See the gRPC over HTTP/2 protocol, "Timeout".
 pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.as_bytes();
     let (unit, digits) = value.split_last()?;
@@ -22,4 +22,30 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         b'n' => Duration::from_nanos(amount),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts() {
+        let check = |value: &str, expected: Option<Duration>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", value.parse().expect("a header"));
+            assert_eq!(grpc_timeout(&headers), expected, "{value:?}");
+        };
+        check("2H", Some(Duration::from_secs(7200)));
+        check("3M", Some(Duration::from_secs(180)));
+        check("4S", Some(Duration::from_secs(4)));
+        check("82m", Some(Duration::from_millis(82)));
+        check("5u", Some(Duration::from_micros(5)));
+        check("6n", Some(Duration::from_nanos(6)));
+        check("0m", Some(Duration::ZERO));
+        check("99999999H", Some(Duration::from_secs(99_999_999 * 3600)));
+        for malformed in ["", "H", "1", "1 m", "-1m", "+1m", "1.5S", "123456789S", "1d"] {
+            check(malformed, None);
+        }
+        assert_eq!(grpc_timeout(&HeaderMap::new()), None);
+    }
 }

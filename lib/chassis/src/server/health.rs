@@ -1,11 +1,12 @@
-//! `grpc.health.v1`, which shows [`Readiness`] directly: there is no second state that could disagree with it.
+//! `grpc.health.v1`, which shows [`Readiness`] directly: there is no second state that could
+//! disagree with it.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _};
-use tokio_stream::wrappers::WatchStream;
+use futures_util::{Stream, stream};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -16,15 +17,18 @@ use crate::readiness::{Checks, Readiness};
 /// Its protos, for reflection and metrics.
 pub(super) const DESCRIPTORS: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
 
-/// Checks are services of this name: `headwater.sync`.
+/// Always SERVING: that it answers shows that the process lives. For liveness probes, which must
+/// not restart a process because a database is away.
+const LIVE: &str = "headwater.live";
+/// A check is a service of this name, such as `headwater.sync`.
 const CHECK_PREFIX: &str = "headwater.";
 
 /// The service. `services` are known by name and follow the whole process, as does the empty name.
 pub(super) fn service(
     readiness: Readiness,
-    services: &BTreeSet<String>,
-) -> HealthServer<impl Health + use<>> {
-    HealthServer::new(Service { readiness, services: Arc::new(services.clone()) })
+    services: BTreeSet<String>,
+) -> HealthServer<impl Health> {
+    HealthServer::new(Service { readiness, services: Arc::new(services) })
 }
 
 struct Service {
@@ -40,7 +44,8 @@ impl Health for Service {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         match status(&self.services, &self.readiness.checks(), &service) {
-            // The protocol's own words: an unknown service is NOT_FOUND here, and a status in `Watch`.
+            // The protocol's own words: an unknown service is NOT_FOUND here, and a status in
+            // `Watch`.
             ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
             status => Ok(Response::new(reply(status))),
         }
@@ -52,28 +57,55 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let service = request.into_inner().service;
-        let services = self.services.clone();
-        let mut last = None;
-        let mut draining = false;
-        let changes = WatchStream::new(self.readiness.subscribe())
-            // The change to draining is told; then the stream ends, so that it does not hold up the drain.
-            .take_while(move |checks| {
-                let ended = std::mem::replace(&mut draining, checks.is_draining());
-                std::future::ready(!ended)
-            })
-            .map(move |checks| status(&services, &checks, &service))
-            .filter(move |status| std::future::ready(last.replace(*status) != Some(*status)))
-            .map(|status| Ok(reply(status)));
+        let mut watched = Watched {
+            service: request.into_inner().service,
+            services: self.services.clone(),
+            changes: self.readiness.subscribe(),
+            last: None,
+            ended: false,
+        };
+        watched.changes.mark_changed();
+        let changes = stream::unfold(watched, |mut watched| async {
+            let status = watched.next().await?;
+            Some((Ok(reply(status)), watched))
+        });
         Ok(Response::new(Box::pin(changes)))
+    }
+}
+
+/// A client that watches a service.
+struct Watched {
+    service: String,
+    services: Arc<BTreeSet<String>>,
+    changes: watch::Receiver<Checks>,
+    last: Option<ServingStatus>,
+    ended: bool,
+}
+
+impl Watched {
+    /// The status when it has changed; at first the status as it is. After a drain has been told,
+    /// the stream ends, so that it does not hold the drain up.
+    async fn next(&mut self) -> Option<ServingStatus> {
+        while !self.ended {
+            self.changes.changed().await.ok()?;
+            let checks = self.changes.borrow_and_update().clone();
+            self.ended = checks.is_draining();
+            let status = status(&self.services, &checks, &self.service);
+            if self.last.replace(status) != Some(status) {
+                return Some(status);
+            }
+        }
+        None
     }
 }
 
 fn status(services: &BTreeSet<String>, checks: &Checks, service: &str) -> ServingStatus {
     let check = || checks.holds(service.strip_prefix(CHECK_PREFIX)?);
-    let holds = match service.is_empty() || services.contains(service) {
-        true => Some(checks.is_ready()),
-        false => check(),
+    let holds = match service {
+        LIVE => Some(true),
+        "" => Some(checks.is_ready()),
+        _ if services.contains(service) => Some(checks.is_ready()),
+        _ => check(),
     };
     match holds {
         Some(true) => ServingStatus::Serving,

@@ -8,17 +8,24 @@ pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a server accepts at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Calls under way in the whole process; more are refused with RESOURCE_EXHAUSTED. Health and reflection are
-    /// exempt, so that a loaded process is not taken for a dead one. Default 4096: beyond that, waiting only grows.
+    /// Calls under way in the whole process; more are refused with RESOURCE_EXHAUSTED. Health and
+    /// reflection are exempt, so that a loaded process is not taken for a dead one. Default 4096:
+    /// beyond that, waiting only grows.
     pub calls_max: u32,
-    /// Open connections; more wait in the kernel's backlog. Default 8192, below the usual limit of open files.
+    /// Streams of replies that wait for something to send, such as watchers; more are ended with
+    /// RESOURCE_EXHAUSTED. They do not count as calls. Default 16384: a few KiB of memory each.
+    pub streams_max: u32,
+    /// Open connections; more wait in the kernel's backlog. Default 8192, below the usual limit of
+    /// open files.
     pub connections_max: usize,
-    /// Calls under way on one connection, as announced to the peer. Default 2048: a router sends all of its calls
-    /// over a few connections.
+    /// Calls under way on one connection, as announced to the peer. Default 2048: a router sends
+    /// all of its calls over a few connections.
     pub streams_per_connection_max: u32,
-    /// HTTP/2 window of a stream. Default 1 MiB: the protocol's 64 KiB stalls on anything above one round trip.
+    /// HTTP/2 window of a stream. Default 1 MiB: the protocol's 64 KiB stalls on anything above one
+    /// round trip.
     pub stream_window_bytes: u32,
-    /// HTTP/2 window of a connection. Default 8 MiB, so that one slow stream does not stall its neighbours.
+    /// HTTP/2 window of a connection. Default 8 MiB, so that one slow stream does not stall its
+    /// neighbours.
     pub connection_window_bytes: u32,
     /// Size of a request's headers. Default 16 KiB: tokens and trace state fit, abuse does not.
     pub header_bytes_max: u32,
@@ -28,7 +35,8 @@ pub struct Limits {
     pub keepalive_timeout: Duration,
     /// How long a new connection may stay silent. Default 10 s.
     pub greeting_max: Duration,
-    /// Deadline of calls that state none, until their reply begins: a server stream may go on. Default 60 s.
+    /// Deadline of calls that state none, until their reply begins: a server stream may go on.
+    /// Default 60 s.
     pub deadline_default: Duration,
 }
 
@@ -36,6 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls_max: 4096,
+            streams_max: 16_384,
             connections_max: 8192,
             streams_per_connection_max: 2048,
             stream_window_bytes: 1024 * 1024,

@@ -1,4 +1,5 @@
-//! The metrics of each method, made at start: a request updates handles, and neither locks a registry nor allocates.
+//! The metrics of each method, made at start: a request updates handles, and neither locks a
+//! registry nor allocates.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
@@ -15,12 +16,15 @@ const CODES: usize = 17;
 /// Everything under it is health and reflection.
 const BUILT_IN: &str = "grpc.";
 
-/// The methods of a server. The last one stands for all unknown paths: a caller must not be able to grow metrics.
+/// The methods of a server. The last one stands for all unknown paths: a caller must not be able to
+/// grow metrics.
 pub(super) struct Methods {
     by_path: HashMap<String, usize>,
     methods: Vec<Method>,
-    /// Calls under way; also what the limit is measured by.
+    /// Calls under way; also what their limit is measured by.
     pub in_flight: Gauge,
+    /// Streams that wait for something to send; also what their limit is measured by.
+    pub streams: Gauge,
 }
 
 /// One method.
@@ -60,6 +64,8 @@ impl Methods {
             by_path,
             methods: methods.collect(),
             in_flight: metrics.gauge("headwater_grpc_in_flight", "Calls under way"),
+            streams: metrics
+                .gauge("headwater_grpc_streams", "Streams waiting for something to send"),
         })
     }
 
