@@ -45,7 +45,7 @@ impl Shutdown {
     }
 
     /// Exits the process if it still runs this long after shutdown was requested. The clock runs on
-    /// a thread of its own, so that a blocked runtime cannot stop it.
+    /// a thread of its own, so that a runtime that blocks while draining cannot stop it.
     pub fn exit_after(&self, deadline: Duration) {
         let shutdown = self.clone();
         tokio::spawn(async move {

@@ -115,3 +115,69 @@ fn log_panics() {
         tracing::error!(location, "panicked: {}", text.unwrap_or("without a text"));
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::{ErrorReason, Failure, Secret};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, act: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = log_layer(format, move || writer.clone());
+        tracing::subscriber::with_default(Registry::default().with(layer), act);
+        let bytes = lines.0.lock().expect("a lock").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_secret_is_in_no_log_line() {
+        #[derive(Debug)]
+        #[expect(dead_code, reason = "seen through Debug only")]
+        struct Config {
+            url: Secret,
+        }
+        let secret = Secret::new("postgres://app:hunter2@db/app");
+        let config = Config { url: secret.clone() };
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, || {
+                tracing::info!(%secret, ?config, other = ?Some(&secret), "starting with {secret}");
+            });
+            assert_eq!(text.matches("***").count(), 4, "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_defect_is_logged_once_with_its_cause_when_it_becomes_a_reply() {
+        let failure = |reason| Failure::new(reason, "sorry").because(anyhow::anyhow!("the cause"));
+        let check = |reason, count: usize| {
+            let text = logged(LogFormat::Json, || drop(tonic::Status::from(failure(reason))));
+            assert_eq!(text.matches("the cause").count(), count, "{reason:?}: {text}");
+            for line in text.lines() {
+                let line: serde_json::Value = line.parse().expect("JSON");
+                assert_eq!(line["level"], "ERROR");
+            }
+        };
+        check(ErrorReason::Internal, 1);
+        check(ErrorReason::DataCorrupt, 1);
+        check(ErrorReason::DatabaseUnavailable, 0);
+    }
+}

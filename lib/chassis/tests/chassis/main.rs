@@ -7,4 +7,5 @@ mod delays;
 mod failure;
 mod metrics;
 mod server;
+mod shutdown;
 mod validate;
