@@ -74,6 +74,29 @@ impl EventLog {
         Ok(heads)
     }
 
+    /// The newest place at or before `position` where an append ended: where reading can begin to see the event after
+    /// `position`. The chain is taken on trust from there.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn place_before(
+        &self,
+        partition: Partition,
+        position: Position,
+    ) -> Result<Head, LogError> {
+        let row = sqlx::query(include_str!("../sql/place_before.sql"))
+            .bind(partition.0 as i16)
+            .bind(position.0 as i64)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(LogError::from_sqlx)?;
+        let Some(row) = row else { return Ok(Head::START) };
+        let found: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
+        let digest: &[u8] = row.try_get("digest").map_err(LogError::from_sqlx)?;
+        let position = Position(found.unsigned_abs());
+        Ok(Head { position, digest: digest_of(digest, partition, position)? })
+    }
+
     /// The events of a partition after `after`: about `limit` of them, cut where an append ends, so more if that is
     /// what an append has. Every event's digest and position is verified on the way.
     ///
