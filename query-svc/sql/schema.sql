@@ -1,0 +1,95 @@
+-- The part of the read database that does not depend on the views. Runs at every migration, under the migration's lock;
+-- does nothing where all is there.
+
+CREATE SCHEMA IF NOT EXISTS headwater_read;
+
+-- The roles are of the whole server: a migration of another database may be creating them at the same moment.
+DO $roles$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['headwater_query', 'headwater_projector'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+    -- For whoever logs in as the role itself; a member says so in its own connection.
+    ALTER ROLE headwater_query SET default_transaction_read_only = on;
+EXCEPTION WHEN insufficient_privilege THEN
+    -- An owner that may not create roles needs them made beforehand.
+    IF (SELECT count(*) FROM pg_roles WHERE rolname IN ('headwater_query', 'headwater_projector')) < 2 THEN
+        RAISE;
+    END IF;
+END
+$roles$;
+
+-- Version of everything in this file. Servers compare it with their own and never migrate.
+CREATE TABLE IF NOT EXISTS headwater_read.schema_version (
+    one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version integer NOT NULL
+);
+
+-- The tables of the views: one row a version of a view; queries read the live one, by a plain view of the view's name.
+CREATE TABLE IF NOT EXISTS headwater_read.view_version (
+    projection text NOT NULL,
+    view       text NOT NULL,
+    version    integer NOT NULL,
+    live       boolean NOT NULL,
+    -- The columns as they were created, so that a change without a new version is noticed.
+    definition text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (view, version)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS view_version_live ON headwater_read.view_version (view) WHERE live;
+
+-- What each projection has applied: written in the transaction of its rows, read in the statement of every query. One
+-- row a projection, updated for every batch and heartbeat: the low fillfactor keeps those updates on the page (HOT).
+CREATE TABLE IF NOT EXISTS headwater_read.checkpoint (
+    projection text PRIMARY KEY,
+    log_id     uuid NOT NULL,
+    epoch      integer NOT NULL,
+    -- By partition, from 0.
+    positions  bigint[] NOT NULL,
+    digests    bytea[] NOT NULL,
+    -- The write database's time up to which everything recorded has been applied.
+    as_of      timestamptz NOT NULL,
+    -- Raised by whoever changes rows by another way than the projector, which then starts anew.
+    revision   bigint NOT NULL DEFAULT 0,
+    CHECK (cardinality(positions) = cardinality(digests))
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000);
+
+-- Events that could not be applied to a row, and those that wait behind them, with all that it takes to try again.
+CREATE TABLE IF NOT EXISTS headwater_read.parked (
+    -- The order in which they have to be tried again.
+    number         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection     text NOT NULL,
+    -- Empty if the event could not even be decoded; the key is the stream's id then.
+    view           text NOT NULL,
+    row_key        text NOT NULL,
+    error          text NOT NULL,
+    partition      integer NOT NULL,
+    position       bigint NOT NULL,
+    stream         uuid NOT NULL,
+    version        bigint NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    type_name      text NOT NULL,
+    schema_version integer NOT NULL,
+    payload        bytea NOT NULL,
+    command_id     uuid NOT NULL,
+    caller         text,
+    parked_at      timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (projection, partition, position, view, row_key)
+);
+CREATE INDEX IF NOT EXISTS parked_row ON headwater_read.parked (projection, view, row_key);
+
+-- Least rights, granted anew by every migration; those on the views' tables are granted beside their creation.
+REVOKE ALL ON ALL TABLES IN SCHEMA headwater_read FROM PUBLIC;
+GRANT USAGE ON SCHEMA headwater_read TO headwater_query, headwater_projector;
+GRANT SELECT ON headwater_read.schema_version, headwater_read.view_version, headwater_read.checkpoint
+   TO headwater_query, headwater_projector;
+GRANT INSERT, UPDATE ON headwater_read.checkpoint TO headwater_projector;
+GRANT SELECT, INSERT ON headwater_read.parked TO headwater_projector;

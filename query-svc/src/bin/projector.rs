@@ -1,0 +1,16 @@
+//! `projector`: turns the log into rows of the read database.
+
+use headwater_chassis::{Shutdown, Telemetry};
+use headwater_query_svc::projector::{config::Config, run};
+use headwater_query_svc::views;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_process()?;
+    let telemetry = Telemetry::init("projector", &config.common)?;
+    let shutdown = Shutdown::on_signals()?;
+    shutdown.exit_after(config.common.shutdown);
+    let ended = run(config, views::projections(), shutdown).await;
+    telemetry.shutdown().await;
+    ended
+}

@@ -1,0 +1,214 @@
+//! The read database's schema: `headwater migrate` and `headwater up` create it, servers check it and never change it.
+
+mod ddl;
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+use tokio_postgres::{Client, Transaction};
+
+use crate::primary::PrimaryConnection;
+use crate::projection::{Projection, ViewInfo};
+
+/// Version of `sql/schema.sql`.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// What a migration did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The tables it created.
+    pub created: Vec<String>,
+}
+
+/// Why the schema is not, or cannot be made, what this program needs.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// There is none.
+    #[error("the read database has no schema yet; run `headwater migrate`")]
+    Missing,
+    /// Another version of the fixed part.
+    #[error("the read database's schema has version {found}, this program needs {needed}; {cure}")]
+    Version {
+        /// What is there.
+        found: i32,
+        /// What is needed.
+        needed: i32,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// A view's table is of another version, or missing.
+    #[error("the view {view} needs version {needed}, live is {found}; {cure}")]
+    ViewVersion {
+        /// The view.
+        view: &'static str,
+        /// The live version, or `none`.
+        found: String,
+        /// What the code has.
+        needed: u32,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// The columns of a view were changed but not its version.
+    #[error(
+        "the columns of the view {view} differ from those of its table {table}, but its version was not raised: \
+         raise View::VERSION"
+    )]
+    Changed {
+        /// The view.
+        view: &'static str,
+        /// The table.
+        table: String,
+    },
+    /// A name that cannot be used.
+    #[error("{0:?} cannot be the name of a view: {1}")]
+    Name(&'static str, &'static str),
+    /// The database failed.
+    #[error("the read database: {}", .0.as_db_error().map_or_else(|| .0.to_string(), ToString::to_string))]
+    Database(#[from] tokio_postgres::Error),
+}
+
+const MIGRATE: &str = "run `headwater migrate`";
+const UPGRADE: &str = "upgrade this program";
+const REBUILD: &str = "the projection has to be rebuilt: locally by `headwater up --wipe`; a deployment goes on with \
+                       the programs of the live version until then";
+
+/// Creates what the projections need in the read database at `owner_url`, or finds that all is there. Needs the rights
+/// of the schema's owner, and for the first time those to create roles. All or nothing.
+///
+/// # Errors
+/// The database cannot be reached, or holds views of other versions, which only a rebuild can replace.
+pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migrated, SchemaError> {
+    for view in projections.iter().flat_map(Projection::views) {
+        ddl::check_name(view.name)?;
+    }
+    let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
+    let transaction = connection.transaction().await?;
+    // Of two migrations at once the second finds everything done.
+    transaction.batch_execute("SELECT pg_advisory_xact_lock(7237421062)").await?;
+    let exists = "SELECT to_regclass('headwater_read.schema_version') IS NOT NULL";
+    if transaction.query_one(exists, &[]).await?.try_get(0)? {
+        check_version(&transaction).await?;
+    }
+    transaction.batch_execute(include_str!("../sql/schema.sql")).await?;
+    let version =
+        "INSERT INTO headwater_read.schema_version (version) VALUES ($1) ON CONFLICT DO NOTHING";
+    transaction.execute(version, &[&SCHEMA_VERSION]).await?;
+    let mut done = Migrated::default();
+    for projection in projections {
+        migrate_views(&transaction, projection, &mut done).await?;
+    }
+    transaction.commit().await?;
+    Ok(done)
+}
+
+/// Checks that the read database holds what the projections need.
+///
+/// # Errors
+/// It does not, or it cannot be read.
+pub async fn check(client: &Client, projections: &[Projection]) -> Result<(), SchemaError> {
+    let exists = "SELECT to_regclass('headwater_read.schema_version') IS NOT NULL";
+    if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
+        return Err(SchemaError::Missing);
+    }
+    check_version(client).await?;
+    let live = live_views(client).await?;
+    for view in projections.iter().flat_map(Projection::views) {
+        compare(view, live.get(view.name))?;
+    }
+    Ok(())
+}
+
+/// A view as the database has it.
+struct Live {
+    version: u32,
+    definition: String,
+}
+
+fn compare(view: &ViewInfo, live: Option<&Live>) -> Result<(), SchemaError> {
+    let Some(live) = live else {
+        let (view, needed) = (view.name, view.version);
+        return Err(SchemaError::ViewVersion { view, found: "none".into(), needed, cure: MIGRATE });
+    };
+    if live.version != view.version {
+        let cure = if live.version < view.version { REBUILD } else { UPGRADE };
+        let (view, needed) = (view.name, view.version);
+        return Err(SchemaError::ViewVersion {
+            view,
+            found: live.version.to_string(),
+            needed,
+            cure,
+        });
+    }
+    if live.definition != ddl::definition(view) {
+        return Err(SchemaError::Changed { view: view.name, table: view.table() });
+    }
+    Ok(())
+}
+
+async fn check_version(client: &impl tokio_postgres::GenericClient) -> Result<(), SchemaError> {
+    let row = client.query_opt("SELECT version FROM headwater_read.schema_version", &[]).await?;
+    let found: i32 = row.ok_or(SchemaError::Missing)?.try_get(0)?;
+    if found != SCHEMA_VERSION {
+        let cure = if found < SCHEMA_VERSION { MIGRATE } else { UPGRADE };
+        return Err(SchemaError::Version { found, needed: SCHEMA_VERSION, cure });
+    }
+    Ok(())
+}
+
+async fn live_views(
+    client: &impl tokio_postgres::GenericClient,
+) -> Result<BTreeMap<String, Live>, tokio_postgres::Error> {
+    let sql = "SELECT view, version, definition FROM headwater_read.view_version WHERE live";
+    let mut live = BTreeMap::new();
+    for row in client.query(sql, &[]).await? {
+        let version: i32 = row.try_get(1)?;
+        let view = Live { version: version.unsigned_abs(), definition: row.try_get(2)? };
+        live.insert(row.try_get(0)?, view);
+    }
+    Ok(live)
+}
+
+async fn migrate_views(
+    transaction: &Transaction<'_>,
+    projection: &Projection,
+    done: &mut Migrated,
+) -> Result<(), SchemaError> {
+    let live = live_views(transaction).await?;
+    let applied = "SELECT EXISTS (SELECT FROM headwater_read.checkpoint \
+                   WHERE projection = $1 AND 0 < ANY (positions))";
+    let started: bool = transaction.query_one(applied, &[&projection.name()]).await?.try_get(0)?;
+    for view in projection.views() {
+        match live.get(view.name) {
+            // Its events have gone by.
+            None if started => {
+                let (view, needed) = (view.name, view.version);
+                let found = "none".to_owned();
+                return Err(SchemaError::ViewVersion { view, found, needed, cure: REBUILD });
+            }
+            None => {
+                create(transaction, projection, view).await?;
+                done.created.push(view.table());
+            }
+            some => compare(view, some)?,
+        }
+        // Indexes may be added without a new version: they change no row.
+        transaction.batch_execute(&ddl::indexes(view)).await?;
+        transaction.batch_execute(&ddl::grants(view)).await?;
+    }
+    Ok(())
+}
+
+async fn create(
+    transaction: &Transaction<'_>,
+    projection: &Projection,
+    view: &ViewInfo,
+) -> Result<(), SchemaError> {
+    transaction.batch_execute(&ddl::table(view)).await?;
+    transaction.batch_execute(&ddl::live_view(view)).await?;
+    let register = "INSERT INTO headwater_read.view_version (projection, view, version, live, definition) \
+                    VALUES ($1, $2, $3, true, $4)";
+    let version = view.version as i32;
+    let definition = ddl::definition(view);
+    transaction.execute(register, &[&projection.name(), &view.name, &version, &definition]).await?;
+    Ok(())
+}

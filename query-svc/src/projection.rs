@@ -1,0 +1,131 @@
+//! Projections: groups of views that are updated together. Pure: no I/O, no clock.
+
+pub mod checkpoint;
+pub mod parked;
+pub mod plan;
+mod workset;
+
+#[cfg(test)]
+#[path = "../tests/counters/mod.rs"]
+pub(crate) mod counters;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use headwater_kernel::row::{Column, Row};
+use headwater_kernel::{EventSet, RecordedEvent, View};
+
+use plan::{Member, Plan};
+pub use workset::Changes;
+use workset::Workset;
+
+/// A group of views with one checkpoint.
+#[derive(Clone)]
+pub struct Projection {
+    name: &'static str,
+    views: Arc<[ViewInfo]>,
+    planner: Arc<dyn Fn(Vec<RecordedEvent>) -> Box<dyn Plan> + Send + Sync>,
+}
+
+/// What the database has to know of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewInfo {
+    /// The name that queries read it by, in the schema `headwater_read`.
+    pub name: &'static str,
+    /// Version of its columns and of its fold.
+    pub version: u32,
+    /// Its columns, the key first.
+    pub columns: &'static [Column],
+    /// Its indexes, as [`View::INDEXES`] writes them.
+    pub indexes: &'static [&'static str],
+}
+
+impl ViewInfo {
+    /// The name of the table of this version.
+    pub fn table(&self) -> String {
+        format!("{}_v{}", self.name, self.version)
+    }
+}
+
+impl Projection {
+    /// Begins a projection of views over the events `E`.
+    pub fn of<E: EventSet>(name: &'static str) -> Builder<E> {
+        Builder { name, views: Vec::new(), members: Vec::new() }
+    }
+
+    /// Its name, such as `retail`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its views, in the order in which they are folded.
+    pub fn views(&self) -> &[ViewInfo] {
+        &self.views
+    }
+
+    /// Begins a batch: the events of each partition in log order.
+    pub fn plan(&self, events: Vec<RecordedEvent>) -> Box<dyn Plan> {
+        (self.planner)(events)
+    }
+}
+
+impl fmt::Debug for Projection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, views, planner: _ } = self;
+        f.debug_struct("Projection").field("name", name).field("views", views).finish()
+    }
+}
+
+/// A projection that is being put together.
+pub struct Builder<E> {
+    name: &'static str,
+    views: Vec<ViewInfo>,
+    members: Vec<Blank<E>>,
+}
+
+/// A view of a projection, to make worksets of.
+struct Blank<E> {
+    name: &'static str,
+    referenced: Option<usize>,
+    rows: fn() -> Box<dyn Workset<E>>,
+}
+
+impl<E: EventSet> Builder<E> {
+    /// Adds a view.
+    ///
+    /// # Panics
+    /// If it references a view that does not stand before it, or one of its name is there already.
+    #[must_use]
+    pub fn view<V: View<Event = E>>(mut self) -> Self {
+        assert!(self.index(V::NAME).is_none(), "two views named {}", V::NAME);
+        let referenced = V::REFERENCED.map(|name| {
+            self.index(name).unwrap_or_else(|| panic!("{} must come after {name}", V::NAME))
+        });
+        self.members.push(Blank { name: V::NAME, referenced, rows: workset::of::<V> });
+        self.views.push(ViewInfo {
+            name: V::NAME,
+            version: V::VERSION,
+            columns: V::Row::COLUMNS,
+            indexes: V::INDEXES,
+        });
+        self
+    }
+
+    /// The projection.
+    pub fn build(self) -> Projection {
+        let Self { name, views, members } = self;
+        let member = |blank: &Blank<E>| Member {
+            name: blank.name,
+            referenced: blank.referenced,
+            rows: (blank.rows)(),
+        };
+        let planner = move |events| plan::plan(members.iter().map(member).collect(), events);
+        Projection { name, views: views.into(), planner: Arc::new(planner) }
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.views.iter().position(|view| view.name == name)
+    }
+}

@@ -1,0 +1,167 @@
+//! How far a projection is, and whether the log is still the one it has applied. Pure.
+
+use headwater_eventlog::{Chunk, Head, Heads, LogInfo};
+use headwater_kernel::{Epoch, LogId, Partition, Position};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+/// What a projection has applied. Stored in the transaction of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log it is of.
+    pub log: LogId,
+    /// The log's epoch.
+    pub epoch: Epoch,
+    /// The last applied event of every partition with the digest there, from partition 0.
+    pub heads: Vec<Head>,
+    /// The write database's time up to which everything recorded has been applied.
+    pub as_of: OffsetDateTime,
+    /// Raised by whoever changes the projection's rows by another way than its projector (retrying a parked event,
+    /// switching to a rebuilt view), so that a running projector notices and starts anew.
+    pub revision: i64,
+}
+
+/// The log is not the one that was applied. Going on would mix two histories.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Mismatch {
+    /// Another log, or the same one restored.
+    #[error(
+        "the rows are of log {applied} in epoch {applied_epoch}, the write database holds log {found} in epoch \
+         {found_epoch}; rebuild the projection, or give it the write database it belongs to"
+    )]
+    Log {
+        /// The checkpoint's log.
+        applied: LogId,
+        /// The checkpoint's epoch.
+        applied_epoch: Epoch,
+        /// The log's id.
+        found: LogId,
+        /// The log's epoch.
+        found_epoch: Epoch,
+    },
+    /// Another number of partitions.
+    #[error("the checkpoint has {applied} partitions, the log {found}")]
+    Partitions {
+        /// The checkpoint's.
+        applied: usize,
+        /// The log's.
+        found: usize,
+    },
+    /// The log is shorter than what was applied.
+    #[error(
+        "partition {partition} of the log ends at {head}, but {applied} was applied: the log has lost events"
+    )]
+    Lost {
+        /// The partition.
+        partition: Partition,
+        /// Where the log ends.
+        head: Position,
+        /// What was applied.
+        applied: Position,
+    },
+    /// The log has another history up to the same position.
+    #[error(
+        "partition {partition} of the log has another history up to {position} than was applied"
+    )]
+    History {
+        /// The partition.
+        partition: Partition,
+        /// The position that both have.
+        position: Position,
+    },
+}
+
+impl Checkpoint {
+    /// Before the first event.
+    pub fn start(info: &LogInfo) -> Self {
+        Self {
+            log: info.id,
+            epoch: info.epoch,
+            heads: vec![Head::START; usize::from(info.partitions)],
+            as_of: OffsetDateTime::UNIX_EPOCH,
+            revision: 0,
+        }
+    }
+
+    /// Checks that it is of this log.
+    ///
+    /// # Errors
+    /// The log has another id, epoch or number of partitions.
+    pub fn belongs_to(&self, info: &LogInfo) -> Result<(), Mismatch> {
+        if (self.log, self.epoch) != (info.id, info.epoch) {
+            return Err(Mismatch::Log {
+                applied: self.log,
+                applied_epoch: self.epoch,
+                found: info.id,
+                found_epoch: info.epoch,
+            });
+        }
+        same_partitions(&self.heads, usize::from(info.partitions))
+    }
+}
+
+/// How far the feed has read, and the time up to which it has seen everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last event read of every partition.
+    pub heads: Vec<Head>,
+    /// By partition.
+    seen_until: Vec<OffsetDateTime>,
+}
+
+impl Cursor {
+    /// Where the checkpoint is.
+    pub fn at(checkpoint: &Checkpoint) -> Self {
+        let seen_until = vec![checkpoint.as_of; checkpoint.heads.len()];
+        Self { heads: checkpoint.heads.clone(), seen_until }
+    }
+
+    /// The partitions that have more events. Those that have none are seen up to the time of the heads.
+    ///
+    /// # Errors
+    /// The log does not hold what has been read from it.
+    pub fn news(&mut self, log: &Heads) -> Result<Vec<Partition>, Mismatch> {
+        same_partitions(&self.heads, log.heads.len())?;
+        let mut news = Vec::new();
+        for (index, (read, head)) in self.heads.iter().zip(&log.heads).enumerate() {
+            let partition = Partition(index as u16);
+            if head.position < read.position {
+                let (head, applied) = (head.position, read.position);
+                return Err(Mismatch::Lost { partition, head, applied });
+            }
+            if head.position > read.position {
+                news.push(partition);
+            } else if head.digest != read.digest {
+                return Err(Mismatch::History { partition, position: head.position });
+            } else {
+                self.seen_until[index] = self.seen_until[index].max(log.now);
+            }
+        }
+        Ok(news)
+    }
+
+    /// Takes note of a chunk that was read.
+    pub fn advance(&mut self, partition: Partition, chunk: &Chunk) {
+        let index = usize::from(partition.0);
+        // Behind the head, all that is certain is that everything recorded before the last event has been seen.
+        let until = if chunk.caught_up {
+            chunk.now
+        } else {
+            chunk.events.last().map_or(OffsetDateTime::UNIX_EPOCH, |event| event.recorded_at)
+        };
+        self.heads[index] = chunk.end;
+        self.seen_until[index] = self.seen_until[index].max(until);
+    }
+
+    /// The time up to which everything of every partition has been seen.
+    pub fn as_of(&self) -> OffsetDateTime {
+        self.seen_until.iter().min().copied().unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+fn same_partitions(heads: &[Head], found: usize) -> Result<(), Mismatch> {
+    if heads.len() != found {
+        return Err(Mismatch::Partitions { applied: heads.len(), found });
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! How far a projection is behind its log. Pure.
+
+use std::time::Duration;
+
+use headwater_eventlog::Heads;
+
+use crate::projection::checkpoint::Checkpoint;
+
+/// Above which lag it is an alarm.
+#[derive(Clone, Copy, Debug)]
+pub struct LagLimits {
+    /// Events, over all partitions.
+    pub events: u64,
+    /// Age of `as_of`.
+    pub age: Duration,
+}
+
+/// How far a projection is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lag {
+    /// Events not applied, by partition.
+    pub events: Vec<u64>,
+    /// Age of `as_of` by the write database's clock: true while the log is idle too, and while no projector lives.
+    pub age: Duration,
+}
+
+impl Lag {
+    /// Of a checkpoint at the time of the heads; without a checkpoint, everything is missing.
+    pub fn of(checkpoint: Option<&Checkpoint>, log: &Heads) -> Self {
+        let applied = |index: usize| checkpoint.and_then(|c| c.heads.get(index));
+        let behind = |(index, head): (usize, &headwater_eventlog::Head)| {
+            head.position.since(applied(index).map(|head| head.position).unwrap_or_default())
+        };
+        let as_of = checkpoint.map_or(time::OffsetDateTime::UNIX_EPOCH, |c| c.as_of);
+        Self {
+            events: log.heads.iter().enumerate().map(behind).collect(),
+            age: (log.now - as_of).try_into().unwrap_or(Duration::ZERO),
+        }
+    }
+
+    /// Whether it is within the limits.
+    ///
+    /// # Errors
+    /// A sentence that names the limit it exceeds.
+    pub fn within(&self, limits: &LagLimits) -> Result<(), String> {
+        let events: u64 = self.events.iter().sum();
+        if events > limits.events {
+            return Err(format!(
+                "{events} events behind, over the limit of {} (HEADWATER_LAG_EVENTS_MAX)",
+                limits.events
+            ));
+        }
+        if self.age > limits.age {
+            return Err(format!(
+                "{:.1} s behind, over the limit of {:.1} s (HEADWATER_LAG_MS_MAX)",
+                self.age.as_secs_f64(),
+                limits.age.as_secs_f64()
+            ));
+        }
+        Ok(())
+    }
+}

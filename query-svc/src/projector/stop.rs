@@ -1,0 +1,98 @@
+//! Why a projection stopped, and what follows from it.
+
+use std::time::Duration;
+
+use headwater_eventlog::LogError;
+use headwater_kernel::ViewError;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::migrate::SchemaError;
+use crate::projection::checkpoint::Mismatch;
+use crate::projection::parked::BLOCKED_MAX;
+
+/// No step of a projection waits longer than this for a database, so that a connection that went silent is noticed.
+pub const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// Why a projection stopped. Nothing of the batch it was at has been applied, or its outcome is in the checkpoint;
+/// starting again from there is always right.
+#[derive(Debug, Error)]
+pub enum Stop {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log is not the one that was applied.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The read primary failed.
+    #[error("the read primary: {}", full(.0))]
+    Read(#[from] tokio_postgres::Error),
+    /// A database did not answer in time.
+    #[error("{0} took longer than {STEP_MAX:?}")]
+    Silent(&'static str),
+    /// Somebody else advanced the checkpoint.
+    #[error("somebody else advanced the projection")]
+    Overtaken,
+    /// The read database is not what this program was built for.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The rows are not what the views were built for.
+    #[error(transparent)]
+    Rows(#[from] ViewError),
+    /// Too much is parked to go on.
+    #[error(
+        "more than {BLOCKED_MAX} rows wait behind parked events; retry or drop those, or rebuild"
+    )]
+    TooMuchParked,
+    /// A batch touches too many rows to be held in memory.
+    #[error("a batch touches more than {0} rows")]
+    TooManyRows(usize),
+}
+
+impl Stop {
+    /// Whether a human has to act before it can go on. Everything else passes by itself.
+    pub fn needs_a_human(&self) -> bool {
+        match self {
+            Self::Log(error) => match error {
+                LogError::Unavailable(_) | LogError::OutcomeUnknown(_) | LogError::Collision(_) => {
+                    false
+                }
+                LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
+            },
+            Self::Read(error) => !passes(error),
+            Self::Silent(_) | Self::Overtaken => false,
+            Self::Mismatch(_)
+            | Self::Schema(_)
+            | Self::Rows(_)
+            | Self::TooMuchParked
+            | Self::TooManyRows(_) => true,
+        }
+    }
+}
+
+/// Connection failures, insufficient resources, operator intervention, lock timeouts, and a server that became
+/// read-only in a failover pass by themselves.
+fn passes(error: &tokio_postgres::Error) -> bool {
+    let Some(code) = error.code() else { return true };
+    ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
+        || ["55P03", "25006", "40001", "40P01"].contains(&code.code())
+}
+
+/// The driver's own text says only "db error"; what the server said is in the source.
+fn full(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Runs a step with the bound that every step has.
+pub(super) async fn within<T, E: Into<Stop>>(
+    what: &'static str,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, Stop> {
+    match timeout(STEP_MAX, step).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Stop::Silent(what)),
+    }
+}

@@ -1,0 +1,102 @@
+//! The watchdog: reads the log's heads and the stored checkpoint by itself and says how far apart they are, since a
+//! lag that the projector reports reads zero when the projector is dead.
+
+use std::time::Duration;
+
+use headwater_chassis::metrics::{Family, Gauge, GaugeF64, Labels};
+use headwater_chassis::{Metrics, Secret};
+use headwater_eventlog::EventLog;
+
+use super::health::Health;
+use super::lag::{Lag, LagLimits};
+use super::session::read_checkpoint;
+use super::stop::{Stop, within};
+use crate::primary::PrimaryConnection;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Watches one projection.
+pub struct Watchdog {
+    /// The write database.
+    pub write_url: Secret,
+    /// The read primary.
+    pub read_url: Secret,
+    /// The projection's name.
+    pub projection: &'static str,
+    /// What is too much.
+    pub limits: LagLimits,
+    /// Who is told.
+    pub health: Health,
+    /// Where it is shown.
+    pub gauges: LagGauges,
+}
+
+/// The exported lag.
+#[derive(Clone)]
+pub struct LagGauges {
+    events: Family<Labels<2>, Gauge>,
+    seconds: Family<Labels<1>, GaugeF64>,
+}
+
+impl LagGauges {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            events: metrics.gauges(
+                "headwater_lag_events",
+                "Events of the log that a projection has not applied",
+            ),
+            seconds: metrics.gauges_f64(
+                "headwater_lag_seconds",
+                "Age of the state that a projection shows, by the write database's clock",
+            ),
+        }
+    }
+
+    fn show(&self, projection: &str, lag: &Lag) {
+        for (partition, events) in lag.events.iter().enumerate() {
+            let labels =
+                [("projection", projection.to_owned()), ("partition", partition.to_string())];
+            self.events.get_or_create(&labels).set(*events as i64);
+        }
+        let labels = [("projection", projection.to_owned())];
+        self.seconds.get_or_create(&labels).set(lag.age.as_secs_f64());
+    }
+}
+
+impl Watchdog {
+    /// Watches until it is dropped.
+    pub async fn run(self) {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            // A failure costs the connections; they are made anew at the next look.
+            let Err(stop) = self.watch(&mut tick).await;
+            let what = format!("the lag cannot be measured: {stop}");
+            self.health.note(self.part(), Err(what));
+            tick.tick().await;
+        }
+    }
+
+    async fn watch(
+        &self,
+        tick: &mut tokio::time::Interval,
+    ) -> Result<std::convert::Infallible, Stop> {
+        let log =
+            within("connecting to the log", EventLog::connect(self.write_url.expose(), 1)).await?;
+        let read = PrimaryConnection::open(self.read_url.expose(), "headwater-watchdog");
+        let read = within("connecting to the read primary", read).await?;
+        loop {
+            tick.tick().await;
+            let checkpoint = read_checkpoint(&read, self.projection).await?;
+            let heads = within("reading the log's heads", log.heads()).await?;
+            let lag = Lag::of(checkpoint.as_ref(), &heads);
+            self.gauges.show(self.projection, &lag);
+            self.health.note(self.part(), lag.within(&self.limits));
+        }
+    }
+
+    fn part(&self) -> String {
+        format!("lag of {}", self.projection)
+    }
+}
