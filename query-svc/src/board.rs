@@ -1,0 +1,150 @@
+//! What was last seen of each node, in one place: reads are decided on it, and reads that wait are
+//! woken by it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::sighting::{Checkpoint, NodeSeen, Sighting};
+
+/// The first pause between probes while reads wait, and the least there is in any case.
+const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Pauses grow up to this while reads go on waiting: 200 probes a second and node at most.
+const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// The board of a pool's nodes.
+pub struct Board {
+    seen: watch::Sender<Vec<NodeSeen>>,
+    /// Reads that wait for something fresher than was seen.
+    waiting: AtomicUsize,
+    /// Rung when the first of them begins to wait.
+    hurry: Notify,
+}
+
+impl Board {
+    /// Nothing has been seen of any node.
+    pub fn new(nodes: usize) -> Self {
+        // Usable until it fails: it joins the choice with its first sighting.
+        let unseen = NodeSeen { usable: true, sighting: None };
+        let (seen, _) = watch::channel(vec![unseen; nodes]);
+        Self { seen, waiting: AtomicUsize::new(0), hurry: Notify::new() }
+    }
+
+    /// Looks at it. The look must be short: it holds up those who write on it.
+    pub fn look<T>(&self, look: impl FnOnce(&[NodeSeen]) -> T) -> T {
+        look(&self.seen.borrow())
+    }
+
+    /// The checkpoint last seen on a node.
+    pub fn checkpoint(&self, node: usize) -> Option<Arc<Checkpoint>> {
+        self.look(|seen| Some(Arc::clone(&seen[node].sighting.as_ref()?.checkpoint)))
+    }
+
+    /// Notes what a read found. Of two reads that overtook each other the older one changes
+    /// nothing.
+    pub fn read(&self, node: usize, sighting: &Sighting) {
+        let overtaken = |seen: &NodeSeen| {
+            seen.sighting.as_ref().is_some_and(|seen| {
+                let (seen, found) = (&seen.checkpoint, &sighting.checkpoint);
+                seen.is_of_the_log_of(found) && found.freshness.as_of < seen.freshness.as_of
+            })
+        };
+        self.put(node, |seen| {
+            if !overtaken(seen) && seen.sighting.as_ref() != Some(sighting) {
+                seen.sighting = Some(sighting.clone());
+            }
+        });
+    }
+
+    /// Notes what a probe found, also if it is older than what was seen before: a node that went
+    /// back (it was replaced, or failed over to a copy that lacked the last changes) must not be
+    /// taken for what it was.
+    pub fn probed(&self, node: usize, sighting: &Sighting) {
+        self.put(node, |seen| seen.sighting = Some(sighting.clone()));
+    }
+
+    /// Notes whether a node can be read from.
+    pub fn usable(&self, node: usize, usable: bool) {
+        self.put(node, |seen| seen.usable = usable);
+    }
+
+    /// Follows every change.
+    pub fn subscribe(&self) -> watch::Receiver<Vec<NodeSeen>> {
+        self.seen.subscribe()
+    }
+
+    /// Begins to wait for a change; probes are hurried until the waiter is dropped.
+    pub fn wait(&self) -> Waiter<'_> {
+        let seen = self.seen.subscribe();
+        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.hurry.notify_waiters();
+        }
+        Waiter { board: self, seen }
+    }
+
+    /// Waits until a node that was probed at `last` is due again: after `calm`, or soon if reads
+    /// wait.
+    pub async fn due(&self, last: Instant, calm: Duration, pace: &mut Pace) {
+        let hurry = self.hurry.notified();
+        tokio::pin!(hurry);
+        // Listen first, look then: a read that begins to wait in between is not missed.
+        hurry.as_mut().enable();
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            *pace = Pace::default();
+            tokio::select! {
+                () = sleep_until(last + calm) => return,
+                () = hurry => {}
+            }
+        }
+        sleep_until(last + pace.next().min(calm)).await;
+    }
+
+    fn put(&self, node: usize, change: impl FnOnce(&mut NodeSeen)) {
+        self.seen.send_if_modified(|seen| {
+            let before = seen[node].clone();
+            change(&mut seen[node]);
+            seen[node] != before
+        });
+    }
+}
+
+/// How quickly a node is probed while reads wait.
+#[derive(Debug)]
+pub struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(HURRIED_PAUSE_MIN)
+    }
+}
+
+impl Pace {
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(HURRIED_PAUSE_MAX);
+        pause
+    }
+}
+
+/// A read that waits.
+pub struct Waiter<'b> {
+    board: &'b Board,
+    seen: watch::Receiver<Vec<NodeSeen>>,
+}
+
+impl Waiter<'_> {
+    /// Resolves at the first change after the waiter, or the last call, began.
+    pub async fn changed(&mut self) {
+        // The sender lives in the board that this borrows.
+        let _ = self.seen.changed().await;
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.board.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,91 @@
+//! Pages of lists.
+
+use headwater_chassis::{ErrorReason, Failure, Violations};
+use uuid::Uuid;
+
+use crate::page::{Cursor, Scope, SortValue};
+
+const PAGE_SIZE_DEFAULT: usize = 50;
+const PAGE_SIZE_MAX: i32 = 500;
+
+/// A page that was asked for.
+pub struct Page<S> {
+    /// Rows after this one.
+    pub after: Cursor<S>,
+    /// One more than are shown: if it comes, there is a next page.
+    pub limit: i64,
+    scope: Scope,
+    size: usize,
+}
+
+impl<S: SortValue> Page<S> {
+    /// Reads size and token of a page; `first` sorts before every row.
+    pub fn read(
+        scope: Scope,
+        (size, token): (i32, &str),
+        first: S,
+        violations: &mut Violations,
+    ) -> Result<Option<Self>, Failure> {
+        let cursor = scope
+            .cursor(token)
+            .map_err(|error| Failure::new(ErrorReason::PageTokenMalformed, error.to_string()))?;
+        let after = cursor.unwrap_or(Cursor { sort: first, id: Uuid::nil() });
+        let Some(size) = violations.number("page_size", size, 0..=PAGE_SIZE_MAX) else {
+            return Ok(None);
+        };
+        // Not negative: it is in the range.
+        let size = usize::try_from(size).ok().filter(|size| *size > 0);
+        let size = size.unwrap_or(PAGE_SIZE_DEFAULT);
+        Ok(Some(Self { after, limit: size as i64 + 1, scope, size }))
+    }
+
+    /// The page's rows, and the token of the next page, which is empty on the last one.
+    pub fn cut<R>(&self, mut rows: Vec<(Uuid, R)>, sort: impl Fn(&R) -> S) -> (Vec<R>, String) {
+        let more = rows.len() > self.size;
+        rows.truncate(self.size);
+        let token = match rows.last() {
+            Some((id, row)) if more => self.scope.token(&Cursor { sort: sort(row), id: *id }),
+            _ => String::new(),
+        };
+        (rows.into_iter().map(|(_, row)| row).collect(), token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(size: i32, token: &str) -> Option<Page<i64>> {
+        let mut violations = Violations::new();
+        Page::read(Scope::new("list"), (size, token), i64::MIN, &mut violations).ok().flatten()
+    }
+
+    #[test]
+    fn sizes() {
+        for (asked, limit) in
+            [(0, Some(51)), (1, Some(2)), (500, Some(501)), (501, None), (-1, None)]
+        {
+            assert_eq!(page(asked, "").map(|page| page.limit), limit, "{asked}");
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let row = |n: i64| (Uuid::from_u128(n as u128), n);
+        let first = page(2, "").expect("a page");
+        assert_eq!(first.after, Cursor { sort: i64::MIN, id: Uuid::nil() });
+        let (rows, token) = first.cut(vec![row(1), row(2), row(3)], |n| *n);
+        assert_eq!(rows, [1, 2]);
+        let second = page(2, &token).expect("a page");
+        assert_eq!(second.after, Cursor { sort: 2, id: Uuid::from_u128(2) });
+        assert_eq!(second.cut(vec![row(3), row(4)], |n| *n), (vec![3, 4], String::new()));
+        assert_eq!(second.cut(vec![], |n| *n), (vec![], String::new()));
+    }
+
+    #[test]
+    fn a_damaged_token_is_refused() {
+        let mut violations = Violations::new();
+        let page = Page::read(Scope::new("list"), (1, "AAAA"), 0_i64, &mut violations);
+        assert_eq!(page.err().map(|failure| failure.reason()), Some("PAGE_TOKEN_MALFORMED"));
+    }
+}

@@ -1,0 +1,189 @@
+//! `stores.v1.StockQueryService`.
+
+use headwater_chassis::{Failure, Violations};
+use headwater_domain::values::SKU_LEN_MAX;
+use headwater_proto::stores::v1::stock_query_service_server::StockQueryService;
+use headwater_proto::stores::v1::{
+    BatchGetItemsRequest, BatchGetItemsResponse, GetItemBySkuRequest, GetItemBySkuResponse,
+    GetItemRequest, GetItemResponse, ItemOrder, ListItemsRequest, ListItemsResponse, Money,
+    StockItem,
+};
+use tokio_postgres::types::ToSql;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::call::{failure, found, freshness, ids, in_order, need, reply, reply_with_etag};
+use super::paging::Page;
+use crate::coalesce::PointReader;
+use crate::node::connection::Params;
+use crate::page::{Scope, SortValue};
+use crate::read::{Need, Reads};
+use crate::statement::{ColumnError, Columns, Statement};
+
+static BY_ID: Statement<(Uuid, StockItem)> = Statement {
+    name: "items_by_id",
+    sql: include_str!("../../sql/queries/items_by_id.sql"),
+    decode: item,
+};
+
+static BY_SKU: Statement<(Uuid, StockItem)> = Statement {
+    name: "item_by_sku",
+    sql: include_str!("../../sql/queries/item_by_sku.sql"),
+    decode: item,
+};
+
+static LIST_BY_SKU: Listing<String> = Listing {
+    statement: Statement {
+        name: "items_list_by_sku",
+        sql: include_str!("../../sql/queries/items_list_by_sku.sql"),
+        decode: item,
+    },
+    sort: |item| item.sku.clone(),
+};
+
+static LIST_BY_PRICE: Listing<i64> = Listing {
+    statement: Statement {
+        name: "items_list_by_price",
+        sql: include_str!("../../sql/queries/items_list_by_price.sql"),
+        decode: item,
+    },
+    sort: |item| item.price.as_ref().map_or(0, |price| price.minor_units),
+};
+
+/// A list, and the value that it is ordered by.
+struct Listing<S> {
+    statement: Statement<(Uuid, StockItem)>,
+    sort: fn(&StockItem) -> S,
+}
+
+/// Answers from the view `item`.
+pub struct StockQueries {
+    reads: Reads,
+    by_id: PointReader<Uuid, StockItem>,
+}
+
+impl StockQueries {
+    /// On these reads.
+    pub fn new(reads: &Reads) -> Self {
+        Self { reads: reads.clone(), by_id: reads.reader(&BY_ID) }
+    }
+
+    async fn list<S: SortValue + ToSql + Sync>(
+        &self,
+        listing: &Listing<S>,
+        store: Uuid,
+        page: &Page<S>,
+        need: &Need,
+    ) -> Result<Response<ListItemsResponse>, Failure> {
+        let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit, &store];
+        let answer = self.reads.rows(&listing.statement, params, need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (items, next_page_token) = page.cut(answer.value, listing.sort);
+        let freshness = Some(freshness(&shown));
+        Ok(reply(ListItemsResponse { items, next_page_token, freshness }, &shown))
+    }
+}
+
+#[tonic::async_trait]
+impl StockQueryService for StockQueries {
+    async fn get_item(
+        &self,
+        request: Request<GetItemRequest>,
+    ) -> Result<Response<GetItemResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let id = violations.uuid("item_id", &request.item_id);
+        let (id, need) = violations.finish(id.zip(need))?;
+        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (item, shown) = found(answer, "item", &request.item_id)?;
+        let version = item.version;
+        let message = GetItemResponse { item: Some(item), freshness: Some(freshness(&shown)) };
+        Ok(reply_with_etag(message, version, &shown))
+    }
+
+    async fn get_item_by_sku(
+        &self,
+        request: Request<GetItemBySkuRequest>,
+    ) -> Result<Response<GetItemBySkuResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let store = violations.uuid("store_id", &request.store_id);
+        let sku = violations.text("sku", &request.sku, 1..=SKU_LEN_MAX);
+        let (store, (sku, need)) = violations.finish(store.zip(sku.zip(need)))?;
+        let answer = self.reads.rows(&BY_SKU, &[&store, &sku], &need).await;
+        let answer = answer.map_err(failure)?;
+        let answer = answer.map(|rows| rows.into_iter().next());
+        let ((_, item), shown) = found(answer, "listed item with the SKU", &request.sku)?;
+        let version = item.version;
+        let freshness = Some(freshness(&shown));
+        let message = GetItemBySkuResponse { item: Some(item), freshness };
+        Ok(reply_with_etag(message, version, &shown))
+    }
+
+    async fn batch_get_items(
+        &self,
+        request: Request<BatchGetItemsRequest>,
+    ) -> Result<Response<BatchGetItemsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let ids = ids("item_ids", &request.item_ids, &mut violations);
+        let (ids, need) = violations.finish(ids.zip(need))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (items, missing_ids) = in_order(&ids, answer.value);
+        let freshness = Some(freshness(&shown));
+        Ok(reply(BatchGetItemsResponse { items, missing_ids, freshness }, &shown))
+    }
+
+    async fn list_items(
+        &self,
+        request: Request<ListItemsRequest>,
+    ) -> Result<Response<ListItemsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let store = violations.uuid("store_id", &request.store_id);
+        let order = order(request.order, &mut violations);
+        let scope = Scope::new("items").with(&store.unwrap_or_default().to_string());
+        let asked = (request.page_size, request.page_token.as_str());
+        // An order that is not known has been recorded: either arm ends with the violations.
+        if order == Some(ItemOrder::Price) {
+            let page = Page::read(scope.with("price"), asked, i64::MIN, &mut violations)?;
+            let (store, (page, need)) = violations.finish(store.zip(page.zip(need)))?;
+            Ok(self.list(&LIST_BY_PRICE, store, &page, &need).await?)
+        } else {
+            let page = Page::read(scope.with("sku"), asked, String::new(), &mut violations)?;
+            let (store, (page, need)) = violations.finish(store.zip(page.zip(need)))?;
+            Ok(self.list(&LIST_BY_SKU, store, &page, &need).await?)
+        }
+    }
+}
+
+fn order(value: i32, violations: &mut Violations) -> Option<ItemOrder> {
+    let order = ItemOrder::try_from(value).ok();
+    violations.check(order.is_some(), "order", "must be one of the orders that there are")?;
+    order
+}
+
+fn item(columns: &mut Columns<'_>) -> Result<(Uuid, StockItem), ColumnError> {
+    let id: Uuid = columns.take()?;
+    let store_id: Uuid = columns.take()?;
+    let (sku, name) = (columns.take()?, columns.take()?);
+    let currency: String = columns.take()?;
+    let item = StockItem {
+        item_id: id.to_string(),
+        store_id: store_id.to_string(),
+        sku,
+        name,
+        price: Some(Money { currency: currency.clone(), minor_units: columns.take()? }),
+        on_hand: columns.take()?,
+        units_sold: columns.take()?,
+        revenue: Some(Money { currency, minor_units: columns.take()? }),
+        listed: columns.take()?,
+        version: columns.take_u64()?,
+    };
+    Ok((id, item))
+}

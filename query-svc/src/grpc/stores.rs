@@ -1,0 +1,179 @@
+//! `stores.v1.StoreQueryService`.
+
+mod rows;
+
+use headwater_chassis::{Failure, Violations};
+use headwater_proto::stores::v1::store_query_service_server::StoreQueryService;
+use headwater_proto::stores::v1::{
+    BatchGetStoresRequest, BatchGetStoresResponse, GetStoreOverviewRequest,
+    GetStoreOverviewResponse, GetStoreRequest, GetStoreResponse, ListStoreOverviewsRequest,
+    ListStoreOverviewsResponse, ListStoresRequest, ListStoresResponse, SearchStoresRequest,
+    SearchStoresResponse, Store, StoreOverview, StoreStatus,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::call::{failure, found, freshness, ids, in_order, need, reply, reply_with_etag};
+use super::paging::Page;
+use super::words::prefix_query;
+use crate::coalesce::PointReader;
+use crate::node::connection::Params;
+use crate::page::Scope;
+use crate::read::{Need, Reads};
+use crate::sighting::Answer;
+use rows::{
+    BY_ID, LIST, LIST_BY_CITY, LIST_BY_CITY_AND_STATUS, LIST_BY_STATUS, OVERVIEW_BY_ID,
+    OVERVIEW_LIST, SEARCH, status_text,
+};
+
+/// Answers from the views `store` and `store_overview`.
+pub struct StoreQueries {
+    reads: Reads,
+    by_id: PointReader<Uuid, Store>,
+    overview_by_id: PointReader<Uuid, StoreOverview>,
+}
+
+impl StoreQueries {
+    /// On these reads.
+    pub fn new(reads: &Reads) -> Self {
+        let (by_id, overview_by_id) = (reads.reader(&BY_ID), reads.reader(&OVERVIEW_BY_ID));
+        Self { reads: reads.clone(), by_id, overview_by_id }
+    }
+
+    /// Each combination of filters has its own statement and index.
+    async fn list(
+        &self,
+        page: &Page<String>,
+        city: &str,
+        status: Option<&'static str>,
+        need: &Need,
+    ) -> Result<Answer<Vec<(Uuid, Store)>>, Failure> {
+        let (sort, id, limit) = (&page.after.sort, &page.after.id, &page.limit);
+        let (statement, params): (_, Params<'_>) = match (city, &status) {
+            ("", None) => (&LIST, &[sort, id, limit]),
+            ("", Some(status)) => (&LIST_BY_STATUS, &[sort, id, limit, status]),
+            (_, None) => (&LIST_BY_CITY, &[sort, id, limit, &city]),
+            (_, Some(status)) => (&LIST_BY_CITY_AND_STATUS, &[sort, id, limit, &city, status]),
+        };
+        self.reads.rows(statement, params, need).await.map_err(failure)
+    }
+}
+
+#[tonic::async_trait]
+impl StoreQueryService for StoreQueries {
+    async fn get_store(
+        &self,
+        request: Request<GetStoreRequest>,
+    ) -> Result<Response<GetStoreResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let id = violations.uuid("store_id", &request.store_id);
+        let (id, need) = violations.finish(id.zip(need))?;
+        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (store, shown) = found(answer, "store", &request.store_id)?;
+        let version = store.version;
+        let message = GetStoreResponse { store: Some(store), freshness: Some(freshness(&shown)) };
+        Ok(reply_with_etag(message, version, &shown))
+    }
+
+    async fn batch_get_stores(
+        &self,
+        request: Request<BatchGetStoresRequest>,
+    ) -> Result<Response<BatchGetStoresResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let ids = ids("store_ids", &request.store_ids, &mut violations);
+        let (ids, need) = violations.finish(ids.zip(need))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (stores, missing_ids) = in_order(&ids, answer.value);
+        let freshness = Some(freshness(&shown));
+        Ok(reply(BatchGetStoresResponse { stores, missing_ids, freshness }, &shown))
+    }
+
+    async fn list_stores(
+        &self,
+        request: Request<ListStoresRequest>,
+    ) -> Result<Response<ListStoresResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let city = violations.text("city", &request.city, 0..=200);
+        let status = StoreStatus::try_from(request.status).ok();
+        violations.check(status.is_some(), "status", "must be one of the statuses that there are");
+        let status = status.and_then(status_text);
+        let scope = Scope::new("stores").with(&request.city).with(status.unwrap_or_default());
+        let page = (request.page_size, request.page_token.as_str());
+        let page = Page::read(scope, page, String::new(), &mut violations)?;
+        let (city, (page, need)) = violations.finish(city.zip(page.zip(need)))?;
+
+        let answer = self.list(&page, &city, status, &need).await?;
+        let shown = answer.sighting;
+        let (stores, next_page_token) = page.cut(answer.value, |store| store.name.clone());
+        let freshness = Some(freshness(&shown));
+        Ok(reply(ListStoresResponse { stores, next_page_token, freshness }, &shown))
+    }
+
+    async fn search_stores(
+        &self,
+        request: Request<SearchStoresRequest>,
+    ) -> Result<Response<SearchStoresResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let text = violations.text("query", &request.query, 1..=100);
+        let query = text.as_deref().and_then(prefix_query);
+        if text.is_some() && query.is_none() {
+            violations.add("query", "must hold at least one letter or digit");
+        }
+        let scope = Scope::new("stores/search").with(query.as_deref().unwrap_or_default());
+        let page = (request.page_size, request.page_token.as_str());
+        let page = Page::read(scope, page, String::new(), &mut violations)?;
+        let (query, (page, need)) = violations.finish(query.zip(page.zip(need)))?;
+
+        let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit, &query];
+        let answer = self.reads.rows(&SEARCH, params, &need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (stores, next_page_token) = page.cut(answer.value, |store| store.name.clone());
+        let freshness = Some(freshness(&shown));
+        Ok(reply(SearchStoresResponse { stores, next_page_token, freshness }, &shown))
+    }
+
+    async fn get_store_overview(
+        &self,
+        request: Request<GetStoreOverviewRequest>,
+    ) -> Result<Response<GetStoreOverviewResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let id = violations.uuid("store_id", &request.store_id);
+        let (id, need) = violations.finish(id.zip(need))?;
+        let answer = self.reads.point(&self.overview_by_id, id, &need).await.map_err(failure)?;
+        let (overview, shown) = found(answer, "store", &request.store_id)?;
+        let freshness = Some(freshness(&shown));
+        // No ETag: the row joins several aggregates, and none of their versions is its own.
+        Ok(reply(GetStoreOverviewResponse { overview: Some(overview), freshness }, &shown))
+    }
+
+    async fn list_store_overviews(
+        &self,
+        request: Request<ListStoreOverviewsRequest>,
+    ) -> Result<Response<ListStoreOverviewsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let page = (request.page_size, request.page_token.as_str());
+        let scope = Scope::new("store_overviews");
+        let page = Page::read(scope, page, i64::MAX, &mut violations)?;
+        let (page, need) = violations.finish(page.zip(need))?;
+
+        let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit];
+        let answer = self.reads.rows(&OVERVIEW_LIST, params, &need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (overviews, next_page_token) = page.cut(answer.value, rows::revenue);
+        let freshness = Some(freshness(&shown));
+        Ok(reply(ListStoreOverviewsResponse { overviews, next_page_token, freshness }, &shown))
+    }
+}

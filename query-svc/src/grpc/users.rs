@@ -1,0 +1,119 @@
+//! `users.v1.UserQueryService`.
+
+use headwater_chassis::Violations;
+use headwater_domain::views::user::{ACTIVE, DEACTIVATED};
+use headwater_proto::users::v1::user_query_service_server::UserQueryService;
+use headwater_proto::users::v1::{
+    BatchGetUsersRequest, BatchGetUsersResponse, GetUserByEmailRequest, GetUserByEmailResponse,
+    GetUserRequest, GetUserResponse, User, UserStatus,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::call::{
+    failure, found, freshness, ids, in_order, need, reply, reply_with_etag, timestamp,
+};
+use crate::coalesce::PointReader;
+use crate::read::Reads;
+use crate::statement::{ColumnError, Columns, Statement};
+
+static BY_ID: Statement<(Uuid, User)> = Statement {
+    name: "users_by_id",
+    sql: include_str!("../../sql/queries/users_by_id.sql"),
+    decode: user,
+};
+
+static BY_EMAIL: Statement<(String, User)> = Statement {
+    name: "users_by_email",
+    sql: include_str!("../../sql/queries/users_by_email.sql"),
+    decode: |columns| user(columns).map(|(_, user)| (user.email.clone(), user)),
+};
+
+/// Answers from the view `user`.
+pub struct UserQueries {
+    reads: Reads,
+    by_id: PointReader<Uuid, User>,
+    by_email: PointReader<String, User>,
+}
+
+impl UserQueries {
+    /// On these reads.
+    pub fn new(reads: &Reads) -> Self {
+        let (by_id, by_email) = (reads.reader(&BY_ID), reads.reader(&BY_EMAIL));
+        Self { reads: reads.clone(), by_id, by_email }
+    }
+}
+
+#[tonic::async_trait]
+impl UserQueryService for UserQueries {
+    async fn get_user(
+        &self,
+        request: Request<GetUserRequest>,
+    ) -> Result<Response<GetUserResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let id = violations.uuid("user_id", &request.user_id);
+        let (id, need) = violations.finish(id.zip(need))?;
+        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (user, shown) = found(answer, "user", &request.user_id)?;
+        let version = user.version;
+        let message = GetUserResponse { user: Some(user), freshness: Some(freshness(&shown)) };
+        Ok(reply_with_etag(message, version, &shown))
+    }
+
+    async fn get_user_by_email(
+        &self,
+        request: Request<GetUserByEmailRequest>,
+    ) -> Result<Response<GetUserByEmailResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let email = violations.text("email", &request.email, 3..=254);
+        let (email, need) = violations.finish(email.zip(need))?;
+        let email = email.to_lowercase();
+        let answer = self.reads.point(&self.by_email, email, &need).await.map_err(failure)?;
+        let (user, shown) = found(answer, "user with the e-mail address", &request.email)?;
+        let version = user.version;
+        let freshness = Some(freshness(&shown));
+        let message = GetUserByEmailResponse { user: Some(user), freshness };
+        Ok(reply_with_etag(message, version, &shown))
+    }
+
+    async fn batch_get_users(
+        &self,
+        request: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let need = need(&metadata, request.consistency, &mut violations)?;
+        let ids = ids("user_ids", &request.user_ids, &mut violations);
+        let (ids, need) = violations.finish(ids.zip(need))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
+        let shown = answer.sighting;
+        let (users, missing_ids) = in_order(&ids, answer.value);
+        let freshness = Some(freshness(&shown));
+        Ok(reply(BatchGetUsersResponse { users, missing_ids, freshness }, &shown))
+    }
+}
+
+fn user(columns: &mut Columns<'_>) -> Result<(Uuid, User), ColumnError> {
+    let id: Uuid = columns.take()?;
+    let user = User {
+        user_id: id.to_string(),
+        email: columns.take()?,
+        name: columns.take()?,
+        status: status(columns.take()?)?.into(),
+        registered_time: Some(timestamp(columns.take()?)),
+        version: columns.take_u64()?,
+    };
+    Ok((id, user))
+}
+
+fn status(stored: &str) -> Result<UserStatus, ColumnError> {
+    match stored {
+        ACTIVE => Ok(UserStatus::Active),
+        DEACTIVATED => Ok(UserStatus::Deactivated),
+        other => Err(ColumnError::Value(other.to_owned())),
+    }
+}

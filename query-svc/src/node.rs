@@ -1,0 +1,230 @@
+//! One node: its connections, its circuit breaker, and what is counted of it.
+
+pub mod connection;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use headwater_chassis::breaker::BreakerState;
+use headwater_chassis::{Breaker, Delays, Metrics};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use crate::board::Board;
+use crate::meters::{NodeMeters, role_name};
+use crate::node_error::NodeError;
+use crate::sighting::{Answer, Sighting};
+use crate::statement::{Rows, Statement};
+use connection::{Address, Lane, Params, run_pooled};
+
+/// Shared connections that carry a node's point reads. Two keep Postgres busy while a batch is
+/// decoded; more only make the batches smaller.
+pub const LANES: usize = 2;
+
+/// Failures in a row after which a node leaves the choice: one may be a connection that was cut,
+/// three are the node.
+const FAILURES_MAX: u32 = 3;
+/// How long it then stays out before it is probed again.
+const OUT_FOR: Delays =
+    Delays { first: Duration::from_millis(100), max: Duration::from_secs(2), factor: 2.0 };
+/// Longest answer of a probe: a node that needs longer for one indexed row serves nobody.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
+const CHECKPOINT: &str = include_str!("../sql/queries/checkpoint.sql");
+
+/// One node of the pool.
+pub struct Node {
+    /// Its place in the pool, and on the board.
+    pub index: usize,
+    /// Host and port.
+    pub name: String,
+    /// Connections that are lent to one user at a time.
+    lent: Pool,
+    /// Where the shared ones come from, so that they never wait for those that are lent.
+    shared: Pool,
+    lanes: [Lane; LANES],
+    probes: Lane,
+    breaker: Mutex<Breaker>,
+    in_flight: AtomicU32,
+    projection: String,
+    board: Arc<Board>,
+    meters: NodeMeters,
+}
+
+/// A read in flight, as the choice of nodes counts it.
+pub struct InFlight<'n>(&'n AtomicU32);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// A node that nothing is known of yet, with the given number of connections for single
+    /// statements and transactions. Nothing is connected before it is used.
+    ///
+    /// # Errors
+    /// If the pool cannot be built.
+    pub fn new(
+        index: usize,
+        address: &Address,
+        connections: usize,
+        common: &NodeCommon,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            index,
+            name: address.name.clone(),
+            lent: address.pool(connections)?,
+            shared: address.pool(LANES + 1)?,
+            lanes: Default::default(),
+            probes: Lane::default(),
+            breaker: Mutex::new(Breaker::new(FAILURES_MAX, OUT_FOR)),
+            in_flight: AtomicU32::new(0),
+            projection: common.projection.clone(),
+            board: Arc::clone(&common.board),
+            meters: NodeMeters::new(&common.metrics, &address.name),
+        })
+    }
+
+    /// Reads in flight.
+    pub fn load(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a read until the guard is dropped.
+    pub fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    /// The node's numbers.
+    pub fn meters(&self) -> &NodeMeters {
+        &self.meters
+    }
+
+    /// Its connections for transactions.
+    pub fn connections(&self) -> &Pool {
+        &self.lent
+    }
+
+    /// Runs a statement on a connection of its own; `params` follow the projection's name.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn query<R>(
+        &self,
+        statement: &Statement<R>,
+        params: Params<'_>,
+    ) -> Result<Answer<Vec<R>>, NodeError> {
+        let params = self.with_projection(params);
+        let rows = self.conclude(run_pooled(&self.lent, statement.sql, &params).await)?;
+        Ok(Answer { value: rows.decode(statement)?, sighting: rows.sighting })
+    }
+
+    /// Runs a statement on a shared connection, among others that are in flight on it.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn query_shared<R>(
+        &self,
+        lane: usize,
+        statement: &Statement<R>,
+        params: Params<'_>,
+    ) -> Result<Answer<Vec<R>>, NodeError> {
+        let params = self.with_projection(params);
+        let lane = &self.lanes[lane];
+        let rows = self.conclude(lane.run(&self.shared, statement.sql, &params).await)?;
+        Ok(Answer { value: rows.decode(statement)?, sighting: rows.sighting })
+    }
+
+    /// Asks the node for its role and checkpoint, unless its circuit breaker is open, and notes the
+    /// answer.
+    pub async fn probe(&self) {
+        let mut allowed = false;
+        self.moved(|breaker| allowed = breaker.allows(Instant::now().into_std()));
+        if !allowed {
+            return;
+        }
+        let params = self.with_projection(&[]);
+        let answer = self.probes.run(&self.shared, CHECKPOINT, &params);
+        let rows = match tokio::time::timeout(PROBE_MAX, answer).await {
+            Ok(rows) => rows,
+            Err(_) => {
+                // A hung connection must not be asked again.
+                self.probes.give_up().await;
+                Err(NodeError::Silent)
+            }
+        };
+        if let Ok(rows) = self.conclude(rows) {
+            self.board.probed(self.index, &rows.sighting);
+            let age = rows.sighting.checkpoint.freshness.staleness(OffsetDateTime::now_utc());
+            self.meters.staleness(age);
+        }
+    }
+
+    /// Notes that the node failed, if it is to blame.
+    pub fn failed(&self, error: &NodeError) {
+        if !error.blames_node() {
+            return;
+        }
+        let (before, after) = self.moved(|breaker| breaker.failed(Instant::now().into_std()));
+        if before == BreakerState::Closed && after == BreakerState::Open {
+            tracing::warn!(node = self.name, %error, "node leaves the choice");
+        }
+    }
+
+    fn succeeded(&self, sighting: &Sighting) {
+        let (before, after) = self.moved(Breaker::succeeded);
+        if before != BreakerState::Closed && after == BreakerState::Closed {
+            let role = role_name(sighting.role);
+            tracing::info!(node = self.name, role, "node is back in the choice");
+        }
+        self.board.read(self.index, sighting);
+    }
+
+    /// Moves the breaker, and tells the board while the breaker is still held: the board must not
+    /// keep the older of two moves.
+    fn moved(&self, change: impl FnOnce(&mut Breaker)) -> (BreakerState, BreakerState) {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = breaker.state();
+        change(&mut breaker);
+        let after = breaker.state();
+        if before != after {
+            self.meters.breaker(after);
+            self.board.usable(self.index, after == BreakerState::Closed);
+        }
+        (before, after)
+    }
+
+    /// Every outcome passes here: it moves the breaker, and what is seen goes on the board.
+    fn conclude(&self, outcome: Result<Vec<Row>, NodeError>) -> Result<Rows, NodeError> {
+        let before = self.board.checkpoint(self.index);
+        let outcome = outcome.and_then(|rows| Rows::new(rows, before));
+        match &outcome {
+            Ok(rows) => self.succeeded(&rows.sighting),
+            Err(error) => self.failed(error),
+        }
+        outcome
+    }
+
+    fn with_projection<'a>(
+        &'a self,
+        params: Params<'a>,
+    ) -> Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)> {
+        std::iter::once(&self.projection as _).chain(params.iter().copied()).collect()
+    }
+}
+
+/// What the nodes of a pool share.
+pub struct NodeCommon {
+    /// The projection whose checkpoint is read with everything.
+    pub projection: String,
+    /// Where sightings are noted.
+    pub board: Arc<Board>,
+    /// Where reads are counted.
+    pub metrics: Metrics,
+}

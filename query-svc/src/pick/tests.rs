@@ -1,0 +1,281 @@
+use std::sync::Arc;
+
+use headwater_kernel::{Consistency, Epoch, Freshness, LogId, NodeRole, Position, Token};
+use proptest::prelude::*;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::*;
+
+const NOW: i64 = 1_000;
+
+/// A node in one line: role, usable, log, epoch, position, as-of second.
+#[derive(Clone, Debug)]
+struct N(char, bool, u128, u32, u64, i64);
+
+/// A replica, or with `P` the primary, of log 1 and epoch 1.
+fn n(role: char, position: u64, as_of: i64) -> N {
+    N(role, true, 1, 1, position, as_of)
+}
+
+fn down(node: N) -> N {
+    N(node.0, false, node.2, node.3, node.4, node.5)
+}
+
+fn of_log(node: N, log: u128, epoch: u32) -> N {
+    N(node.0, node.1, log, epoch, node.4, node.5)
+}
+
+fn at(second: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
+}
+
+fn seen(node: &N) -> NodeSeen {
+    let N(role, usable, log, epoch, position, as_of) = *node;
+    let freshness = Freshness { positions: vec![Position(position)], as_of: at(as_of) };
+    let checkpoint = Checkpoint::new(LogId(Uuid::from_u128(log)), Epoch(epoch), freshness);
+    let role = if role == 'P' { NodeRole::Primary } else { NodeRole::Replica };
+    // A node of which nothing was ever seen is written as log 0.
+    let sighting = (log != 0).then(|| Sighting { role, checkpoint: Arc::new(checkpoint) });
+    NodeSeen { usable, sighting }
+}
+
+fn token(log: u128, epoch: u32, position: u64) -> Consistency {
+    let log = LogId(Uuid::from_u128(log));
+    Consistency::AtLeast(Token::of_positions(log, Epoch(epoch), &[Position(position)]))
+}
+
+fn within(seconds: u64) -> Consistency {
+    Consistency::MaxStaleness(std::time::Duration::from_secs(seconds))
+}
+
+fn choose(
+    nodes: &[N],
+    loads: &[u32],
+    consistency: &Consistency,
+    avoided: &[usize],
+    late: bool,
+) -> Choice {
+    let nodes: Vec<_> = nodes.iter().map(seen).collect();
+    let mut set = NodeSet::default();
+    avoided.iter().for_each(|node| set.insert(*node));
+    let wish = Wish { consistency, avoided: set, primary_too: late, now: at(NOW), spin: 0 };
+    pick(&nodes, loads, &wish)
+}
+
+#[track_caller]
+fn check(nodes: &[N], consistency: &Consistency, early: Choice, late: Choice) {
+    let loads = vec![0; nodes.len()];
+    assert_eq!(choose(nodes, &loads, consistency, &[], false), early, "before patience is over");
+    assert_eq!(choose(nodes, &loads, consistency, &[], true), late, "after patience is over");
+}
+
+use Choice::{Foreign, Read, Wait};
+
+#[test]
+fn any_goes_to_a_replica() {
+    let any = Consistency::Any;
+    check(&[n('P', 9, NOW), n('R', 5, NOW)], &any, Read(1), Read(1));
+    check(&[n('R', 5, NOW), n('P', 9, NOW)], &any, Read(0), Read(0));
+}
+
+#[test]
+fn any_goes_to_the_primary_if_no_replica_gives_hope() {
+    let any = Consistency::Any;
+    check(&[n('P', 9, NOW)], &any, Read(0), Read(0));
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &any, Read(0), Read(0));
+    // Paused for eleven seconds.
+    check(&[n('P', 9, NOW), n('R', 5, NOW - 11)], &any, Read(0), Read(0));
+}
+
+#[test]
+fn any_takes_a_lagging_replica_before_nothing() {
+    let nodes = [down(n('P', 9, NOW)), n('R', 5, NOW - 60)];
+    check(&nodes, &Consistency::Any, Read(1), Read(1));
+}
+
+#[test]
+fn all_equally_old_is_no_lag() {
+    let nodes = [n('P', 9, NOW - 900), n('R', 9, NOW - 900)];
+    check(&nodes, &Consistency::Any, Read(1), Read(1));
+}
+
+#[test]
+fn a_token_goes_to_a_replica_that_shows_it_or_waits_for_one() {
+    let nodes = [n('P', 9, NOW), n('R', 5, NOW - 1)];
+    check(&nodes, &token(1, 1, 5), Read(1), Read(1));
+    check(&nodes, &token(1, 1, 6), Wait, Read(0));
+    check(&nodes, &token(1, 1, 9), Wait, Read(0));
+    check(&nodes, &token(1, 1, 10), Wait, Wait);
+    // Both replicas are as good; the one that shows it is taken.
+    check(&[n('R', 5, NOW), n('R', 6, NOW)], &token(1, 1, 6), Read(1), Read(1));
+}
+
+#[test]
+fn a_token_is_not_waited_for_where_no_replica_gives_hope() {
+    let lagging = n('R', 5, NOW - 11);
+    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), Read(0), Read(0));
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), Read(0), Read(0));
+    // But it is fresh enough for an old token.
+    check(&[n('P', 9, NOW), lagging], &token(1, 1, 5), Read(1), Read(1));
+}
+
+#[test]
+fn staleness_is_judged_by_the_time_of_the_state() {
+    let nodes = [n('P', 9, NOW - 1), n('R', 5, NOW - 3)];
+    check(&nodes, &within(3), Read(1), Read(1));
+    check(&nodes, &within(2), Wait, Read(0));
+    check(&[n('P', 9, NOW - 5), n('R', 5, NOW - 5)], &within(2), Wait, Wait);
+}
+
+#[test]
+fn nothing_seen_is_waited_for() {
+    let unseen = N('R', true, 0, 0, 0, 0);
+    check(&[], &Consistency::Any, Wait, Wait);
+    check(&[unseen.clone()], &Consistency::Any, Wait, Wait);
+    check(&[unseen.clone()], &token(1, 1, 1), Wait, Wait);
+    check(&[unseen, n('P', 9, NOW)], &Consistency::Any, Read(1), Read(1));
+    check(&[down(n('R', 9, NOW))], &Consistency::Any, Wait, Wait);
+}
+
+#[test]
+fn tokens_of_other_logs_are_foreign() {
+    let nodes = [of_log(n('P', 9, NOW), 1, 3), of_log(n('R', 9, NOW), 1, 3)];
+    check(&nodes, &token(2, 3, 1), Foreign, Foreign);
+    check(&nodes, &token(1, 2, 1), Foreign, Foreign);
+    check(&nodes, &token(1, 3, 1), Read(1), Read(1));
+    // Restored, and not projected again yet: that will come.
+    check(&nodes, &token(1, 4, 1), Wait, Wait);
+    // Also while nothing can be read: what the nodes showed last still tells.
+    let gone: Vec<_> = nodes.iter().cloned().map(down).collect();
+    check(&gone, &token(2, 3, 1), Foreign, Foreign);
+}
+
+#[test]
+fn a_node_of_another_log_is_left_out() {
+    let stray = of_log(n('R', 900, NOW - 5), 7, 1);
+    let old = of_log(n('R', 900, NOW - 5), 1, 1);
+    for other in [stray, old] {
+        let nodes = [of_log(n('P', 9, NOW), 1, 2), other];
+        check(&nodes, &Consistency::Any, Read(0), Read(0));
+        check(&nodes, &token(1, 2, 9), Read(0), Read(0));
+        check(&nodes, &token(1, 1, 9), Foreign, Foreign);
+    }
+}
+
+#[test]
+fn load_decides_among_equals_and_then_the_turn() {
+    let nodes = [n('R', 5, NOW), n('R', 5, NOW), n('P', 5, NOW)];
+    let any = Consistency::Any;
+    assert_eq!(choose(&nodes, &[3, 2, 0], &any, &[], false), Read(1));
+    assert_eq!(choose(&nodes, &[2, 3, 0], &any, &[], true), Read(0));
+    let seen: Vec<_> = nodes.iter().map(seen).collect();
+    let turns = |spin| {
+        let wish = Wish {
+            consistency: &any,
+            avoided: NodeSet::default(),
+            primary_too: false,
+            now: at(NOW),
+            spin,
+        };
+        pick(&seen, &[0, 0, 0], &wish)
+    };
+    let chosen: Vec<_> = (0..30).map(turns).collect();
+    assert!(chosen.contains(&Read(0)) && chosen.contains(&Read(1)), "{chosen:?}");
+    assert!(!chosen.contains(&Read(2)), "{chosen:?}");
+}
+
+#[test]
+fn a_node_that_just_failed_is_avoided_while_there_is_another() {
+    let any = Consistency::Any;
+    let nodes = [n('R', 5, NOW), n('R', 5, NOW), n('P', 5, NOW)];
+    assert_eq!(choose(&nodes, &[0, 9, 0], &any, &[0], false), Read(1));
+    assert_eq!(choose(&nodes, &[0, 0, 0], &any, &[0, 1], false), Read(2));
+    assert_eq!(choose(&nodes, &[0, 1, 1], &any, &[0, 1, 2], false), Read(0));
+    // A replica that failed is no reason to wait for it.
+    let nodes = [n('R', 5, NOW), n('P', 9, NOW)];
+    assert_eq!(choose(&nodes, &[0, 0], &token(1, 1, 9), &[0], false), Read(1));
+}
+
+#[test]
+fn the_primary_is_the_freshest_that_says_so() {
+    let find = |nodes: &[N]| primary(&nodes.iter().map(seen).collect::<Vec<_>>());
+    assert_eq!(find(&[n('R', 9, NOW), n('P', 9, NOW)]), Some(1));
+    assert_eq!(find(&[n('R', 9, NOW), down(n('P', 9, NOW))]), None);
+    assert_eq!(find(&[n('P', 9, NOW - 1), n('P', 9, NOW)]), Some(1));
+    assert_eq!(find(&[]), None);
+}
+
+#[test]
+fn the_best_on_offer_is_the_freshest_that_can_be_read() {
+    let nodes: Vec<_> =
+        [n('R', 5, NOW - 2), n('R', 6, NOW - 1), down(n('P', 9, NOW))].iter().map(seen).collect();
+    assert_eq!(best_on_offer(&nodes), nodes[1].sighting.as_ref());
+}
+
+fn any_node() -> impl Strategy<Value = N> {
+    let role = prop_oneof![Just('P'), Just('R')];
+    (role, any::<bool>(), 0..3_u128, 1..3_u32, 0..6_u64, NOW - 20..NOW).prop_map(
+        |(role, usable, log, epoch, position, as_of)| N(role, usable, log, epoch, position, as_of),
+    )
+}
+
+fn any_consistency() -> impl Strategy<Value = Consistency> {
+    prop_oneof![
+        Just(Consistency::Any),
+        (1..3_u128, 1..3_u32, 0..6_u64).prop_map(|(log, epoch, at)| token(log, epoch, at)),
+        (0..20_u64).prop_map(within),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_chosen_is_usable_and_was_seen_to_be_fresh_enough(
+        nodes in prop::collection::vec(any_node(), 0..6),
+        loads in prop::collection::vec(0..4_u32, 6),
+        consistency in any_consistency(),
+        avoided in prop::collection::vec(0..6_usize, 0..3),
+        late: bool,
+    ) {
+        let choice = choose(&nodes, &loads, &consistency, &avoided, late);
+        let all: Vec<_> = nodes.iter().map(seen).collect();
+        let fresh = |node: &NodeSeen| node.usable && node.sighting.as_ref().is_some_and(|seen| {
+            judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
+        });
+        match choice {
+            Read(node) => {
+                prop_assert!(fresh(&all[node]));
+                // No replica that would do as well and is less loaded was passed over.
+                let replica = |index: usize| nodes[index].0 == 'R' && !avoided.contains(&index);
+                if replica(node) && consistency != Consistency::Any {
+                    let same_log = |other: usize| {
+                        (nodes[other].2, nodes[other].3) == (nodes[node].2, nodes[node].3)
+                    };
+                    for other in 0..nodes.len() {
+                        let better = loads[other] < loads[node];
+                        let rival = replica(other) && fresh(&all[other]) && same_log(other);
+                        prop_assert!(!(better && rival), "{other} is better than {node}");
+                    }
+                }
+            }
+            Foreign => prop_assert!(matches!(consistency, Consistency::AtLeast(_))),
+            Wait => {}
+        }
+    }
+
+    #[test]
+    fn once_patience_is_over_nothing_that_would_do_is_left_waiting(
+        nodes in prop::collection::vec(any_node(), 0..6),
+        consistency in any_consistency(),
+        avoided in prop::collection::vec(0..6_usize, 0..3),
+    ) {
+        // All of one log: what is left out for showing another is told apart above.
+        let nodes: Vec<_> = nodes.into_iter().map(|node| of_log(node, 1, 1)).collect();
+        let choice = choose(&nodes, &[0; 6], &consistency, &avoided, true);
+        let would_do = nodes.iter().map(seen).any(|node| node.usable
+            && node.sighting.is_some_and(|seen| {
+                judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
+            }));
+        prop_assert_eq!(matches!(choice, Read(_)), would_do);
+    }
+}

@@ -1,0 +1,50 @@
+//! The process of the query server: watch the nodes, serve, drain.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use headwater_chassis::{Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::pool::{PoolConfig, READY_CHECK, ReadPool};
+use crate::read::Reads;
+
+/// Runs a query server until shutdown. Nodes need not be there when it starts: it is not ready
+/// until one is. Every reply is dated by the checkpoint of the given projection; `routes` makes the
+/// domain's services on the reads.
+///
+/// # Errors
+/// A socket cannot be bound, or calls were cut at the deadline.
+pub async fn run(
+    config: Config,
+    projection: &str,
+    shutdown: Shutdown,
+    routes: impl FnOnce(&Reads) -> Routes,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::new();
+    let readiness = Readiness::new(&[READY_CHECK]);
+    let listener = bind(config.common.listen).await?;
+    let admin_listener = bind(config.common.admin_listen).await?;
+    let (grpc, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), readiness.clone()));
+
+    let pool = PoolConfig {
+        nodes: config.nodes,
+        connections: config.connections,
+        probe_every: config.probe_every,
+        projection: projection.to_owned(),
+    };
+    let pool = Arc::new(ReadPool::new(&pool, &metrics)?);
+    // Watched to the very end: calls that are drained still need their nodes.
+    let watch = Shutdown::new();
+    pool.watch(&readiness, &watch);
+    announce("query-svc", Some(grpc), admin_address);
+
+    let routes = routes(&Reads::new(pool, config.wait_max));
+    let server = Server::new(config.common, metrics, readiness, shutdown, listener);
+    let served = serve(server, routes).await;
+    watch.trigger();
+    admin.abort();
+    served.context("the gRPC server")
+}

@@ -1,0 +1,66 @@
+//! What a statement proves about the node that answered it.
+
+use std::sync::Arc;
+
+use headwater_kernel::{Epoch, Freshness, LogId, NodeRole, Token};
+
+/// The projection's checkpoint as one snapshot of one node holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log its positions are of.
+    pub log: LogId,
+    /// That log's epoch.
+    pub epoch: Epoch,
+    /// How far and as of when it is applied.
+    pub freshness: Freshness,
+    /// The token that proves it, encoded once for all replies from this snapshot.
+    pub token: String,
+}
+
+impl Checkpoint {
+    /// Encodes the token of the positions.
+    pub fn new(log: LogId, epoch: Epoch, freshness: Freshness) -> Self {
+        let token = Token::of_positions(log, epoch, &freshness.positions).encode();
+        Self { log, epoch, freshness, token }
+    }
+
+    /// Whether positions of the two can be compared.
+    pub fn is_of_the_log_of(&self, other: &Self) -> bool {
+        (self.log, self.epoch) == (other.log, other.epoch)
+    }
+}
+
+/// Role and checkpoint of a node, from one statement: what the choice of a node goes by, and what a
+/// reply is dated by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// What the node was when it answered.
+    pub role: NodeRole,
+    /// What it showed.
+    pub checkpoint: Arc<Checkpoint>,
+}
+
+/// What was last seen of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSeen {
+    /// False while its circuit breaker is not closed.
+    pub usable: bool,
+    /// Its last answer; kept while it is not usable, since it still tells of the log.
+    pub sighting: Option<Sighting>,
+}
+
+/// A value and what it was read from.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// Role and checkpoint from the very statement that gave the value.
+    pub sighting: Sighting,
+}
+
+impl<T> Answer<T> {
+    /// The same sighting with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { value: change(self.value), sighting: self.sighting }
+    }
+}
