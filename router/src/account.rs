@@ -1,0 +1,81 @@
+//! One request under way: its place among the bounded number of them, and what is recorded when
+//! it ends, however it ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName};
+use tonic::Code;
+use tracing::Span;
+
+use crate::meters::{Entry, Meters};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// A request. Dropping it is its end: an answer sent, a client gone, a connection lost.
+pub struct Account {
+    meters: Arc<Meters>,
+    entry: Entry,
+    begun: Instant,
+    /// Its status, once known. A request that is dropped before was cancelled.
+    code: Option<Code>,
+    admitted: bool,
+    span: Span,
+}
+
+impl Account {
+    /// Begins.
+    pub fn open(meters: &Arc<Meters>, entry: Entry) -> Account {
+        Account {
+            meters: meters.clone(),
+            entry,
+            begun: Instant::now(),
+            code: None,
+            admitted: false,
+            span: Span::none(),
+        }
+    }
+
+    /// Takes a place among the requests under way, if one is free.
+    pub fn admit(&mut self, in_flight_max: usize) -> bool {
+        // The gauge is the counter: one atomic operation serves the metric and the limit.
+        self.admitted = self.meters.in_flight.inc() < in_flight_max as i64;
+        if !self.admitted {
+            self.meters.in_flight.dec();
+        }
+        self.admitted
+    }
+
+    /// When it began.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// The span it is traced by.
+    pub fn set_span(&mut self, span: Span) {
+        self.span = span;
+    }
+
+    /// Learns the status from headers or trailers, if they carry one.
+    pub fn learn(&mut self, headers: &HeaderMap) -> Option<Code> {
+        let code = headers.get(GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()));
+        self.code = code.or(self.code);
+        code
+    }
+
+    /// It is answered with this status by the router itself.
+    pub fn close(&mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.span.record("rpc.grpc.status_code", code as i32);
+        self.meters.ended(self.entry, code, self.begun.elapsed().as_secs_f64());
+        if self.admitted {
+            self.meters.in_flight.dec();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The connections of one worker thread to one endpoint. The first is opened at once and again
+//! whenever it breaks; more are opened when the streams of those there are run out.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use headwater_chassis::{Backoff, Delays};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::balance::Standing;
+use crate::fault::plain;
+use crate::tape::Playback;
+
+/// Bytes that an upstream may send ahead on one stream of a slow client.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Streams at once on one connection, if the endpoint allows as many.
+const STREAMS_MAX: usize = 1_000;
+/// Large enough for all its streams, so that clients that stopped reading cannot stop the others.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX as u32;
+/// Fewer, larger frames.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// Metadata of an answer.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// Connections of one worker to one endpoint.
+const CONNECTIONS_MAX: usize = 16;
+/// A reachable endpoint answers within a round trip.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+const RECONNECT: Delays =
+    Delays { first: Duration::from_millis(50), max: Duration::from_secs(1), factor: 2.0 };
+/// One that lived shorter was no success: an endpoint that accepts and closes must not be called
+/// in a loop.
+const LIVED_MIN: Duration = Duration::from_secs(1);
+/// Finds out that a peer vanished without a word, while requests wait for it.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The request body as it is sent.
+pub type SentBody = Playback<Incoming>;
+
+/// Connections of one worker to one endpoint.
+pub struct Link {
+    address: SocketAddr,
+    /// The first is the lasting one.
+    slots: Vec<watch::Sender<Slot>>,
+    retired: CancellationToken,
+}
+
+/// Place of a connection.
+enum Slot {
+    /// Not asked for yet.
+    Idle,
+    Connecting,
+    Ready(Arc<Connection>),
+    /// Tried again after a while.
+    Broken(&'static str),
+}
+
+struct Connection {
+    sender: SendRequest<SentBody>,
+    in_flight: AtomicUsize,
+    /// What the endpoint allows, as far as it is known.
+    streams_max: AtomicUsize,
+}
+
+/// Why no connection can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclaimed {
+    /// Every stream of every connection is taken.
+    Full,
+    /// This went wrong.
+    Broken(&'static str),
+}
+
+/// One stream of a connection, given back when dropped.
+pub struct Claim(Arc<Connection>);
+
+impl Claim {
+    /// Sends a request. The error holds the request if it was never sent. Dropping the future
+    /// resets the stream.
+    pub fn send(
+        &self,
+        request: Request<SentBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<SentBody>>>> + use<>
+    {
+        self.0.sender.clone().try_send_request(request)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    /// Only the link's worker claims, so that looking and taking cannot be torn apart.
+    fn has_room(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) < self.streams_max.load(Ordering::Relaxed)
+            && !self.sender.is_closed()
+    }
+
+    /// Time to open another one.
+    fn is_crowded(&self) -> bool {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        in_flight >= self.streams_max.load(Ordering::Relaxed) / 4 * 3
+    }
+}
+
+impl Link {
+    /// Without a connection yet; see [`Link::keep`].
+    pub fn new(address: SocketAddr, retired: CancellationToken) -> Link {
+        let slots = (0..CONNECTIONS_MAX).map(|_| watch::Sender::new(Slot::Idle)).collect();
+        Link { address, slots, retired }
+    }
+
+    /// What the balancer should know.
+    pub fn standing(&self) -> Standing {
+        let mut best = Standing::Unusable;
+        for slot in &self.slots {
+            let standing = match &*slot.borrow() {
+                Slot::Ready(connection) if connection.has_room() => return Standing::Good,
+                Slot::Ready(_) => Standing::Full,
+                Slot::Connecting => Standing::Connecting,
+                Slot::Idle | Slot::Broken(_) => Standing::Unusable,
+            };
+            best = best.min(standing);
+        }
+        best
+    }
+
+    /// Why there is no connection, if there is none.
+    pub fn problem(&self) -> Option<&'static str> {
+        match &*self.slots[0].borrow() {
+            Slot::Broken(cause) => Some(cause),
+            Slot::Idle | Slot::Connecting | Slot::Ready(_) => None,
+        }
+    }
+
+    /// A stream of the emptiest connection; waits for one that is being made (bounded, since
+    /// making it is).
+    pub async fn claim(self: &Arc<Self>) -> Result<Claim, Unclaimed> {
+        if let Some(claim) = self.try_claim() {
+            return Ok(claim);
+        }
+        for slot in &self.slots {
+            if matches!(&*slot.borrow(), Slot::Connecting) {
+                let mut changes = slot.subscribe();
+                let made = |slot: &Slot| !matches!(slot, Slot::Connecting);
+                // An error would mean that the link is gone, and it is borrowed here.
+                let _ = changes.wait_for(made).await;
+                break;
+            }
+        }
+        self.try_claim().ok_or_else(|| match self.problem() {
+            Some(cause) => Unclaimed::Broken(cause),
+            None => Unclaimed::Full,
+        })
+    }
+
+    fn try_claim(self: &Arc<Self>) -> Option<Claim> {
+        let first = self.ready(0);
+        let connection = match first {
+            Some(connection) if !connection.is_crowded() => connection,
+            first => {
+                let emptiest = (1..self.slots.len()).filter_map(|slot| self.ready(slot));
+                let emptiest = emptiest
+                    .chain(first)
+                    .min_by_key(|connection| connection.in_flight.load(Ordering::Relaxed))?;
+                if emptiest.is_crowded() {
+                    self.open_another();
+                }
+                emptiest
+            }
+        };
+        connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Claim(connection))
+    }
+
+    fn ready(&self, slot: usize) -> Option<Arc<Connection>> {
+        match &*self.slots[slot].borrow() {
+            Slot::Ready(connection) if connection.has_room() => Some(connection.clone()),
+            Slot::Idle | Slot::Connecting | Slot::Ready(_) | Slot::Broken(_) => None,
+        }
+    }
+
+    /// One at a time.
+    fn open_another(self: &Arc<Self>) {
+        let connecting = |slot: &watch::Sender<Slot>| matches!(*slot.borrow(), Slot::Connecting);
+        let idle = |slot: &watch::Sender<Slot>| matches!(*slot.borrow(), Slot::Idle);
+        if self.slots.iter().any(connecting) {
+            return;
+        }
+        if let Some(slot) = self.slots.iter().skip(1).position(idle) {
+            let slot = slot + 1;
+            self.slots[slot].send_replace(Slot::Connecting);
+            let link = self.clone();
+            tokio::spawn(async move {
+                // Not tried again: the next request that finds a crowd does that.
+                let _ = link.connect(slot).await;
+                link.slots[slot].send_replace(Slot::Idle);
+            });
+        }
+    }
+
+    /// Keeps the first connection up until the endpoint is retired. Runs on the worker's runtime.
+    pub async fn keep(self: Arc<Self>) {
+        let mut backoff = Backoff::new(RECONNECT);
+        let retired = self.retired.clone();
+        while !retired.is_cancelled() {
+            self.slots[0].send_replace(Slot::Connecting);
+            let begun = Instant::now();
+            let cause = match self.connect(0).await {
+                Ok(()) => "connection closed",
+                Err(cause) => cause,
+            };
+            if begun.elapsed() > LIVED_MIN + CONNECT_MAX {
+                // It worked for a while: call again at once, a restart is nothing unusual.
+                backoff.reset();
+                continue;
+            }
+            self.slots[0].send_replace(Slot::Broken(cause));
+            retired.run_until_cancelled(sleep(backoff.next(rand::random()))).await;
+        }
+        self.slots[0].send_replace(Slot::Broken("endpoint removed"));
+    }
+
+    /// Makes a connection and drives it to its end; the slot shows it meanwhile.
+    async fn connect(&self, slot: usize) -> Result<(), &'static str> {
+        let slot = &self.slots[slot];
+        let stream = match timeout(CONNECT_MAX, TcpStream::connect(self.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(plain(&error)),
+            Err(_) => return Err("connection timed out"),
+        };
+        // Small frames must not wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let handshake = builder().handshake(TokioIo::new(stream)).await;
+        let (sender, mut driver) = handshake.map_err(|_| "connection closed")?;
+        let connection = Arc::new(Connection {
+            sender,
+            in_flight: AtomicUsize::new(0),
+            streams_max: AtomicUsize::new(driver.current_max_send_streams()),
+        });
+        slot.send_replace(Slot::Ready(connection.clone()));
+        let driven = poll_fn(|cx| {
+            let allowed = driver.current_max_send_streams().min(STREAMS_MAX);
+            connection.streams_max.store(allowed, Ordering::Relaxed);
+            Pin::new(&mut driver).poll(cx)
+        });
+        let ended = self.retired.run_until_cancelled(driven).await;
+        if ended.is_none() {
+            // Retired: nothing new is sent, and what is under way goes on until its end.
+            slot.send_replace(Slot::Broken("endpoint removed"));
+            drop(connection);
+            let _ = driver.await;
+        }
+        Ok(())
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}

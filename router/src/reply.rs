@@ -1,0 +1,187 @@
+//! The body of an answer on its way to the client: passed on frame by frame as the client takes
+//! them, with what has to be held and recorded until its end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use headwater_chassis::Failure;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::account::Account;
+use crate::endpoint::Lease;
+use crate::fault::Fault;
+use crate::respond;
+use crate::routes::Route;
+use crate::tape::Tape;
+
+/// The body of an answer.
+#[derive(Default)]
+pub enum Reply {
+    /// The headers say it all.
+    #[default]
+    Empty,
+    /// From the router's own health or reflection service.
+    Platform(tonic::body::Body, Account),
+    /// From an upstream.
+    Relay(Relay),
+}
+
+/// An upstream's answer. Dropping it, however far it got, ends the request on both sides.
+pub struct Relay {
+    /// The upstream's body.
+    pub incoming: Incoming,
+    /// The request's body, which may still be on its way.
+    pub tape: Tape<Incoming>,
+    /// The hold on the endpoint.
+    pub lease: Lease,
+    /// What is recorded.
+    pub account: Account,
+    /// The method.
+    pub route: Route,
+    /// What ends it early.
+    pub end: End,
+    /// Made when there is first nothing to pass on: a single reply rarely gets here.
+    pub ending: Option<Pin<Box<dyn Future<Output = Failure> + Send>>>,
+    /// Its trailers have been passed on.
+    pub done: bool,
+}
+
+/// What ends an answer early.
+#[derive(Clone)]
+pub struct End {
+    /// The deadline.
+    pub deadline: Option<Instant>,
+    /// Whether the client has stated it.
+    pub stated: bool,
+    /// The end of a drain's patience.
+    pub cut: CancellationToken,
+}
+
+impl End {
+    async fn wait(self, route: Route) -> Failure {
+        let passed = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = passed => respond::deadline_exceeded(route.upstream, self.stated),
+            () = self.cut.cancelled() => respond::shutting_down(),
+        }
+    }
+}
+
+/// Whether a healthy copy would have answered otherwise.
+pub fn speaks_against_endpoint(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::ResourceExhausted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => false,
+    }
+}
+
+impl Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.learn(trailers);
+                }
+                Poll::Ready(Some(frame))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let fault = Fault::of(&error);
+                if fault.counts() {
+                    self.lease.lost();
+                }
+                Poll::Ready(Some(self.end_with(fault.failure(self.route))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_ending(cx),
+        }
+    }
+
+    fn learn(&mut self, trailers: &HeaderMap) {
+        self.done = true;
+        let code = self.account.learn(trailers);
+        if code.is_some_and(speaks_against_endpoint) {
+            self.lease.penalise();
+        }
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let (end, route) = (&self.end, self.route);
+        let ending = self.ending.get_or_insert_with(|| Box::pin(end.clone().wait(route)));
+        ending.as_mut().poll(cx).map(|failure| Some(self.end_with(failure)))
+    }
+
+    fn end_with(&mut self, failure: Failure) -> Frame<Bytes> {
+        self.done = true;
+        self.account.close(failure.code());
+        Frame::trailers(respond::trailers(failure))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Reply::Empty => Poll::Ready(None),
+            Reply::Relay(relay) => relay.poll(cx).map(|frame| frame.map(Ok)),
+            Reply::Platform(body, account) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled
+                    && let Some(trailers) = frame.trailers_ref()
+                {
+                    account.learn(trailers);
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Reply::Empty => true,
+            Reply::Platform(body, _) => body.is_end_stream(),
+            Reply::Relay(relay) => relay.done || relay.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Reply::Empty => SizeHint::with_exact(0),
+            Reply::Platform(body, _) => body.size_hint(),
+            Reply::Relay(relay) => relay.incoming.size_hint(),
+        }
+    }
+}
