@@ -1,1 +1,3 @@
 //! headwater-tests
+
+pub mod counter;

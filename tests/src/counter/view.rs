@@ -1,0 +1,44 @@
+//! Read side: the table `counter`, one row a counter.
+
+use headwater_kernel::view::{About, Lookup};
+use headwater_kernel::{Touch, View, ViewError, row};
+use uuid::Uuid;
+
+use super::aggregate::CounterEvent;
+
+row! {
+    /// A counter.
+    pub struct CounterRow {
+        /// Its id, the key.
+        pub counter_id: Uuid,
+        /// What was added, in all.
+        pub total: i64,
+    }
+}
+
+/// The view `counter`.
+pub struct CounterView;
+
+impl View for CounterView {
+    const NAME: &'static str = "counter";
+    const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["(total DESC, counter_id)"];
+    type Event = CounterEvent;
+    type Row = CounterRow;
+
+    fn touches(_event: &CounterEvent, about: &About) -> Vec<Touch> {
+        vec![Touch::Key(about.stream.0.into())]
+    }
+
+    fn fold(
+        row: Option<CounterRow>,
+        event: &CounterEvent,
+        about: &About,
+        _lookup: &dyn Lookup,
+    ) -> Result<Option<CounterRow>, ViewError> {
+        let CounterEvent::Incremented(event) = event;
+        let mut row = row.unwrap_or(CounterRow { counter_id: about.stream.0, total: 0 });
+        row.total += event.by;
+        Ok(Some(row))
+    }
+}
