@@ -4,8 +4,11 @@
 //! flag wins. A variable that is set but empty counts as not set, since manifests cannot always
 //! leave one out.
 
+mod args;
 mod errors;
 mod secret;
+mod setting;
+
 mod settings;
 
 mod common;

@@ -95,7 +95,7 @@ pub async fn serve<S: Handler>(server: Server, service: S) -> anyhow::Result<()>
         methods: Arc::new(Methods::new(sets(), &server.metrics)?),
         limits: server.limits,
         traced: server.common.otlp_endpoint.is_some(),
-        cut: CancellationToken::new(),
+        cut: Arc::new(CancellationToken::new()),
         built_in: built_in(&server.readiness, sets)?,
         service,
     };
@@ -156,7 +156,8 @@ mod tests {
         let (grpc, admin) = (([127, 0, 0, 1], 50050).into(), ([127, 0, 0, 1], 9050).into());
         assert_eq!(
             announcement("router", Some(grpc), admin),
-            r#"headwater-ready {"program":"router","grpc":"127.0.0.1:50050","admin":"127.0.0.1:9050"}"#
+            "headwater-ready \
+             {\"program\":\"router\",\"grpc\":\"127.0.0.1:50050\",\"admin\":\"127.0.0.1:9050\"}"
         );
         assert!(announcement("tool", None, admin).contains(r#""grpc":null"#));
     }

@@ -1,16 +1,15 @@
 //! Reads settings one by one, and remembers what was wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::iter::Peekable;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::args::{Args, Question};
 use super::errors::ConfigErrors;
 use super::secret::Secret;
-
-const PREFIX: &str = "HEADWATER_";
+use super::setting::{PREFIX, Setting, flag_of};
 
 /// Reads a program's settings, one call for each, and remembers what was wrong.
 ///
@@ -24,21 +23,6 @@ pub struct Settings {
     question: Option<Question>,
     mistakes: Vec<String>,
     known: Vec<Setting>,
-}
-
-/// What the command line asks for instead of a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Question {
-    Help,
-    PrintConfig,
-}
-
-/// A setting, for the table of them.
-struct Setting {
-    name: &'static str,
-    default: Option<String>,
-    help: String,
-    secret: bool,
 }
 
 impl Settings {
@@ -56,49 +40,8 @@ impl Settings {
         args: impl IntoIterator<Item = String>,
     ) -> Self {
         let ours = vars.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
-        let mut settings = Self {
-            program,
-            vars: ours.collect(),
-            flags: BTreeMap::new(),
-            question: None,
-            mistakes: Vec::new(),
-            known: Vec::new(),
-        };
-        settings.read_args(args.into_iter());
-        settings
-    }
-
-    fn read_args(&mut self, args: impl Iterator<Item = String>) {
-        let mut args = args.peekable();
-        while let Some(arg) = args.next() {
-            let Some(flag) = arg.strip_prefix("--") else {
-                self.mistakes
-                    .push(format!("{arg:?} is not a flag: only --name VALUE is understood"));
-                continue;
-            };
-            match flag {
-                "help" => self.question = Some(Question::Help),
-                "print-config" => self.question = Some(Question::PrintConfig),
-                _ => self.read_flag(flag, &mut args),
-            }
-        }
-        if self.question.is_some() {
-            self.mistakes.clear();
-        }
-    }
-
-    fn read_flag(&mut self, flag: &str, args: &mut Peekable<impl Iterator<Item = String>>) {
-        let (flag, value) = match flag.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_owned())),
-            None => (flag, args.next_if(|next| !next.starts_with("--"))),
-        };
-        let Some(value) = value else {
-            self.mistakes.push(format!("--{flag} needs a value"));
-            return;
-        };
-        if self.flags.insert(flag.to_owned(), value).is_some() {
-            self.mistakes.push(format!("--{flag} is given twice"));
-        }
+        let Args { flags, question, mistakes } = Args::read(args.into_iter());
+        Self { program, vars: ours.collect(), flags, question, mistakes, known: Vec::new() }
     }
 
     /// A setting that must have a value: the given one, or the default. `None` if it is missing or
@@ -217,7 +160,7 @@ impl Settings {
     /// Records a mistake that only the program can see, such as two settings that exclude each
     /// other. The value must not be part of the text if it is a secret.
     pub fn mistake(&mut self, name: &'static str, problem: impl Display) {
-        self.mistakes.push(format!("{name} ({}): {problem}", flag_of(name)));
+        self.mistakes.push(format!("{name} (--{}): {problem}", flag_of(name)));
     }
 
     /// The configuration, if there was no mistake. Answers `--help` and `--print-config`, and exits
@@ -238,11 +181,10 @@ impl Settings {
     }
 
     fn result<C>(mut self, config: Option<C>) -> Result<C, ConfigErrors> {
-        let known: BTreeSet<String> =
-            self.known.iter().map(|setting| flag_of(setting.name)).collect();
-        let given = self.flags.keys().map(|flag| format!("--{flag}"));
-        let unknown = given.filter(|flag| !known.contains(flag));
-        self.mistakes.extend(unknown.map(|flag| format!("{flag} is not a flag of this program")));
+        let known = |flag: &str| self.known.iter().any(|setting| flag_of(setting.name) == *flag);
+        let unknown = self.flags.keys().filter(|flag| !known(flag));
+        let unknown = unknown.map(|flag| format!("--{flag} is not a flag of this program"));
+        self.mistakes.extend(unknown.collect::<Vec<_>>());
         match config {
             Some(config) if self.mistakes.is_empty() => Ok(config),
             _ => Err(ConfigErrors::new(self.program, self.mistakes)),
@@ -262,31 +204,16 @@ impl Settings {
     }
 
     fn help(&self) -> String {
-        let mut text = format!("{}: settings (variable or flag; the flag wins)\n", self.program);
-        for setting in &self.known {
-            let default = match &setting.default {
-                None => "required".to_owned(),
-                Some(default) if default.is_empty() => "unset".to_owned(),
-                Some(_) if setting.secret => "default ***".to_owned(),
-                Some(default) => format!("default {default}"),
-            };
-            let (name, help) = (setting.name, &setting.help);
-            text += &format!("\n  {name}, {} VALUE  [{default}]\n      {help}\n", flag_of(name));
-        }
-        text += "\n  --help          prints this\n  --print-config  prints the settings as JSON";
-        text
+        let settings: String = self.known.iter().map(Setting::help).collect();
+        format!(
+            "{}: settings (variable or flag; the flag wins)\n{settings}\n  \
+             --help          prints this\n  --print-config  prints the settings as JSON",
+            self.program
+        )
     }
 
     fn print_config(&self) -> String {
-        let settings = self.known.iter().map(|setting| {
-            serde_json::json!({
-                "name": setting.name,
-                "default": if setting.secret { None } else { setting.default.as_deref() },
-                "help": setting.help,
-                "secret": setting.secret,
-            })
-        });
-        format!("{:#}", serde_json::Value::Array(settings.collect()))
+        format!("{:#}", self.known.iter().map(Setting::json).collect::<serde_json::Value>())
     }
 
     /// The given value or the default; records that it is missing.
@@ -305,7 +232,7 @@ impl Settings {
         assert!(name.starts_with(PREFIX), "{name}: names of settings start with {PREFIX}");
         assert!(self.known.iter().all(|known| known.name != name), "{name} is read twice");
         self.known.push(setting);
-        let flag = self.flags.get(flag_of(name).trim_start_matches('-'));
+        let flag = self.flags.get(&flag_of(name));
         flag.or_else(|| self.vars.get(name)).filter(|text| !text.is_empty()).cloned()
     }
 
@@ -322,18 +249,6 @@ impl Settings {
             }
         }
     }
-}
-
-impl Setting {
-    fn new(name: &'static str, default: Option<&str>, help: &str) -> Self {
-        Self { name, default: default.map(str::to_owned), help: help.to_owned(), secret: false }
-    }
-}
-
-/// `HEADWATER_FOO_BAR` -> `--foo-bar`.
-fn flag_of(name: &str) -> String {
-    let name = name.strip_prefix(PREFIX).unwrap_or(name);
-    format!("--{}", name.to_ascii_lowercase().replace('_', "-"))
 }
 
 fn parts(text: &str) -> Vec<&str> {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -30,8 +31,8 @@ pub(super) struct ReplyBody {
 pub(super) struct End {
     /// The caller's deadline.
     pub deadline: Option<Instant>,
-    /// The process's shutdown.
-    pub cut: CancellationToken,
+    /// The process's shutdown. Behind a pointer, since cloning the token itself takes a lock.
+    pub cut: Arc<CancellationToken>,
     /// Streams that may wait at the same time.
     pub streams_max: u32,
 }
@@ -79,7 +80,7 @@ impl ReplyBody {
     }
 }
 
-async fn ending(deadline: Option<Instant>, cut: CancellationToken) -> Failure {
+async fn ending(deadline: Option<Instant>, cut: Arc<CancellationToken>) -> Failure {
     let passed = async {
         match deadline {
             Some(deadline) => sleep_until(deadline).await,

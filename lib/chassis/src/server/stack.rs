@@ -37,7 +37,7 @@ pub(super) struct Stack<S> {
     /// Whether spans are exported; without an exporter no span is made.
     pub traced: bool,
     /// Ends the streams that outlast a drain's patience.
-    pub cut: CancellationToken,
+    pub cut: Arc<CancellationToken>,
     /// Health and reflection.
     pub built_in: Routes,
     /// The program's own.

@@ -73,7 +73,7 @@ fn the_document_gives_real_codes_to_the_domains_reasons() {
     }
 }
 
-/// Reasons and codes of the first table after a heading. Each row ends with a meaning and an advice.
+/// Reasons and codes of the table after a heading. Each row ends with a meaning and an advice.
 fn section(heading: &str, columns: &[&str]) -> BTreeMap<String, String> {
     let (_, text) = DOCUMENT.split_once(heading).expect("the heading is there");
     let text = text.split("\n## ").next().unwrap();
