@@ -1,0 +1,119 @@
+//! What the user sees when everything runs: one table, and what to type next.
+
+use std::path::Path;
+
+use crate::health;
+use crate::plan::{Kind, Program};
+use crate::postgres::node::{Node, Role, connect};
+use crate::stack::Stack;
+
+/// One row.
+struct Row {
+    program: String,
+    address: String,
+    role: String,
+    health: String,
+}
+
+/// Prints the table and the calls to try.
+pub async fn show(stack: &Stack) {
+    let mut rows = Vec::new();
+    for node in &stack.plan.nodes {
+        rows.push(node_row(node, &stack.plan.superuser_url(node, "postgres")).await);
+    }
+    for program in &stack.plan.programs {
+        rows.push(program_row(program).await);
+    }
+    println!("\n{}", render(&rows));
+    let router = stack.plan.programs.iter().find(|program| program.kind == Kind::Router);
+    let address = router.map(|program| program.grpc.to_string()).unwrap_or_default();
+    println!("{}", invitation(&how_we_are_called(), &address));
+}
+
+async fn node_row(node: &Node, url: &str) -> Row {
+    Row {
+        program: node.name.clone(),
+        address: node.address().to_string(),
+        role: node.role.describe().to_owned(),
+        health: node_health(node.role, url).await.unwrap_or_else(|error| format!("{error:#}")),
+    }
+}
+
+async fn node_health(role: Role, url: &str) -> anyhow::Result<String> {
+    let client = connect(url).await?;
+    if role != Role::Replica {
+        return Ok("accepting".to_owned());
+    }
+    let receiver = client.query_opt("SELECT status FROM pg_stat_wal_receiver", &[]).await?;
+    let status = receiver.and_then(|row| row.get::<_, Option<String>>(0));
+    Ok(status.unwrap_or_else(|| "not connected to its primary".to_owned()))
+}
+
+async fn program_row(program: &Program) -> Row {
+    let health = match health::ready(program.admin).await {
+        Ok(()) => "ready".to_owned(),
+        Err(error) => format!("{error:#}").lines().next().unwrap_or_default().to_owned(),
+    };
+    let role = format!("{} (metrics: {})", program.kind.describe(), program.admin);
+    Row { program: program.name.clone(), address: program.grpc.to_string(), role, health }
+}
+
+fn render(rows: &[Row]) -> String {
+    let header = ["PROGRAM", "ADDRESS", "ROLE", "HEALTH"].map(str::to_owned);
+    let cells = rows
+        .iter()
+        .map(|row| [&row.program, &row.address, &row.role, &row.health].map(String::clone));
+    let lines: Vec<[String; 4]> = std::iter::once(header).chain(cells).collect();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for [program, address, role, health] in &lines {
+        let [a, b, c] = widths;
+        text.push_str(&format!("{program:a$}  {address:b$}  {role:c$}  {health}\n"));
+    }
+    text
+}
+
+fn invitation(headwater: &str, router: &str) -> String {
+    let store = r#"'{"name": "Harbour Street", "city": "Bergen", "currency": "NOK"}'"#;
+    format!(
+        "Clients talk gRPC to {router}. Try, in another terminal:\n\
+         \n  {headwater} call stores.v1.StoreCommandService/OpenStore {store}\
+         \n  {headwater} call stores.v1.StoreQueryService/ListStores '{{\"city\": \"Bergen\"}}'\
+         \n  {headwater} status\n\
+         \nCtrl-C stops everything and keeps the data."
+    )
+}
+
+/// `headwater` if the shell would find this program by that name, else the path that it was started
+/// by.
+fn how_we_are_called() -> String {
+    let typed = std::env::args().next().unwrap_or_default();
+    let own = std::env::current_exe().ok();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("headwater"));
+    let first = found.into_iter().find(|candidate| candidate.exists());
+    let is_found = own.is_some() && first.and_then(|path| path.canonicalize().ok()) == own;
+    if is_found || !Path::new(&typed).exists() { "headwater".to_owned() } else { typed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |program: &str, address: &str| Row {
+            program: program.to_owned(),
+            address: address.to_owned(),
+            role: "queries".to_owned(),
+            health: "ready".to_owned(),
+        };
+        let text = render(&[row("query-svc", "127.0.0.1:16007"), row("router", "[::1]:50050")]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        let column = lines[0].find("ROLE").expect("a header");
+        assert!(lines[1..].iter().all(|line| line[column..].starts_with("queries")), "{text}");
+    }
+}
