@@ -145,7 +145,7 @@ impl Settings {
         Some(values)
     }
 
-    /// Milliseconds; the name ends in `_MS`.
+    /// Milliseconds; the name ends in `_MS` or `_MS_MAX`.
     pub fn millis(
         &mut self,
         name: &'static str,
@@ -153,7 +153,8 @@ impl Settings {
         range: RangeInclusive<u64>,
         help: &'static str,
     ) -> Option<Duration> {
-        assert!(name.ends_with("_MS"), "{name} is in milliseconds, so its name ends in _MS");
+        let in_millis = name.ends_with("_MS") || name.ends_with("_MS_MAX");
+        assert!(in_millis, "{name} is in milliseconds, so its name says _MS");
         self.in_range(name, default, range, help).map(Duration::from_millis)
     }
 
