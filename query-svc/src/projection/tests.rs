@@ -86,7 +86,7 @@ fn write(rows: &mut HashMap<Value, Vec<Value>>, changes: Changes) {
 fn log(partitions: u128, facts: &[(u128, Event)]) -> Vec<RecordedEvent> {
     let mut positions = HashMap::<u128, u64>::new();
     let mut versions = HashMap::<u128, u64>::new();
-    let mut next = |of: &mut HashMap<u128, u64>, what| {
+    let next = |of: &mut HashMap<u128, u64>, what| {
         let count = of.entry(what).or_default();
         *count += 1;
         *count

@@ -1,7 +1,8 @@
-//! A domain as small as the projector's tests need: owners with a name, and counters that may have an owner.
+//! A domain as small as the projector's tests need: owners with a name, and counters that may have
+//! an owner.
 //!
-//! A counter's row shows its owner's name, a fact of another stream that may live in another partition; sums by bucket
-//! add up counters of all partitions.
+//! A counter's row shows its owner's name, a fact of another stream that may live in another
+//! partition; sums by bucket add up counters of all partitions.
 #![allow(dead_code, missing_docs)]
 
 use headwater_kernel::row::Value;
