@@ -1,0 +1,41 @@
+# The commands of this repository. CI runs the same ones.
+
+target := $(or $(CARGO_TARGET_DIR),target)
+cargo := cargo
+release := $(target)/release
+debug := $(target)/debug
+
+.PHONY: up test bench data lint clean
+
+# Set up what is missing, build, and run everything on this machine until Ctrl-C: make up ARGS="--replicas 3"
+up:
+	$(cargo) build --release --locked --workspace --bins
+	@$(release)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
+	@exec $(release)/headwater up $(ARGS)
+
+# Set up what is missing, and run every test: make test ARGS="-p headwater-cli"
+test:
+	$(cargo) build --locked --workspace --bins
+	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
+	$(cargo) test --locked $(or $(ARGS),--workspace)
+
+# Measure commands and reads over gRPC; what the figures mean stands in BENCHMARKS.md
+bench:
+	$(cargo) build --release --locked --workspace --bins
+	@$(release)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
+	$(cargo) bench --locked -p headwater-tests $(ARGS)
+
+# Prepare data/sales.csv, a year of real retail sales, for `headwater load sales`
+data:
+	scripts/sales/prepare.sh
+
+# Check format and lints, warnings as errors
+lint:
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+	$(cargo) fmt --all --check
+	$(cargo) clippy --locked --workspace --all-targets -- -D warnings
+
+# Remove what was built; the data of `make up` stays (headwater up --wipe)
+clean:
+	$(cargo) clean
