@@ -25,7 +25,7 @@ const FORMAT: u32 = 1;
 const LAYOUT: &str = "layout.json";
 /// Owned by the folder but not data: `--wipe` leaves them, and a folder with only these counts as
 /// new.
-const NOT_DATA: [&str; 3] = ["lock", "logs", "postgres"];
+const NOT_DATA: [&str; 5] = ["lock", "logs", "postgres", "postgres.new", "postgres.venv"];
 
 /// What was fixed when the folder was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,14 +16,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run everything on this machine until Ctrl-C.
-    Up(up::Options),
+    Up(Box<up::Options>),
     /// Call any method: JSON in, JSON out.
     Call(call::Options),
-    /// Show the pipeline, from the log's heads to the replicas.
+    /// Show the pipeline: heads, checkpoints, replicas, lag, health.
     Status(status::Options),
     /// Follow the log, decoded.
     Tail(tail::Options),
-    /// Check what is stored.
+    /// Check that what is stored is whole.
     Verify(verify::Options),
     /// Replay a file as commands.
     Load(load::Options),
@@ -44,7 +44,6 @@ fn main() -> ExitCode {
     }
     match run(command) {
         Ok(true) => ExitCode::SUCCESS,
-        // It has said so itself.
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("headwater: {error:#}");
@@ -53,18 +52,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// False if the command did its work and found that something is wrong.
 #[tokio::main]
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Call(options) => return call::run(options).await,
-        Command::Status(options) => return status::run(options).await,
-        Command::Verify(options) => return verify::run(options).await,
-        Command::Up(options) => up::run(options).await?,
-        Command::Tail(options) => tail::run(options).await?,
-        Command::Load(options) => load::run(options).await?,
-        Command::Migrate(options) => migrate::run(options).await?,
-        Command::Postgres(options) => where_is_postgres::run(options)?,
-        Command::Watchman => {}
+        Command::Up(options) => up::run(*options).await.map(|()| true),
+        Command::Call(options) => call::run(options).await,
+        Command::Status(options) => status::run(options).await,
+        Command::Tail(options) => tail::run(options).await.map(|()| true),
+        Command::Verify(options) => verify::run(options).await,
+        Command::Load(options) => load::run(options).await.map(|()| true),
+        Command::Migrate(options) => migrate::run(options).await.map(|()| true),
+        Command::Postgres(options) => where_is_postgres::run(options).map(|()| true),
+        Command::Watchman => Ok(true),
     }
-    Ok(true)
 }
