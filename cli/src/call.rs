@@ -76,7 +76,9 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     let mut answered = send(&channel, &method, &requests, &metadata, timeout).await;
     let is_stale = answered.as_ref().is_err_and(is_foreign_token);
     if is_stale && !is_given && session.token().is_some() {
-        eprintln!("the session's token belongs to another log (was it wiped?): starting a new session");
+        eprintln!(
+            "the session's token belongs to another log (was it wiped?): starting a new session"
+        );
         session.forget();
         metadata.remove(TOKEN);
         answered = send(&channel, &method, &requests, &metadata, timeout).await;
@@ -133,7 +135,8 @@ fn metadata(headers: &[String]) -> anyhow::Result<MetadataMap> {
     for header in headers {
         let (name, value) =
             header.split_once(':').with_context(|| format!("{header:?} is not `name: value`"))?;
-        let name: AsciiMetadataKey = name.trim().to_lowercase().parse().context("bad header name")?;
+        let name: AsciiMetadataKey =
+            name.trim().to_lowercase().parse().context("bad header name")?;
         let value: AsciiMetadataValue = value.trim().parse().context("bad header value")?;
         metadata.append(name, value);
     }

@@ -84,7 +84,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     loop {
         let mut is_caught_up = true;
         for (partition, head) in &mut places {
-            is_caught_up &= step(&log, *partition, head, |event| print(&pool, &options, event)).await?;
+            is_caught_up &=
+                step(&log, *partition, head, |event| print(&pool, &options, event)).await?;
         }
         if !is_caught_up {
             continue;

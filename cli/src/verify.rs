@@ -61,7 +61,9 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     for (number, head) in heads.iter().enumerate() {
         let partition = Partition(number as u16);
         match partition_is_sound(&log, partition, head, &bar).await {
-            Ok(()) => bar.suspend(|| println!("partition {partition}: {} events, digest {}", head.position, head.digest)),
+            Ok(()) => bar.suspend(|| {
+                println!("partition {partition}: {} events, digest {}", head.position, head.digest)
+            }),
             Err(error @ LogError::Corrupt { .. }) => {
                 is_sound = false;
                 bar.suspend(|| eprintln!("{error}"));

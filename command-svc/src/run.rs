@@ -48,7 +48,7 @@ pub async fn run(
         config.key_retention_hours,
         shutdown.clone(),
     ));
-    let routes = routes(Arc::clone(&executor));
+    let routes = routes(Arc::clone(&executor)).prepare();
     let server = Server::new(config.common, metrics, readiness, shutdown, listener);
     let served = serve(server, routes).await;
     if let Some(executor) = Arc::into_inner(executor) {

@@ -72,8 +72,7 @@ async fn pool(channel: Channel, service: &str) -> anyhow::Result<DescriptorPool>
 }
 
 async fn ask(channel: Channel, request: MessageRequest) -> anyhow::Result<MessageResponse> {
-    let request =
-        ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
     let mut client = ServerReflectionClient::new(channel);
     let replies = client.server_reflection_info(tokio_stream::once(request)).await;
     let mut replies = replies.context("the server has no reflection")?.into_inner();

@@ -105,9 +105,10 @@ impl Status {
 /// Asks every part, all at once.
 pub async fn look(places: &Places) -> Status {
     let log = async { within(log(&places.write_url)).await };
-    let nodes = join_all(places.read_urls.iter().map(|(name, url)| async {
-        Node { name: name.clone(), shows: within(node(url)).await }
-    }));
+    let nodes =
+        join_all(places.read_urls.iter().map(|(name, url)| async {
+            Node { name: name.clone(), shows: within(node(url)).await }
+        }));
     let programs = join_all(places.programs.iter().map(|(name, address, admin)| async {
         let ready = within(health::ready(*admin)).await;
         Program { name: name.clone(), address: *address, ready }

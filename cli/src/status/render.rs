@@ -12,9 +12,9 @@ fn log(status: &Status) -> String {
         Err(error) => format!("log: cannot be seen: {error}\n\n"),
         Ok(log) => {
             let mut rows = vec![row(["partition", "head"])];
-            rows.extend(log.heads.iter().enumerate().map(|(n, head)| {
-                vec![n.to_string(), head.to_string()]
-            }));
+            rows.extend(
+                log.heads.iter().enumerate().map(|(n, head)| vec![n.to_string(), head.to_string()]),
+            );
             format!("log {} epoch {}\n{}\n", log.id, log.epoch, table(&rows))
         }
     }
