@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -22,13 +23,16 @@ pub struct Manifests {
     objects: Vec<Value>,
 }
 
-/// Renders every overlay; `None`, with a word, where there is no kubectl.
-pub fn rendered() -> Option<Vec<Manifests>> {
-    if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
+/// Every overlay, rendered once; `None`, with a word, where there is no kubectl.
+pub fn rendered() -> Option<&'static [Manifests]> {
+    static RENDERED: LazyLock<Option<Vec<Manifests>>> = LazyLock::new(|| {
+        let has_kubectl = Command::new("kubectl").args(["version", "--client"]).output().is_ok();
+        has_kubectl.then(|| OVERLAYS.map(Manifests::render).into())
+    });
+    if RENDERED.is_none() {
         println!("skipped: no kubectl");
-        return None;
     }
-    Some(OVERLAYS.map(Manifests::render).into())
+    RENDERED.as_deref()
 }
 
 impl Manifests {
@@ -43,11 +47,11 @@ impl Manifests {
         Manifests { overlay, text, objects }
     }
 
-    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
 
-    pub fn get(&self, kind: &str, name: &str) -> &Value {
+    pub fn get(&self, kind: &'static str, name: &str) -> &Value {
         self.of_kind(kind)
             .find(|object| object["metadata"]["name"] == name)
             .unwrap_or_else(|| panic!("{}: no {kind} {name}", self.overlay))
