@@ -24,7 +24,8 @@ impl EventSet for DomainEvent {
         }
     }
 
-    /// A type name belongs to one set at most, so only "unknown type" lets the next set try: any other error is final.
+    /// A type name belongs to one set at most, so only "unknown type" lets the next set try: any
+    /// other error is final.
     fn decode(type_name: &str, schema_version: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         match StoreEvent::decode(type_name, schema_version, payload).map(Self::Store) {
             Err(DecodeError::UnknownType { .. }) => {}

@@ -1,5 +1,5 @@
-//! Stock items: a product in a store, with its price and its units. An item lives in its store's partition, so that
-//! the rules between the two hold without a race.
+//! Stock items: a product in a store, with its price and its units. An item lives in its store's
+//! partition, so that the rules between the two hold without a race.
 
 use headwater_kernel::aggregate::Snapshot;
 use headwater_kernel::{Aggregate, Context, Decision, Rejection, event_set};
@@ -72,8 +72,8 @@ pub enum ItemAction {
     Delist,
 }
 
-/// An item. Its fields are also its snapshot, because its stream grows with every sale: change or remove one, and
-/// [`SNAPSHOT_FORMAT`] must be raised.
+/// An item. Its fields are also its snapshot, because its stream grows with every sale: change or
+/// remove one, and [`SNAPSHOT_FORMAT`] must be raised.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Item {
     /// Empty until it is listed.
@@ -275,7 +275,8 @@ impl Item {
         })
     }
 
-    /// Sets or clears the mark that keeps the store from closing, when the stock begins or ends with this decision.
+    /// Sets or clears the mark that keeps the store from closing, when the stock begins or ends
+    /// with this decision.
     fn marked(
         &self,
         store_id: Uuid,

@@ -1,4 +1,5 @@
-//! The part that a team replaces: stores, the stock they hold, and users. Pure; time, ids and the caller are data.
+//! The part that a team replaces: stores, the stock they hold, and users. Pure; time, ids and the
+//! caller are data.
 //!
 //! Write side: [`store`], [`item`] and [`user`], one aggregate each. Read side: [`views`].
 

@@ -68,7 +68,8 @@ pub struct OpenStore {
     manager_id: String,
 }
 
-/// The mark of a store that is open and trades in the currency. Its items may come in stock only while it is set.
+/// The mark of a store that is open and trades in the currency. Its items may come in stock only
+/// while it is set.
 pub(crate) fn open_mark(store_id: Uuid, currency: &str) -> String {
     format!("store/{store_id}/open/{currency}")
 }

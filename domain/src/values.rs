@@ -1,4 +1,5 @@
-//! Values that are right by construction: the edge parses them, the aggregates need not check them again.
+//! Values that are right by construction: the edge parses them, the aggregates need not check them
+//! again.
 
 use std::fmt;
 
@@ -8,8 +9,8 @@ pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// The most units that one command moves.
 pub const QUANTITY_MAX: i64 = 1_000_000_000;
 
-/// The largest total of one item: its units in stock, their value, its units sold, its revenue. The sums over a
-/// thousand items at this limit still fit a `bigint`.
+/// The largest total of one item: its units in stock, their value, its units sold, its revenue. The
+/// sums over a thousand items at this limit still fit a `bigint`.
 pub const TOTAL_MAX: i64 = 9_000_000_000_000_000;
 
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, less the two angle brackets).
@@ -23,8 +24,9 @@ pub const SKU_LEN_MAX: usize = 64;
 pub struct Email(String);
 
 impl Email {
-    /// `None` unless the text is of 3 to 254 bytes, with one `@` that is neither first nor last, and without white
-    /// space and control characters. Whether it can be delivered to, only a mail can tell.
+    /// `None` unless the text is of 3 to 254 bytes, with one `@` that is neither first nor last,
+    /// and without white space and control characters. Whether it can be delivered to, only a mail
+    /// can tell.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > EMAIL_BYTES_MAX {
             return None;

@@ -1,5 +1,5 @@
-//! The read models: tables folded from the log. They stand in the projection `retail` in this order, since a view
-//! may look only at those before it.
+//! The read models: tables folded from the log. They stand in the projection `retail` in this
+//! order, since a view may look only at those before it.
 
 pub mod user;
 
@@ -17,8 +17,8 @@ pub use store::{StoreRow, StoreView};
 pub use store_overview::{StoreOverviewRow, StoreOverviewView};
 pub use user::{UserRow, UserView};
 
-/// The id that an event names as text. Commands write nothing else than UUIDs; should an event hold anything else, it
-/// names no row at all, and the fold parks it.
+/// The id that an event names as text. Commands write nothing else than UUIDs; should an event hold
+/// anything else, it names no row at all, and the fold parks it.
 fn id(text: &str) -> Uuid {
     Uuid::parse_str(text).unwrap_or_default()
 }
@@ -38,7 +38,8 @@ fn fresh<R>(row: Option<R>, about: &About, new: R) -> Result<R, ViewError> {
     }
 }
 
-/// The aggregate's version as a column. Versions count events of one stream and stay far below 2^63.
+/// The aggregate's version as a column. Versions count events of one stream and stay far below
+/// 2^63.
 fn version(about: &About) -> i64 {
     about.version.0 as i64
 }

@@ -1,5 +1,5 @@
-//! The counter domain: the smallest there can be. It keeps the seam between platform and domain honest, and it is
-//! what `docs/your-own-domain.md` builds.
+//! The counter domain: the smallest there can be. It keeps the seam between platform and domain
+//! honest, and it is what `docs/your-own-domain.md` builds.
 
 pub mod aggregate;
 pub mod view;

@@ -1,4 +1,5 @@
-//! The counter domain runs on the real executor, projector and query server: nothing of theirs knows the retail one.
+//! The counter domain runs on the real executor, projector and query server: nothing of theirs
+//! knows the retail one.
 
 #[path = "counter/scratch.rs"]
 mod scratch;

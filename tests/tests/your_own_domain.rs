@@ -1,4 +1,5 @@
-//! Carries out docs/your-own-domain.md: its code blocks are the files of the counter domain, which `counter.rs` runs.
+//! Carries out docs/your-own-domain.md: its code blocks are the files of the counter domain, which
+//! `counter.rs` runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! From the fields of requests to the domain's values. Every mistake is recorded, with the field's name.
+//! From the fields of requests to the domain's values. Every mistake is recorded, with the field's
+//! name.
 
 use headwater_chassis::{Failure, Violations};
 use headwater_domain::values::{
@@ -80,8 +81,9 @@ pub(super) fn read<M: CommandRequest, T>(
     Ok((envelope, violations.finish(value)?))
 }
 
-/// The id of something new: the client's, or a time-ordered one where it leaves that to us. A repeated command with
-/// an idempotency key mints another one in vain: it is answered with the first one's.
+/// The id of something new: the client's, or a time-ordered one where it leaves that to us. A
+/// repeated command with an idempotency key mints another one in vain: it is answered with the
+/// first one's.
 pub(super) fn new_id(v: &mut Violations, field: &str, text: &str) -> Option<Uuid> {
     if text.is_empty() { Some(Uuid::now_v7()) } else { v.uuid(field, text) }
 }
@@ -124,7 +126,8 @@ pub(super) fn money(
     Money::new(code?, amount?)
 }
 
-/// A time from year 1 to 9999, as `google.protobuf.Timestamp` has it. `Some(None)` if it was left out.
+/// A time from year 1 to 9999, as `google.protobuf.Timestamp` has it. `Some(None)` if it was left
+/// out.
 pub(super) fn time(
     v: &mut Violations,
     field: &str,

@@ -1,8 +1,9 @@
 //! `store_overview`: each store with its manager's name, its stock and its sales.
 //!
-//! Facts of three aggregates meet here. A store's items live in its partition, so their changes come in order and are
-//! added up. Its manager may live in another one, so the name comes by two ways: looked up when the manager is
-//! assigned, and followed when the user is registered or renamed. Whichever comes last leaves the right name.
+//! Facts of three aggregates meet here. A store's items live in its partition, so their changes
+//! come in order and are added up. Its manager may live in another one, so the name comes by two
+//! ways: looked up when the manager is assigned, and followed when the user is registered or
+//! renamed. Whichever comes last leaves the right name.
 
 use headwater_kernel::row::Value;
 use headwater_kernel::view::{About, Lookup};

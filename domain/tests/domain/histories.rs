@@ -1,5 +1,5 @@
-//! Properties of random histories: commands are drawn from a small world, those that the domain refuses drop out, and
-//! what is left is a valid log.
+//! Properties of random histories: commands are drawn from a small world, those that the domain
+//! refuses drop out, and what is left is a valid log.
 
 use std::collections::BTreeSet;
 
@@ -92,7 +92,8 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    // An item's store follows from its id more often than not, or nearly every command would miss its item.
+    // An item's store follows from its id more often than not, or nearly every command would miss
+    // its item.
     let home = |item: Uuid| Uuid::from_u128(0x500 + item.as_u128() % 3);
     let store_of = move |item| prop_oneof![9 => Just(home(item)), 1 => store_id()];
     let item = item_id().prop_flat_map(move |id| (Just(id), store_of(id), item_action()));

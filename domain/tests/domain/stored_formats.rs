@@ -69,7 +69,8 @@ fn what_cannot_be_read_is_refused() {
 
 #[test]
 fn a_stored_snapshot_of_this_format_is_read_as_what_it_meant() {
-    // If this fails, the snapshot's meaning has changed: raise the format, then freeze the new bytes.
+    // If this fails, the snapshot's meaning has changed: raise the format, then freeze the new
+    // bytes.
     const FROZEN: &str = "0a2430313932333435362d373839612d376263642d386566302d31323334353637383961\
                           62631203412d311a035553442081012825300338fc024001";
     let snapshot = Snapshot { format: item::SNAPSHOT_FORMAT, state: from_hex(FROZEN) };

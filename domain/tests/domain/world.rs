@@ -1,4 +1,5 @@
-//! A log and read models in memory: enough of both engines to run random histories through the domain.
+//! A log and read models in memory: enough of both engines to run random histories through the
+//! domain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -137,7 +138,8 @@ impl World {
         self.partitions.values().flatten().collect()
     }
 
-    /// All events, each next one from the partition that the next choice names; the rest in their order.
+    /// All events, each next one from the partition that the next choice names; the rest in their
+    /// order.
     pub fn interleaved(&self, choices: &[u8]) -> Vec<&Entry> {
         let mut partitions: Vec<_> = self.partitions.values().map(|p| p.iter()).collect();
         let mut merged = Vec::new();
