@@ -12,7 +12,7 @@ use headwater_chassis::{Backoff, Delays};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -41,7 +41,11 @@ const RECONNECT: Delays =
     Delays { first: Duration::from_millis(50), max: Duration::from_secs(1), factor: 2.0 };
 /// One that lived shorter was no success: an endpoint that accepts and closes must not be called
 /// in a loop.
-const LIVED_MIN: Duration = Duration::from_secs(1);
+const LIVED_MIN: Duration = Duration::from_secs(3);
+/// No endpoint announces this many streams: as long as it is what we know, the endpoint has
+/// announced nothing.
+const UNANNOUNCED: usize = 99_999;
+const ANNOUNCEMENT_POLL: Duration = Duration::from_millis(1);
 /// Finds out that a peer vanished without a word, while requests wait for it.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -119,9 +123,11 @@ impl Connection {
 }
 
 impl Link {
-    /// Without a connection yet; see [`Link::keep`].
+    /// Of an endpoint that is about to be connected to; see [`Link::keep`].
     pub fn new(address: SocketAddr, retired: CancellationToken) -> Link {
-        let slots = (0..CONNECTIONS_MAX).map(|_| watch::Sender::new(Slot::Idle)).collect();
+        let first = std::iter::once(Slot::Connecting);
+        let more = std::iter::repeat_with(|| Slot::Idle);
+        let slots = first.chain(more).take(CONNECTIONS_MAX).map(watch::Sender::new).collect();
         Link { address, slots, retired }
     }
 
@@ -221,42 +227,37 @@ impl Link {
         while !retired.is_cancelled() {
             self.slots[0].send_replace(Slot::Connecting);
             let begun = Instant::now();
-            let cause = match self.connect(0).await {
-                Ok(()) => "connection closed",
-                Err(cause) => cause,
-            };
-            if begun.elapsed() > LIVED_MIN + CONNECT_MAX {
-                // It worked for a while: call again at once, a restart is nothing unusual.
-                backoff.reset();
-                continue;
+            match self.connect(0).await {
+                // A restart is nothing unusual: call again at once.
+                Ok(()) if begun.elapsed() > LIVED_MIN => backoff.reset(),
+                // Requests may wait for it: it was there a moment ago.
+                Ok(()) => self.pause(&mut backoff, Slot::Connecting).await,
+                Err(cause) => self.pause(&mut backoff, Slot::Broken(cause)).await,
             }
-            self.slots[0].send_replace(Slot::Broken(cause));
-            retired.run_until_cancelled(sleep(backoff.next(rand::random()))).await;
         }
         self.slots[0].send_replace(Slot::Broken("endpoint removed"));
+    }
+
+    async fn pause(&self, backoff: &mut Backoff, meanwhile: Slot) {
+        self.slots[0].send_replace(meanwhile);
+        let pause = sleep(backoff.next(rand::random()));
+        self.retired.run_until_cancelled(pause).await;
     }
 
     /// Makes a connection and drives it to its end; the slot shows it meanwhile.
     async fn connect(&self, slot: usize) -> Result<(), &'static str> {
         let slot = &self.slots[slot];
-        let stream = match timeout(CONNECT_MAX, TcpStream::connect(self.address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(plain(&error)),
-            Err(_) => return Err("connection timed out"),
-        };
-        // Small frames must not wait for the acknowledgement of earlier ones.
-        let _ = stream.set_nodelay(true);
-        let handshake = builder().handshake(TokioIo::new(stream)).await;
-        let (sender, mut driver) = handshake.map_err(|_| "connection closed")?;
+        let opened = self.retired.run_until_cancelled(timeout(CONNECT_MAX, self.open())).await;
+        let opened = opened.ok_or("endpoint removed")?;
+        let (sender, mut driver) = opened.map_err(|_| "connection timed out")??;
         let connection = Arc::new(Connection {
             sender,
             in_flight: AtomicUsize::new(0),
-            streams_max: AtomicUsize::new(driver.current_max_send_streams()),
+            streams_max: AtomicUsize::new(allowed(&driver)),
         });
         slot.send_replace(Slot::Ready(connection.clone()));
         let driven = poll_fn(|cx| {
-            let allowed = driver.current_max_send_streams().min(STREAMS_MAX);
-            connection.streams_max.store(allowed, Ordering::Relaxed);
+            connection.streams_max.store(allowed(&driver), Ordering::Relaxed);
             Pin::new(&mut driver).poll(cx)
         });
         let ended = self.retired.run_until_cancelled(driven).await;
@@ -268,12 +269,38 @@ impl Link {
         }
         Ok(())
     }
+
+    /// Opens one, and waits until the endpoint has announced how many streams it takes: more would
+    /// queue up in the connection, out of the balancer's sight. A process that hangs accepts
+    /// connections too, and announces nothing.
+    async fn open(&self) -> Result<(SendRequest<SentBody>, Driver), &'static str> {
+        let stream = TcpStream::connect(self.address).await.map_err(|error| plain(&error))?;
+        // Small frames must not wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let handshake = builder().handshake(TokioIo::new(stream)).await;
+        let (sender, mut driver) = handshake.map_err(|_| "connection closed")?;
+        while driver.current_max_send_streams() == UNANNOUNCED {
+            // Resolves only when the connection has ended.
+            if timeout(ANNOUNCEMENT_POLL, &mut driver).await.is_ok() {
+                return Err("connection closed");
+            }
+        }
+        Ok((sender, driver))
+    }
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+type Driver = http2::Connection<TokioIo<TcpStream>, SentBody, TokioExecutor>;
+
+/// Streams at once that the endpoint takes, and we send.
+fn allowed(driver: &Driver) -> usize {
+    driver.current_max_send_streams().min(STREAMS_MAX)
+}
+
+fn builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
+        .initial_max_send_streams(UNANNOUNCED)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)

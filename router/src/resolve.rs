@@ -60,7 +60,11 @@ impl Resolver {
         .await;
     }
 
-    async fn resolve_by(&mut self, lookup: impl AsyncFn(&str) -> std::io::Result<Vec<SocketAddr>>) {
+    /// The same by this lookup.
+    pub async fn resolve_by(
+        &mut self,
+        lookup: impl AsyncFn(&str) -> std::io::Result<Vec<SocketAddr>>,
+    ) {
         // All at once, so that the slowest one bounds the time.
         let lookups = join_all(self.names.iter().map(|name| lookup(name.as_str()))).await;
         for ((index, name), found) in self.names.iter().enumerate().zip(lookups) {
