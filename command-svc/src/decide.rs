@@ -24,9 +24,9 @@ pub(crate) struct Stand {
 /// A command together with the aggregate it is for.
 pub(crate) trait Decider: Send + Sync {
     /// Decides on a state. Pure: the same state gives the same verdict.
-    fn decide(&self, state: &AnyState) -> Verdict;
-    /// The state in bytes, if the aggregate wants snapshots.
-    fn snapshot(&self, state: &AnyState) -> Option<Snapshot>;
+    fn decide(&self, stand: &Stand) -> Verdict;
+    /// The aggregate's name, and the state in bytes if it wants snapshots.
+    fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
 }
 
 /// What a command causes on a state.
@@ -35,6 +35,8 @@ pub(crate) enum Verdict {
     Accepted(Accepted),
     /// The domain says no.
     Refused(Rejection),
+    /// The stream is another aggregate's.
+    Foreign,
 }
 
 /// An accepted command.
@@ -54,13 +56,15 @@ pub(crate) struct Typed<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decider for Typed<A> {
-    fn decide(&self, state: &AnyState) -> Verdict {
-        let decided = match state.downcast_ref::<A>() {
-            Some(state) => state.decide(&self.command, &self.context).map(|d| (d, state.clone())),
-            None => A::default().decide(&self.command, &self.context).map(|d| (d, A::default())),
+    fn decide(&self, stand: &Stand) -> Verdict {
+        let mut next = match stand.state.downcast_ref::<A>() {
+            Some(state) => state.clone(),
+            // Looked for by a command of another type, and not there.
+            None if stand.version == StreamVersion(0) => A::default(),
+            None => return Verdict::Foreign,
         };
-        let (decision, mut next) = match decided {
-            Ok(decided) => decided,
+        let decision = match next.decide(&self.command, &self.context) {
+            Ok(decision) => decision,
             Err(rejection) => return Verdict::Refused(rejection),
         };
         let events = decision.events.iter().map(|event| event.encode()).collect();
@@ -88,8 +92,8 @@ impl<A: Aggregate> Decider for Typed<A> {
         Verdict::Accepted(accepted)
     }
 
-    fn snapshot(&self, state: &AnyState) -> Option<Snapshot> {
-        state.downcast_ref::<A>()?.snapshot()
+    fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)> {
+        Some((A::NAME, state.downcast_ref::<A>()?.snapshot()?))
     }
 }
 
@@ -109,7 +113,8 @@ pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> 
     let mut version = StreamVersion(0);
     let mut state = A::default();
     if let Some(saved) = loaded.snapshot {
-        let Some(restored) = A::restore(&saved.snapshot) else {
+        let is_ours = saved.aggregate == A::NAME;
+        let Some(restored) = A::restore(&saved.snapshot).filter(|_| is_ours) else {
             return Ok(Folded::ForeignSnapshot);
         };
         (state, version) = (restored, saved.version);

@@ -19,7 +19,7 @@ use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::plan::Job;
-use crate::reply::{Answer, failure};
+use crate::reply::{Answer, Trouble, failure};
 use crate::states::States;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another command won.
@@ -114,7 +114,7 @@ impl Executor {
                     answer,
                 },
             )?;
-            match answered.await.unwrap_or(Answer::Failed(crate::reply::Trouble::Defect)) {
+            match answered.await.unwrap_or(Answer::Failed(Trouble::Defect)) {
                 Answer::Stale => self.measures.stale(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(committed(token, receipt, replayed));
@@ -175,7 +175,7 @@ impl Executor {
                 LoadError::Full => overloaded(),
                 LoadError::Trouble(trouble) => failure(trouble),
             })?;
-            match fold::<A>(loaded).map_err(|error| unreadable::<A>(stream, error))? {
+            match fold::<A>(loaded).map_err(unreadable)? {
                 Folded::Stand(stand) => {
                     self.states.offer(stream, &stand);
                     return Ok(stand);
@@ -206,12 +206,9 @@ fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Fa
     .with("current_version", current)
 }
 
-fn unreadable<A: Aggregate>(stream: StreamId, error: DecodeError) -> Failure {
+fn unreadable(error: DecodeError) -> Failure {
     match error {
-        DecodeError::UnknownType { .. } => Failure::new(
-            ErrorReason::InvalidRequest,
-            format!("{stream} is in use, but not by a {}; use another id", A::NAME),
-        ),
+        DecodeError::UnknownType { .. } => failure(Trouble::OtherAggregate),
         error @ (DecodeError::NewerSchema { .. } | DecodeError::Payload { .. }) => Failure::new(
             ErrorReason::DataCorrupt,
             "a stored event of the aggregate cannot be read; nothing was changed",

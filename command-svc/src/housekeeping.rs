@@ -44,9 +44,12 @@ impl SnapshotSink {
         if before.0 / self.every == stand.version.0 / self.every {
             return;
         }
-        let Some(snapshot) = decider.snapshot(&stand.state) else { return };
+        let Some((aggregate, snapshot)) = decider.snapshot(&stand.state) else { return };
         let (stream, version, position) = (receipt.stream, stand.version, receipt.position);
-        let _ = self.waiting.try_send(SavedSnapshot { stream, version, position, snapshot });
+        let aggregate = aggregate.to_owned();
+        let saved = SavedSnapshot { stream, version, position, aggregate, snapshot };
+        // Full: the next one of the stream will do.
+        let _ = self.waiting.try_send(saved);
     }
 }
 

@@ -84,6 +84,7 @@ fn name(trouble: Trouble) -> &'static str {
         Trouble::DatabaseUnavailable => "database_unavailable",
         Trouble::OutcomeUnknown => "outcome_unknown",
         Trouble::TooLarge => "too_large",
+        Trouble::OtherAggregate => "other_aggregate",
         Trouble::Defect => "defect",
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::call::KeyHashes;
 use crate::decide::{Accepted, Decider, Stand, Verdict};
-use crate::reply::Answer;
+use crate::reply::{Answer, Trouble};
 
 /// A command that waits for its partition's appender.
 pub(crate) struct Job {
@@ -42,8 +42,8 @@ pub(crate) enum Intent {
     Refuse(Rejection),
     /// The client expected another version than this one, which is confirmed.
     VersionConflict(StreamVersion),
-    /// The domain caused more than an append can hold.
-    TooLarge,
+    /// Nothing can be committed, for this reason.
+    Fail(Trouble),
 }
 
 /// A batch and the jobs behind it, in the same order.
@@ -102,16 +102,16 @@ fn newest(cached: Option<Stand>, loaded: &Stand) -> Stand {
 /// was refused on is the current one, since another process may have moved on, and looks its key up, since a repeated
 /// command is often refused on the state that its first attempt made.
 fn decide(job: &Job, stand: &Stand) -> (Command, Intent) {
-    if let Some(expected) = job.expected.filter(|expected| *expected != stand.version) {
-        let _ = expected;
+    if job.expected.is_some_and(|expected| expected != stand.version) {
         return (check(job, stand), Intent::VersionConflict(stand.version));
     }
-    let accepted = match job.decider.decide(&stand.state) {
-        Verdict::Refused(rejection) => return (check(job, stand), Intent::Refuse(rejection)),
+    let accepted = match job.decider.decide(stand) {
         Verdict::Accepted(accepted) => accepted,
+        Verdict::Refused(rejection) => return (check(job, stand), Intent::Refuse(rejection)),
+        Verdict::Foreign => return (check(job, stand), Intent::Fail(Trouble::OtherAggregate)),
     };
     if too_large(&accepted) {
-        return (check(job, stand), Intent::TooLarge);
+        return (check(job, stand), Intent::Fail(Trouble::TooLarge));
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = stand.version.plus(events.len() as u64);

@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     OutcomeUnknown,
     /// The command's events are too many or too large.
     TooLarge,
+    /// The id names an aggregate of another type.
+    OtherAggregate,
     /// The append itself is wrong: a defect.
     Defect,
 }
@@ -54,6 +56,10 @@ pub(crate) fn failure(trouble: Trouble) -> Failure {
         Trouble::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
             "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
+        ),
+        Trouble::OtherAggregate => Failure::new(
+            ErrorReason::InvalidRequest,
+            "the id is in use by an aggregate of another type; use another id",
         ),
         Trouble::Defect => {
             Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")

@@ -39,7 +39,7 @@ pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
 
 fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
     let stream = planned.job.stream;
-    let intent = std::mem::replace(&mut planned.intent, Intent::TooLarge);
+    let intent = std::mem::replace(&mut planned.intent, Intent::Fail(Trouble::Defect));
     match (outcome, intent) {
         (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {
             (Answer::Done { receipt, replayed: false }, Cache::Put(stream, after))
@@ -50,9 +50,7 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::Committed(_), Intent::VersionConflict(current)) => {
             (Answer::VersionConflict(current), Cache::Leave)
         }
-        (Outcome::Committed(_), Intent::TooLarge) => {
-            (Answer::Failed(Trouble::TooLarge), Cache::Leave)
-        }
+        (Outcome::Committed(_), Intent::Fail(trouble)) => (Answer::Failed(trouble), Cache::Leave),
         (Outcome::Replayed(receipt), _) => {
             (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
         }

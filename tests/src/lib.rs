@@ -1,3 +1,5 @@
-//! headwater-tests
+//! What the tests stand on: a stack of real processes to test, and a second domain.
 
 pub mod counter;
+pub mod harness;
+pub mod bench;

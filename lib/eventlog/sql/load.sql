@@ -2,7 +2,7 @@
 -- Snapshots are looked for only at the first step (after = 0; -1 reads from the start without one).
 -- A snapshot counts only if the event that it was made from is still where it was: after a lost tail of the log (a
 -- failover, a restore) it does not. A stream gives at most $3 events; the caller asks again for the rest.
-SELECT s.stream, n.version AS snapshot_version, n.format, n.state, n.position AS snapshot_position,
+SELECT s.stream, n.version AS snapshot_version, n.aggregate, n.format, n.state, n.position AS snapshot_position,
        e.position, e.version, e.recorded_at, e.command_id, e.partition, e.schema_version, e.type, e.payload, e.caller,
        e.traceparent
   FROM unnest($1::uuid[], $2::bigint[]) s(stream, after)

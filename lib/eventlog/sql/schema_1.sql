@@ -66,9 +66,10 @@ CREATE TABLE headwater_log.mark (
 
 -- States of long streams, so that loading does not fold all of it. Never trusted beyond the event it names.
 CREATE TABLE headwater_log.snapshot (
-    stream   uuid PRIMARY KEY,
-    version  bigint NOT NULL,
-    position bigint NOT NULL,
-    format   smallint NOT NULL,
-    state    bytea NOT NULL
+    stream    uuid PRIMARY KEY,
+    version   bigint NOT NULL,
+    position  bigint NOT NULL,
+    aggregate text NOT NULL,
+    format    smallint NOT NULL,
+    state     bytea NOT NULL
 );

@@ -28,6 +28,8 @@ pub struct SavedSnapshot {
     pub version: StreamVersion,
     /// The position of the event of that version.
     pub position: Position,
+    /// Name of the aggregate it is a state of.
+    pub aggregate: String,
     /// The state.
     pub snapshot: Snapshot,
 }
@@ -89,6 +91,7 @@ impl EventLog {
             .bind(snapshots.iter().map(|s| s.stream.0).collect::<Vec<_>>())
             .bind(column(|s| s.version.0 as i64))
             .bind(column(|s| s.position.0 as i64))
+            .bind(snapshots.iter().map(|s| s.aggregate.as_str()).collect::<Vec<_>>())
             .bind(snapshots.iter().map(|s| s.snapshot.format as i16).collect::<Vec<_>>())
             .bind(snapshots.iter().map(|s| s.snapshot.state.as_slice()).collect::<Vec<_>>())
             .execute(&self.pool)
@@ -127,6 +130,7 @@ fn snapshot(row: &PgRow, stream: StreamId) -> Result<Option<SavedSnapshot>, sqlx
         stream,
         version: StreamVersion(version.unsigned_abs()),
         position: Position(row.try_get::<i64, _>("snapshot_position")?.unsigned_abs()),
+        aggregate: row.try_get("aggregate")?,
         snapshot: Snapshot {
             format: row.try_get::<i16, _>("format")?.unsigned_abs(),
             state: row.try_get("state")?,

@@ -1,0 +1,174 @@
+//! The retail domain under load: its setup, and the requests that are measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use headwater_proto::headwater::v1::{CommandOptions, Consistency, NodeRole, consistency};
+use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_proto::stores::v1::{
+    GetItemRequest, ListItemRequest, Money, OpenStoreRequest, ReceiveStockRequest,
+    RecordSaleRequest,
+};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use super::load::repeat;
+
+/// Items that each client sells.
+const ITEMS_PER_CLIENT: usize = 50;
+const STORES: usize = 10;
+const CURRENCY: &str = "EUR";
+
+/// An item that one client alone sells, at the version that client has left it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    store_id: String,
+    item_id: String,
+    version: u64,
+}
+
+/// What the reads found.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// Answers by replicas.
+    pub by_replica: AtomicU64,
+    /// Answers in all.
+    pub all: AtomicU64,
+}
+
+fn money(minor_units: i64) -> Option<Money> {
+    Some(Money { currency: CURRENCY.to_owned(), minor_units })
+}
+
+/// Opens the stores, lists and stocks the items: one list of items a client, and the token of the last command.
+pub async fn set_up(channel: Channel, clients: usize) -> (Vec<Vec<Item>>, String) {
+    let mut stores = Vec::new();
+    let mut token = String::new();
+    for n in 0..STORES {
+        let request = OpenStoreRequest {
+            name: format!("Store {n}"),
+            city: "Bergen".to_owned(),
+            currency: CURRENCY.to_owned(),
+            ..OpenStoreRequest::default()
+        };
+        let mut client = StoreCommandServiceClient::new(channel.clone());
+        stores.push(client.open_store(request).await.expect("opened").into_inner().store_id);
+    }
+    let listing = (0..clients).map(|client| {
+        let (channel, store_id) = (channel.clone(), stores[client % STORES].clone());
+        tokio::spawn(list_items(channel, store_id, client))
+    });
+    let mut items = Vec::new();
+    for listed in listing.collect::<Vec<_>>() {
+        let (listed, last) = listed.await.expect("no panic");
+        items.push(listed);
+        token = last;
+    }
+    (items, token)
+}
+
+async fn list_items(channel: Channel, store_id: String, client: usize) -> (Vec<Item>, String) {
+    let mut stock = StockCommandServiceClient::new(channel);
+    let mut items = Vec::new();
+    let mut token = String::new();
+    for n in 0..ITEMS_PER_CLIENT {
+        let request = ListItemRequest {
+            store_id: store_id.clone(),
+            sku: format!("{client}-{n}"),
+            name: format!("Item {n} of client {client}"),
+            price: money(100),
+            ..ListItemRequest::default()
+        };
+        let item_id = stock.list_item(request).await.expect("listed").into_inner().item_id;
+        let options = CommandOptions { token: token.clone(), ..CommandOptions::default() };
+        let request = ReceiveStockRequest {
+            store_id: store_id.clone(),
+            item_id: item_id.clone(),
+            quantity: 1_000_000_000,
+            options: Some(options),
+        };
+        let received = stock.receive_stock(request).await.expect("received").into_inner();
+        let receipt = received.receipt.expect("a receipt");
+        token = receipt.token;
+        items.push(Item { store_id: store_id.clone(), item_id, version: receipt.version });
+    }
+    (items, token)
+}
+
+/// Sells one unit after the other, each with the expected version and an idempotency key; gives the items back.
+pub async fn sell(
+    channel: Channel,
+    mut items: Vec<Item>,
+    over: Arc<AtomicBool>,
+) -> (Vec<u32>, Vec<Item>) {
+    let client = StockCommandServiceClient::new(channel);
+    let mut next = 0;
+    let shared = std::sync::Mutex::new(&mut items);
+    let latencies = repeat(over, || {
+        let mut client = client.clone();
+        let shared = &shared;
+        let index = next % ITEMS_PER_CLIENT;
+        next += 1;
+        async move {
+            let request = sale(&shared.lock().expect("one client")[index]);
+            let sold = client.record_sale(request).await.expect("sold").into_inner();
+            let version = sold.receipt.expect("a receipt").version;
+            shared.lock().expect("one client")[index].version = version;
+        }
+    })
+    .await;
+    (latencies, items)
+}
+
+fn sale(item: &Item) -> RecordSaleRequest {
+    RecordSaleRequest {
+        store_id: item.store_id.clone(),
+        item_id: item.item_id.clone(),
+        quantity: 1,
+        amount: money(100),
+        sold_time: None,
+        options: Some(CommandOptions {
+            idempotency_key: Uuid::now_v7().to_string(),
+            expected_version: Some(item.version),
+            token: String::new(),
+        }),
+    }
+}
+
+/// Reads items by id, each with the token.
+pub async fn read(
+    channel: Channel,
+    ids: Arc<Vec<String>>,
+    token: String,
+    answered: Arc<Answered>,
+    over: Arc<AtomicBool>,
+) -> Vec<u32> {
+    let client = StockQueryServiceClient::new(channel);
+    let mut next = rand::random_range(0..ids.len());
+    repeat(over, || {
+        let mut client = client.clone();
+        next = (next + 7_919) % ids.len();
+        let consistency = Consistency {
+            requirement: Some(consistency::Requirement::AtLeast(token.clone())),
+        };
+        let request =
+            GetItemRequest { item_id: ids[next].clone(), consistency: Some(consistency) };
+        let answered = Arc::clone(&answered);
+        async move {
+            let reply = client.get_item(request).await.expect("read").into_inner();
+            let role = reply.freshness.expect("freshness").node_role;
+            answered.all.fetch_add(1, Ordering::Relaxed);
+            if role == NodeRole::Replica as i32 {
+                answered.by_replica.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    })
+    .await
+}
+
+/// The ids of all items.
+pub fn ids(items: &[Vec<Item>]) -> Vec<String> {
+    items.iter().flatten().map(|item| item.item_id.clone()).collect()
+}
