@@ -14,8 +14,9 @@ const LATENCY_MEMORY_MS: f32 = 5_000.0;
 const ERROR_PENALTY_US: f32 = 200_000.0;
 /// An endpoint that only fails is still asked now and then where the others are busy.
 const PENALTY_US_MAX: f32 = 2_000_000.0;
-/// How fast errors are forgiven: it takes about 25 s from one error to its last thousandth.
-const PENALTY_MEMORY_MS: f32 = 3_500.0;
+/// How fast errors are forgiven: after one of them, an endpoint whose peers take a millisecond is
+/// asked again in about eight seconds.
+const PENALTY_MEMORY_MS: f32 = 1_500.0;
 
 /// What keeps an endpoint from the choice, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,7 +246,7 @@ mod tests {
             penalty = penalty_after(penalty, 0);
         }
         assert_eq!(penalty, PENALTY_US_MAX);
-        assert!(penalty_now(ERROR_PENALTY_US, 25_000) < ERROR_PENALTY_US / 1_000.0);
+        assert!(penalty_now(ERROR_PENALTY_US, 10_500) < ERROR_PENALTY_US / 1_000.0);
         assert_eq!(penalty_now(0.0, 0), 0.0);
     }
 }

@@ -11,6 +11,7 @@ use http::uri::Authority;
 use tokio_util::sync::CancellationToken;
 
 use crate::balance::{Candidate, Standing};
+use crate::fault::Fault;
 use crate::link::{Claim, Link, Unclaimed};
 use crate::load::Load;
 
@@ -192,14 +193,18 @@ impl Lease {
         }
     }
 
-    /// The request was lost, and it speaks against the endpoint.
-    pub fn lost(&mut self) {
+    /// The request was lost.
+    pub fn lost(&mut self, fault: Fault) {
         self.answered = true;
         let now = Instant::now();
-        self.endpoint.load.failed(now);
-        let mut breaker = self.endpoint.breaker();
-        breaker.failed(now);
-        self.endpoint.troubled.store(true, Ordering::Relaxed);
+        if fault.penalised() {
+            self.endpoint.load.failed(now);
+        }
+        if fault.counts() {
+            let mut breaker = self.endpoint.breaker();
+            breaker.failed(now);
+            self.endpoint.troubled.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The answer is one of those that a healthy copy would not give.

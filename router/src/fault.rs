@@ -48,6 +48,12 @@ impl Fault {
         }
     }
 
+    /// Whether it speaks against the endpoint as long as it lasts, and not only against a
+    /// connection, which is gone with it.
+    pub fn penalised(&self) -> bool {
+        self.kind == FaultKind::Reset
+    }
+
     /// Whether it speaks against the endpoint, for its circuit breaker.
     pub fn counts(&self) -> bool {
         match self.kind {

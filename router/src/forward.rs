@@ -140,9 +140,7 @@ impl Forward {
             Err(error) if error.message().is_some() => Err(Fault::unsent("connection closed")),
             Err(error) => {
                 let fault = Fault::of(error.error());
-                if fault.counts() {
-                    lease.lost();
-                }
+                lease.lost(fault);
                 Err(fault)
             }
         }

@@ -115,9 +115,7 @@ impl Relay {
             }
             Poll::Ready(Some(Err(error))) => {
                 let fault = Fault::of(&error);
-                if fault.counts() {
-                    self.lease.lost();
-                }
+                self.lease.lost(fault);
                 Poll::Ready(Some(self.end_with(fault.failure(self.route))))
             }
             Poll::Ready(None) => Poll::Ready(None),

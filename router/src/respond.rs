@@ -7,11 +7,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use tonic::Status;
 
 use crate::account::Account;
-use crate::reply::Reply;
 use crate::routes::Upstream;
 
 /// A failure as a response of headers alone, which gRPC calls trailers-only.
-pub fn failed(failure: Failure, mut account: Account) -> Response<Reply> {
+pub fn failed<B: Default>(failure: Failure, mut account: Account) -> Response<B> {
     account.close(failure.code());
     Status::from(failure).into_http()
 }
@@ -25,7 +24,7 @@ pub fn trailers(failure: Failure) -> HeaderMap {
 }
 
 /// What cannot be a gRPC request is answered as the protocol asks: by an HTTP status.
-pub fn not_grpc<B>(request: &Request<B>) -> Option<Response<Reply>> {
+pub fn not_grpc<A, B: Default>(request: &Request<A>) -> Option<Response<B>> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let status = match request.method() {
         &Method::POST => match content_type {
@@ -34,7 +33,7 @@ pub fn not_grpc<B>(request: &Request<B>) -> Option<Response<Reply>> {
         },
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
-    let mut response = Response::new(Reply::default());
+    let mut response = Response::new(B::default());
     *response.status_mut() = status;
     *response.version_mut() = Version::HTTP_2;
     Some(response)
