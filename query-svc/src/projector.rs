@@ -14,13 +14,13 @@ pub mod health;
 pub mod lag;
 pub mod meters;
 pub mod session;
+pub mod statements;
 pub mod stop;
 pub mod watchdog;
 pub mod worker;
 
 mod columns;
 mod commit;
-mod statements;
 mod traces;
 
 use anyhow::Context as _;

@@ -10,12 +10,14 @@ use headwater_kernel::view::{About, Lookup};
 use headwater_kernel::{Touch, View, ViewError};
 use headwater_query_svc::migrate::{SchemaError, check, migrate};
 use headwater_query_svc::projection::Projection;
+use headwater_query_svc::projector::statements;
 use headwater_query_svc::views;
 use projector_rig::{Rig, connect, projection};
 
 #[tokio::test]
 async fn migrating_again_changes_nothing() {
-    let url = common_pg::shared().database().await;
+    let server = common_pg::shared();
+    let url = server.database().await;
     let client = connect(&url).await.expect("connected");
     let missing = check(&client, &[projection()]).await.expect_err("nothing is there");
     assert!(matches!(missing, SchemaError::Missing), "{missing}");
@@ -33,7 +35,8 @@ async fn migrating_again_changes_nothing() {
 
 #[tokio::test]
 async fn the_views_of_the_domain_migrate() {
-    let url = common_pg::shared().database().await;
+    let server = common_pg::shared();
+    let url = server.database().await;
     let created = migrate(&url, &views::projections()).await.expect("migrated").created;
     assert_eq!(created, ["user_v1", "store_v1", "item_v1", "store_overview_v1"]);
     let client = connect(&url).await.expect("connected");
@@ -70,7 +73,8 @@ impl<const NEW: u32> View for Owners<NEW> {
 
 #[tokio::test]
 async fn a_changed_view_is_not_mixed_with_the_old_one() {
-    let url = common_pg::shared().database().await;
+    let server = common_pg::shared();
+    let url = server.database().await;
     let old = Projection::of::<Event>("counters").view::<OwnerView>().build();
     migrate(&url, &[old]).await.expect("migrated");
     let client = connect(&url).await.expect("connected");
@@ -151,4 +155,36 @@ async fn roles_have_the_least_rights() {
     let rig = Rig { read_url: owner_url, ..rig };
     rig.wait_applied(2).await;
     running.stop().await;
+}
+
+/// Every statement goes by an index, even on empty tables without statistics: a plan is made once and kept.
+#[tokio::test]
+async fn every_statement_goes_by_an_index() {
+    let server = common_pg::shared();
+    let url = server.database().await;
+    let projections = views::projections();
+    migrate(&url, &projections).await.expect("migrated");
+    let client = connect(&url).await.expect("connected");
+    let session = include_str!("../sql/projector/session.sql");
+    client.batch_execute(session).await.expect("the session's settings");
+    let retail = projections[0].views();
+    let mut checked: Vec<String> = retail.iter().map(statements::by_key).collect();
+    checked.push(statements::by_column(&retail[3], "manager_id", 10));
+    checked.push(statements::commit(retail));
+    checked.push(include_str!("../sql/projector/heartbeat.sql").to_owned());
+    checked.push(include_str!("../sql/projector/blocked.sql").to_owned());
+    checked.push(include_str!("../sql/projector/checkpoint.sql").to_owned());
+    for (number, statement) in checked.iter().enumerate() {
+        client.batch_execute(&format!("PREPARE s{number} AS {statement}")).await.expect(statement);
+        let parameters = (1..).take_while(|n| statement.contains(&format!("${n}"))).count();
+        let nulls = vec!["NULL"; parameters].join(", ");
+        let explain = format!("EXPLAIN EXECUTE s{number} ({nulls})");
+        let plan = client.query(&explain, &[]).await.expect("a plan");
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index"), "{statement}\n{plan}");
+        assert!(!plan.contains("Seq Scan"), "{statement}\n{plan}");
+        // The cost of a scan that is switched off but has no alternative.
+        assert!(!plan.contains("cost=1000000"), "{statement}\n{plan}");
+    }
 }

@@ -99,3 +99,45 @@ pub fn grants(view: &ViewInfo) -> String {
 GRANT INSERT, UPDATE, DELETE ON headwater_read."{table}" TO headwater_projector;"#
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIEW: ViewInfo = ViewInfo {
+        name: "item",
+        version: 3,
+        columns: &[
+            Column { name: "id", kind: ColumnType::Uuid, nullable: false },
+            Column { name: "name", kind: ColumnType::Text, nullable: true },
+            Column { name: "price", kind: ColumnType::I64, nullable: false },
+        ],
+        indexes: &["(price)", "(name) WHERE price > 0"],
+    };
+
+    #[test]
+    fn what_is_created_never_changes() {
+        // Frozen: databases were made by it, and are compared with it.
+        let expected = r#"CREATE TABLE headwater_read."item_v3" (
+    "id" uuid PRIMARY KEY,
+    "name" text,
+    "price" bigint NOT NULL
+) WITH (fillfactor = 80);"#;
+        assert_eq!(table(&VIEW), expected);
+        let expected = r#"CREATE INDEX IF NOT EXISTS "item_v3_290efd4c" ON headwater_read."item_v3" (price);
+CREATE INDEX IF NOT EXISTS "item_v3_850c8429" ON headwater_read."item_v3" (name) WHERE price > 0;
+"#;
+        assert_eq!(indexes(&VIEW), expected);
+    }
+
+    #[test]
+    fn names_that_cannot_be_tables_are_refused() {
+        for good in ["item", "store_overview", "user", "a1"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        let long = "a_name_that_is_much_too_long_to_be_a_table";
+        for bad in ["", "Item", "1a", "_a", "a-b", "a\"b", "parked", "checkpoint", long] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

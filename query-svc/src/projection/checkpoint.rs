@@ -165,3 +165,68 @@ fn same_partitions(heads: &[Head], found: usize) -> Result<(), Mismatch> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_kernel::Digest;
+    use time::Duration;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn head(position: u64, digest: u8) -> Head {
+        Head { position: Position(position), digest: Digest([digest; 32]) }
+    }
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds)
+    }
+
+    fn checkpoint() -> Checkpoint {
+        let (log, epoch) = (LogId(Uuid::from_u128(1)), Epoch(2));
+        let heads = vec![head(5, 1), head(0, 0)];
+        Checkpoint { log, epoch, heads, as_of: at(10), revision: 0 }
+    }
+
+    fn chunk(end: Head, now: i64, caught_up: bool) -> Chunk {
+        Chunk { events: Vec::new(), end, now: at(now), caught_up }
+    }
+
+    #[test]
+    fn only_the_log_that_was_applied_is_gone_on_with() {
+        let info = |id, epoch, partitions| LogInfo {
+            id: LogId(Uuid::from_u128(id)),
+            epoch: Epoch(epoch),
+            partitions,
+        };
+        let verdict = |info| checkpoint().belongs_to(&info);
+        assert_eq!(verdict(info(1, 2, 2)), Ok(()));
+        assert!(matches!(verdict(info(9, 2, 2)), Err(Mismatch::Log { .. })));
+        assert!(matches!(verdict(info(1, 3, 2)), Err(Mismatch::Log { .. })));
+        assert!(matches!(verdict(info(1, 2, 4)), Err(Mismatch::Partitions { .. })));
+    }
+
+    #[test]
+    fn a_log_that_was_shortened_or_replaced_is_noticed() {
+        let news = |heads: Vec<Head>| Cursor::at(&checkpoint()).news(&Heads { heads, now: at(20) });
+        assert_eq!(news(vec![head(5, 1), head(0, 0)]), Ok(vec![]));
+        assert_eq!(news(vec![head(6, 9), head(3, 9)]), Ok(vec![Partition(0), Partition(1)]));
+        assert!(matches!(news(vec![head(4, 1), head(0, 0)]), Err(Mismatch::Lost { .. })));
+        assert!(matches!(news(vec![head(5, 2), head(0, 0)]), Err(Mismatch::History { .. })));
+        assert!(matches!(news(vec![head(5, 1)]), Err(Mismatch::Partitions { .. })));
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_partition_seen_least_far() {
+        let mut cursor = Cursor::at(&checkpoint());
+        let log = Heads { heads: vec![head(7, 3), head(0, 0)], now: at(20) };
+        assert_eq!(cursor.news(&log), Ok(vec![Partition(0)]));
+        // The other one has been seen up to 20, this one no further than before.
+        assert_eq!(cursor.as_of(), at(10));
+        cursor.advance(Partition(0), &chunk(head(6, 2), 21, false));
+        assert_eq!(cursor.as_of(), at(10));
+        cursor.advance(Partition(0), &chunk(head(7, 3), 22, true));
+        assert_eq!(cursor.as_of(), at(20));
+        assert_eq!(cursor.heads, log.heads);
+    }
+}

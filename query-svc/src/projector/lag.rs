@@ -60,3 +60,41 @@ impl Lag {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_eventlog::Head;
+    use headwater_kernel::{Digest, Epoch, LogId, Position};
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn heads(positions: &[u64]) -> Vec<Head> {
+        let head = |p: &u64| Head { position: Position(*p), digest: Digest::EMPTY };
+        positions.iter().map(head).collect()
+    }
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)
+    }
+
+    fn checkpoint(positions: &[u64], as_of: i64) -> Checkpoint {
+        let (log, epoch) = (LogId(Uuid::nil()), Epoch(1));
+        Checkpoint { log, epoch, heads: heads(positions), as_of: at(as_of), revision: 0 }
+    }
+
+    #[test]
+    fn the_lag_is_what_is_missing() {
+        let log = Heads { heads: heads(&[10, 20]), now: at(100) };
+        let of = |checkpoint: Option<Checkpoint>| {
+            let lag = Lag::of(checkpoint.as_ref(), &log);
+            (lag.events, lag.age.as_secs())
+        };
+        assert_eq!(of(Some(checkpoint(&[10, 20], 99))), (vec![0, 0], 1));
+        assert_eq!(of(Some(checkpoint(&[4, 20], 40))), (vec![6, 0], 60));
+        // Read before the log's heads were, so it cannot be ahead; if it is, it is not behind.
+        assert_eq!(of(Some(checkpoint(&[11, 20], 101))), (vec![0, 0], 0));
+        assert_eq!(of(None), (vec![10, 20], 100));
+    }
+}

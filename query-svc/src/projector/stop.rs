@@ -59,7 +59,7 @@ impl Stop {
                 }
                 LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
             },
-            Self::Read(error) => !passes(error),
+            Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),
             Self::Silent(_) | Self::Overtaken => false,
             Self::Mismatch(_)
             | Self::Schema(_)
@@ -94,5 +94,25 @@ pub(super) async fn within<T, E: Into<Stop>>(
     match timeout(STEP_MAX, step).await {
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Stop::Silent(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_no_alarm() {
+        let cases = [
+            (Stop::Overtaken, false),
+            (Stop::Silent("a step"), false),
+            (Stop::TooMuchParked, true),
+            (Stop::Schema(SchemaError::Missing), true),
+            (Stop::Log(LogError::Schema("missing".to_owned())), true),
+            (Stop::Mismatch(Mismatch::Partitions { applied: 1, found: 2 }), true),
+        ];
+        for (stop, alarm) in cases {
+            assert_eq!(stop.needs_a_human(), alarm, "{stop}");
+        }
     }
 }
