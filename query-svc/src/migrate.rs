@@ -79,7 +79,9 @@ const REBUILD: &str = "the projection has to be rebuilt: locally by `headwater u
 /// The database cannot be reached, or holds views of other versions, which only a rebuild can replace.
 pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migrated, SchemaError> {
     for view in projections.iter().flat_map(Projection::views) {
-        ddl::check_name(view.name)?;
+        if let Some(why) = ddl::unfit(view.name) {
+            return Err(SchemaError::Name(view.name, why));
+        }
     }
     let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
     let transaction = connection.transaction().await?;

@@ -21,6 +21,7 @@ pub mod worker;
 
 mod columns;
 mod commit;
+mod stored;
 mod traces;
 
 use anyhow::Context as _;

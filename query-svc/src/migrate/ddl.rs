@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use headwater_kernel::row::{Column, ColumnType};
 
-use super::SchemaError;
 use crate::projection::ViewInfo;
 
 /// Relations of `sql/schema.sql`, whose names a view cannot have.
@@ -13,19 +12,17 @@ const RESERVED: &[&str] = &["schema_version", "view_version", "checkpoint", "par
 /// Free space left in pages, so that a row can be updated on its page and without touching the indexes (HOT).
 const FILLFACTOR: u32 = 80;
 
-/// Names go into SQL as they are, and with suffixes must stay within Postgres's 63 bytes.
-pub fn check_name(name: &'static str) -> Result<(), SchemaError> {
+/// Why a view cannot have this name, if it cannot: names go into SQL as they are, and with suffixes
+/// must stay within Postgres's 63 bytes.
+pub fn unfit(name: &str) -> Option<&'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
-        return Err(SchemaError::Name(name, "it must be of lower-case letters, digits and _"));
+        return Some("it must be of lower-case letters, digits and _");
     }
     if name.len() > 40 {
-        return Err(SchemaError::Name(name, "it must have at most 40 characters"));
+        return Some("it must have at most 40 characters");
     }
-    if RESERVED.contains(&name) {
-        return Err(SchemaError::Name(name, "it is taken by the platform"));
-    }
-    Ok(())
+    RESERVED.contains(&name).then_some("it is taken by the platform")
 }
 
 /// The columns, one a line: what a table is made of, and what it is compared by.
@@ -133,11 +130,11 @@ CREATE INDEX IF NOT EXISTS "item_v3_850c8429" ON headwater_read."item_v3" (name)
     #[test]
     fn names_that_cannot_be_tables_are_refused() {
         for good in ["item", "store_overview", "user", "a1"] {
-            assert!(check_name(good).is_ok(), "{good}");
+            assert!(unfit(good).is_none(), "{good}");
         }
         let long = "a_name_that_is_much_too_long_to_be_a_table";
         for bad in ["", "Item", "1a", "_a", "a-b", "a\"b", "parked", "checkpoint", long] {
-            assert!(check_name(bad).is_err(), "{bad}");
+            assert!(unfit(bad).is_some(), "{bad}");
         }
     }
 }

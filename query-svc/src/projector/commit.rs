@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::columns::Array;
-use super::session::Stored;
+use super::stored::Stored;
 use crate::projection::checkpoint::Checkpoint;
 use crate::projection::parked::Parked;
 use crate::projection::plan::Folded;

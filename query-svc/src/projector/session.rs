@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::try_join_all;
-use headwater_eventlog::Head;
 use headwater_kernel::row::Value;
-use headwater_kernel::{Digest, Epoch, LogId, Position, ViewError};
+use headwater_kernel::{Epoch, LogId, ViewError};
 use postgres_types::ToSql;
 use time::OffsetDateTime;
 use tokio_postgres::{Row, Statement};
 
 use super::columns::{Array, values};
 use super::stop::{Stop, within};
+use super::stored::Stored;
 use super::{commit::Commit, statements};
 use crate::migrate;
 use crate::primary::PrimaryConnection;
@@ -221,29 +221,4 @@ pub async fn read_checkpoint(
         as_of: row.try_get("as_of")?,
         revision: row.try_get("revision")?,
     }))
-}
-
-/// The heads of a checkpoint as its columns hold them.
-pub(super) struct Stored {
-    pub positions: Vec<i64>,
-    pub digests: Vec<Vec<u8>>,
-}
-
-impl Stored {
-    pub fn of(checkpoint: &Checkpoint) -> Self {
-        let heads = &checkpoint.heads;
-        Self {
-            positions: heads.iter().map(|head| head.position.0 as i64).collect(),
-            digests: heads.iter().map(|head| head.digest.0.to_vec()).collect(),
-        }
-    }
-
-    fn heads(self) -> Result<Vec<Head>, ViewError> {
-        let head = |(position, digest): (&i64, &Vec<u8>)| {
-            let digest = Digest::from_slice(digest)?;
-            Some(Head { position: Position(position.unsigned_abs()), digest })
-        };
-        let heads: Option<Vec<Head>> = self.positions.iter().zip(&self.digests).map(head).collect();
-        heads.ok_or_else(|| ViewError("the stored checkpoint has a malformed digest".to_owned()))
-    }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use headwater_kernel::digest::Contents;
+use headwater_kernel::{Digest, Partition, StreamVersion};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
+use uuid::Uuid;
 
-use super::{Command, Contents, Digest, Fact, FactKind, Partition, StreamVersion, Uuid};
+use super::command::{Command, Fact, FactKind};
 
 /// The arrays, in the order of the function's parameters; see append.sql for what each means.
 #[derive(Default)]
