@@ -59,10 +59,11 @@ impl Board {
         });
     }
 
-    /// Notes what a probe found, also if it is older than what was seen before: a node that went
-    /// back (it was replaced, or failed over to a copy that lacked the last changes) must not be
-    /// taken for what it was.
-    pub fn probed(&self, node: usize, sighting: &Sighting) {
+    /// Notes what is certain to be newer than what was seen before, also if it shows an older
+    /// state: what a probe found, or a read that was chosen by what was seen before. A node that
+    /// went back (it was replaced, or failed over to a copy that lacked the last changes) must not
+    /// be taken for what it was.
+    pub fn corrected(&self, node: usize, sighting: &Sighting) {
         self.put(node, |seen| seen.sighting = Some(sighting.clone()));
     }
 

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn nodes_are_named_by_host_and_port() {
-        let urls = "postgres://q:pw@a.example/db, host=b.example port=6000 user=q,postgres:///db?host=/run/pg";
+        let urls = "postgres://q:pw@a.example/db, host=b.example port=6000 user=q,\
+                    postgres:///db?host=/run/pg";
         let config = read(&[("HEADWATER_READ_URLS", urls)]).expect("a configuration");
         let names: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["a.example:5432", "b.example:6000", "/run/pg:5432"]);

@@ -30,9 +30,6 @@ const FAILURES_MAX: u32 = 3;
 /// How long it then stays out before it is probed again.
 const OUT_FOR: Delays =
     Delays { first: Duration::from_millis(100), max: Duration::from_secs(2), factor: 2.0 };
-/// Longest answer of a probe: a node that needs longer for one indexed row serves nobody.
-const PROBE_MAX: Duration = Duration::from_secs(1);
-
 const CHECKPOINT: &str = include_str!("../sql/queries/checkpoint.sql");
 
 /// One node of the pool.
@@ -150,17 +147,9 @@ impl Node {
             return;
         }
         let params = self.with_projection(&[]);
-        let answer = self.probes.run(&self.shared, CHECKPOINT, &params);
-        let rows = match tokio::time::timeout(PROBE_MAX, answer).await {
-            Ok(rows) => rows,
-            Err(_) => {
-                // A hung connection must not be asked again.
-                self.probes.give_up().await;
-                Err(NodeError::Silent)
-            }
-        };
+        let rows = self.probes.run(&self.shared, CHECKPOINT, &params).await;
         if let Ok(rows) = self.conclude(rows) {
-            self.board.probed(self.index, &rows.sighting);
+            self.board.corrected(self.index, &rows.sighting);
             let age = rows.sighting.checkpoint.freshness.staleness(OffsetDateTime::now_utc());
             self.meters.staleness(age);
         }
@@ -171,7 +160,12 @@ impl Node {
         if !error.blames_node() {
             return;
         }
-        let (before, after) = self.moved(|breaker| breaker.failed(Instant::now().into_std()));
+        // A cut connection may be an accident. Silence is none, and costs every read that meets it
+        // the longest wait there is.
+        let weight = if matches!(error, NodeError::Silent) { FAILURES_MAX } else { 1 };
+        let (before, after) = self.moved(|breaker| {
+            (0..weight).for_each(|_| breaker.failed(Instant::now().into_std()));
+        });
         if before == BreakerState::Closed && after == BreakerState::Open {
             tracing::warn!(node = self.name, %error, "node leaves the choice");
         }

@@ -168,7 +168,11 @@ mod tests {
         }
 
         #[test]
-        fn one_changed_character_is_noticed(sort in ".{0,40}", at: prop::sample::Index, with in "[A-Za-z0-9_-]") {
+        fn one_changed_character_is_noticed(
+            sort in ".{0,40}",
+            at: prop::sample::Index,
+            with in "[A-Za-z0-9_-]",
+        ) {
             let scope = scope(&["x"]);
             let token = scope.token(&Cursor { sort, id: Uuid::from_u128(1) });
             let at = at.index(token.len());

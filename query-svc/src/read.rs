@@ -180,11 +180,13 @@ impl Reads {
                 let shown = &answer.sighting;
                 let verdict = judge(&shown.checkpoint, required, OffsetDateTime::now_utc());
                 node.meters().answered(shown.role, verdict == Verdict::Fresh);
-                match verdict {
-                    Verdict::Fresh => Ok(answer),
-                    // Which log is the right one is decided where all nodes are in sight.
-                    Verdict::Stale | Verdict::OtherLog => Err(Missed::TooOld),
+                if verdict == Verdict::Fresh {
+                    return Ok(answer);
                 }
+                // What was seen before promised more than this: the node went back. Which log is
+                // the right one, should it be another, is decided where all nodes are in sight.
+                self.pool.board().corrected(node.index, shown);
+                Err(Missed::TooOld)
             }
             Err(error) => {
                 let role = self

@@ -20,6 +20,9 @@ const STATEMENT_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for an answer; beyond the statement's own limit, so that a slow statement is told
 /// from a dead node.
 const ANSWER_MAX: Duration = Duration::from_millis(2_500);
+/// Longest wait for an answer on a shared connection. Only reads by key go there: a node that needs
+/// this long for them serves nobody.
+const SHARED_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Longest time to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for a connection while all are in use.
@@ -107,17 +110,13 @@ impl Lane {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, NodeError> {
-        let client = self.client(pool).await?;
-        let outcome = run(&client, sql, params).await;
+        let client = tokio::time::timeout(CONNECT_MAX, self.client(pool)).await;
+        let client = client.map_err(|_| NodeError::Silent)??;
+        let outcome = run(&client, sql, params, SHARED_ANSWER_MAX).await;
         if matches!(outcome, Err(NodeError::Silent)) {
             self.held.lock().await.take_if(|held| Arc::ptr_eq(held, &client));
         }
         outcome
-    }
-
-    /// Gives the connection up; the next statement opens another one.
-    pub async fn give_up(&self) {
-        *self.held.lock().await = None;
     }
 
     async fn client(&self, pool: &Pool) -> Result<Arc<ClientWrapper>, NodeError> {
@@ -141,14 +140,19 @@ impl Lane {
 /// Why there is no answer. After [`NodeError::Silent`] the connection is not given back.
 pub async fn run_pooled(pool: &Pool, sql: &str, params: Params<'_>) -> Result<Vec<Row>, NodeError> {
     let client = pool.get().await?;
-    let outcome = run(&client, sql, params).await;
+    let outcome = run(&client, sql, params, ANSWER_MAX).await;
     if matches!(outcome, Err(NodeError::Silent)) {
         drop(Object::take(client));
     }
     outcome
 }
 
-async fn run(client: &ClientWrapper, sql: &str, params: Params<'_>) -> Result<Vec<Row>, NodeError> {
+async fn run(
+    client: &ClientWrapper,
+    sql: &str,
+    params: Params<'_>,
+    answer_max: Duration,
+) -> Result<Vec<Row>, NodeError> {
     let answer = async {
         match prepare_and_query(client, sql, params).await {
             Err(error) if is_stale_plan(&error) => {
@@ -158,7 +162,7 @@ async fn run(client: &ClientWrapper, sql: &str, params: Params<'_>) -> Result<Ve
             answer => answer,
         }
     };
-    match tokio::time::timeout(ANSWER_MAX, answer).await {
+    match tokio::time::timeout(answer_max, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(NodeError::Silent),
     }

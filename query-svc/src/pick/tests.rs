@@ -132,8 +132,9 @@ fn staleness_is_judged_by_the_time_of_the_state() {
 fn nothing_seen_is_waited_for() {
     let unseen = N('R', true, 0, 0, 0, 0);
     check(&[], &Consistency::Any, Wait, Wait);
-    check(&[unseen.clone()], &Consistency::Any, Wait, Wait);
-    check(&[unseen.clone()], &token(1, 1, 1), Wait, Wait);
+    let alone = std::slice::from_ref(&unseen);
+    check(alone, &Consistency::Any, Wait, Wait);
+    check(alone, &token(1, 1, 1), Wait, Wait);
     check(&[unseen, n('P', 9, NOW)], &Consistency::Any, Read(1), Read(1));
     check(&[down(n('R', 9, NOW))], &Consistency::Any, Wait, Wait);
 }

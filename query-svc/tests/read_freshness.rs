@@ -1,0 +1,376 @@
+//! What a reader is promised, while a replica lags, fails and comes back.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::postgres::{Postgres, url};
+use common::proxy::Proxy;
+use common::service::{Service, at_least, detail, get, reason, within};
+use common::{Cluster, Projector, eventually, id, store, token};
+use headwater_proto::headwater::v1::NodeRole;
+use headwater_query_svc::transaction::AccessMode;
+use tokio::time::Instant;
+use tonic::{Code, Request};
+
+fn urls(cluster: &Cluster) -> [String; 2] {
+    [cluster.primary.url("query"), cluster.replica.url("query")]
+}
+
+/// A client renames a store and looks at once, while the replica stands still: from the replica it
+/// would be shown the old name.
+#[tokio::test]
+async fn a_client_reads_its_own_write_while_the_replica_is_paused() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 2_000).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    let (_, freshness) = service.get(id(1), at_least(&first)).await.unwrap();
+    assert_eq!(freshness.node_role(), NodeRole::Replica);
+
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    for _ in 0..20 {
+        let (store, freshness) = service.get(id(1), at_least(&second)).await.unwrap();
+        assert_eq!((store.name.as_str(), store.version), ("After", 2));
+        assert_eq!(freshness.node_role(), NodeRole::Primary);
+        assert_eq!(freshness.token, second);
+    }
+    // Who asks for nothing still gets the replica's answer, which says how old it is.
+    let (store, freshness) = service.get(id(1), None).await.unwrap();
+    assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
+    assert_eq!(freshness.token, first);
+
+    cluster.resume().await;
+    eventually("the replica answers again", async || {
+        let (store, freshness) = service.get(id(1), at_least(&second)).await.unwrap();
+        assert_eq!(store.name, "After");
+        freshness.node_role() == NodeRole::Replica
+    })
+    .await;
+}
+
+/// The same with nothing but the replica: the read waits, and is answered as soon as the write is
+/// there.
+#[tokio::test]
+async fn a_read_waits_for_the_replica() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&[cluster.replica.url("query")], 20_000).await;
+    cluster.pause().await;
+    let written = projector.open(id(1), "Lakeside").await;
+
+    let read = service.get(id(1), at_least(&written));
+    tokio::pin!(read);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut read).await;
+    assert!(early.is_err(), "answered while the replica is paused: {early:?}");
+    cluster.resume().await;
+    let (store, freshness) = read.await.unwrap();
+    assert_eq!((store.name.as_str(), freshness.node_role()), ("Lakeside", NodeRole::Replica));
+    assert_eq!(service.metric("headwater_read_waits_total", "satisfied"), 1.0);
+}
+
+#[tokio::test]
+async fn a_read_that_cannot_be_satisfied_says_what_is_on_offer() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&[cluster.replica.url("query")], 300).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+
+    let status = service.get(id(1), at_least(&second)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    assert_eq!(detail(&status, "best_token"), first);
+    assert_eq!(detail(&status, "best_node_role"), "replica");
+    assert!(!detail(&status, "best_as_of").is_empty());
+    // The client's own deadline is shorter than the longest wait: it gets the answer all the same.
+    let patient = Service::ready(&[cluster.replica.url("query")], 60_000).await;
+    let mut request = Request::new(get(id(1), at_least(&second)));
+    request.set_timeout(Duration::from_millis(400));
+    let begun = Instant::now();
+    let status = patient.get_store(request).await.unwrap_err();
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn staleness_is_bounded_on_request() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 300).await;
+    projector.apply_as_of(&store(id(1), "Lakeside", "Bern", "open"), 5.0).await;
+    cluster.caught_up(&projector).await;
+    let (_, freshness) = service.get(id(1), within(Duration::from_secs(60))).await.unwrap();
+    let staleness = freshness.staleness.unwrap().seconds;
+    assert!((5..60).contains(&staleness), "{staleness}");
+    let status = service.get(id(1), within(Duration::from_secs(2))).await.unwrap_err();
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    // An idle projector's heartbeat is enough.
+    let heartbeat = async {
+        eventually("a heartbeat helps", async || {
+            projector.heartbeat().await;
+            service.get(id(1), within(Duration::from_secs(2))).await.is_ok()
+        })
+        .await;
+    };
+    heartbeat.await;
+}
+
+/// A replica dies under load and comes back. Nobody notices, but for the role of the node that
+/// answers.
+#[tokio::test]
+async fn a_replica_that_dies_leaves_the_choice_and_comes_back() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 5_000).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let role = async || service.get(id(1), at_least(&written)).await.unwrap().1.node_role();
+    assert_eq!(role().await, NodeRole::Replica);
+
+    cluster.replica.kill();
+    for _ in 0..50 {
+        assert_eq!(role().await, NodeRole::Primary);
+    }
+    service.seen("the replica is out of the choice", |roles| roles[1].is_none()).await;
+    let breaker = || service.metric("headwater_node_breaker_state", &cluster.replica.name());
+    assert!(breaker() > 0.0);
+    assert!(service.readiness.is_ready());
+
+    let mut replica = cluster.replica;
+    replica.start();
+    eventually("the replica answers again", async || role().await == NodeRole::Replica).await;
+    assert_eq!(service.metric("headwater_node_breaker_state", &replica.name()), 0.0);
+    cluster.primary.kill();
+    assert_eq!(role().await, NodeRole::Replica);
+    replica.kill();
+    let status = service.get(id(1), None).await.unwrap_err();
+    assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+    eventually("not ready without nodes", async || !service.readiness.is_ready()).await;
+}
+
+/// The network swallows everything on the way to the replica: connections stay open, and nothing
+/// comes back.
+#[tokio::test]
+async fn a_replica_that_falls_silent_is_left() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let proxy = Proxy::to(cluster.replica.port()).await;
+    let nodes = [cluster.primary.url("query"), url("query", proxy.port)];
+    let service = Service::ready(&nodes, 5_000).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let role = async || service.get(id(1), at_least(&written)).await.unwrap().1.node_role();
+    assert_eq!(role().await, NodeRole::Replica);
+
+    proxy.block(true);
+    let begun = Instant::now();
+    assert_eq!(role().await, NodeRole::Primary);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    service.seen("the replica is out of the choice", |roles| roles[1].is_none()).await;
+    proxy.block(false);
+    eventually("the replica answers again", async || role().await == NodeRole::Replica).await;
+}
+
+/// The server behind a node's name is replaced by one that lacks the last changes, between two
+/// looks at it. What was seen of it before says that it is fresh enough; its rows say otherwise.
+#[tokio::test]
+async fn a_node_that_went_back_is_not_believed() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let proxy = Proxy::to(cluster.primary.port()).await;
+    let seldom = Duration::from_secs(3_600);
+    let service = Service::probing(&[url("query", proxy.port)], 500, seldom);
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    let (store, _) = service.get(id(1), at_least(&second)).await.unwrap();
+    assert_eq!(store.name, "After");
+
+    proxy.redirect(cluster.replica.port());
+    for _ in 0..3 {
+        let status = service.get(id(1), at_least(&second)).await.unwrap_err();
+        assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+        assert_eq!(detail(&status, "best_token"), first);
+    }
+    let (store, freshness) = service.get(id(1), at_least(&first)).await.unwrap();
+    assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
+}
+
+/// The read primary dies and the replica is promoted. Nobody tells the query server.
+#[tokio::test]
+async fn a_promotion_is_noticed() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    // As a superuser, so that a write can succeed where it should.
+    let nodes = [cluster.primary.url("postgres"), cluster.replica.url("postgres")];
+    let service = Service::ready(&nodes, 2_000).await;
+    assert_eq!(service.roles(), [Some(NodeRole::Primary), Some(NodeRole::Replica)]);
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+
+    cluster.primary.kill();
+    service.seen("the primary is gone", |roles| roles[0].is_none()).await;
+    assert!(service.pool.transaction(AccessMode::ReadWrite).await.is_err());
+    cluster.replica.promote().await;
+    service.seen("the promotion", |roles| *roles == [None, Some(NodeRole::Primary)]).await;
+    let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
+    assert_eq!(freshness.node_role(), NodeRole::Primary);
+
+    let transaction = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
+    assert_eq!(transaction.node(), cluster.replica.name());
+    transaction.batch_execute("CREATE TABLE written (n int)").await.unwrap();
+    transaction.commit().await.unwrap();
+    cluster.replica.run("SELECT n FROM written").await;
+}
+
+#[tokio::test]
+async fn the_access_mode_alone_chooses_the_node() {
+    let (cluster, _projector) = Cluster::start().await;
+    let nodes = [cluster.primary.url("postgres"), cluster.replica.url("postgres")];
+    let service = Service::ready(&nodes, 2_000).await;
+    let write = "CREATE TABLE written (n int)";
+    let refused = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
+
+    for _ in 0..5 {
+        let reading = service.pool.transaction(AccessMode::ReadOnly).await.unwrap();
+        assert_eq!(reading.node(), cluster.replica.name());
+        let error = reading.batch_execute(write).await.unwrap_err();
+        assert_eq!(refused(error), "25006");
+        reading.rollback().await.unwrap();
+    }
+    // Dropped without a commit: nothing stays, and the connection is not lent again.
+    let dropped = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
+    assert_eq!(dropped.node(), cluster.primary.name());
+    dropped.batch_execute(write).await.unwrap();
+    drop(dropped);
+    eventually("the dropped transaction is undone", async || {
+        let writing = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
+        let written = writing.batch_execute(write).await.is_ok();
+        writing.rollback().await.unwrap();
+        written
+    })
+    .await;
+}
+
+/// Postgres itself refuses to write on any connection of the query server: by the connection's
+/// default whoever logs in, and by its rights whatever it says.
+#[tokio::test]
+async fn a_query_connection_cannot_write() {
+    let (cluster, mut projector) = Cluster::start().await;
+    projector.open(id(1), "Lakeside").await;
+    let write = "UPDATE headwater_read.store_v1 SET name = 'Other'";
+    let code = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
+    for user in ["postgres", "query"] {
+        let service = Service::ready(&[cluster.primary.url(user)], 2_000).await;
+        let connection = service.pool.nodes()[0].connections().get().await.unwrap();
+        let error = connection.batch_execute(write).await.unwrap_err();
+        assert_eq!(code(error), "25006", "{user}");
+    }
+    let service = Service::ready(&[cluster.primary.url("query")], 2_000).await;
+    let transaction = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
+    let error = transaction.batch_execute(write).await.unwrap_err();
+    assert_eq!(code(error), "42501");
+}
+
+#[tokio::test]
+async fn nodes_need_not_be_there_at_the_start() {
+    let mut late = Postgres::init();
+    late.kill();
+    let service = Service::start(&[late.url("query")], 200);
+    let status = service.get(id(1), None).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+    assert!(!service.readiness.is_ready());
+
+    // There, but not migrated: nothing can be read yet.
+    late.start();
+    late.run("CREATE ROLE headwater_query").await;
+    late.run("CREATE ROLE early LOGIN IN ROLE headwater_query").await;
+    let early = Service::start(&[late.url("early")], 200);
+    let status = early.get(id(1), None).await.unwrap_err();
+    assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+    assert!(!early.readiness.is_ready());
+
+    let mut projector = Projector::start(&late).await;
+    projector.open(id(1), "Lakeside").await;
+    for service in [&early, &service] {
+        eventually("it becomes ready", async || service.readiness.is_ready()).await;
+        eventually("it answers", async || service.get(id(1), None).await.is_ok()).await;
+    }
+}
+
+/// A rebuild puts another table under the name that queries read, with a column of another type:
+/// plans that were made before must not be used again, nor fail for ever.
+#[tokio::test]
+async fn a_changed_view_is_prepared_again() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 2_000).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    let everywhere = async |token: &str| {
+        // One after the other, they go over every shared connection in turn.
+        for _ in 0..10 {
+            let (store, _) = service.get(id(1), at_least(token)).await.unwrap();
+            assert_eq!(store.name, "Lakeside");
+        }
+    };
+    everywhere(&written).await;
+    let written = projector
+        .apply(
+            "DROP VIEW headwater_read.store; \
+             CREATE VIEW headwater_read.store AS SELECT store_id, name::varchar AS name, city, \
+             currency, status, manager_id, opened_at, version FROM headwater_read.store_v1; \
+             GRANT SELECT ON headwater_read.store TO headwater_query",
+        )
+        .await;
+    everywhere(&written).await;
+    assert_eq!(service.metric("headwater_reads_total", "outcome=\"schema\""), 0.0);
+}
+
+/// The view that a new version of the program reads is on the primary, and on the replica only
+/// when that has replayed it.
+#[tokio::test]
+async fn a_replica_without_the_view_is_passed_over_until_it_has_it() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let written = projector.open(id(1), "Lakeside").await;
+    projector.apply("ALTER VIEW headwater_read.store RENAME TO hidden").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let now = projector.apply("ALTER VIEW headwater_read.hidden RENAME TO store").await;
+    let service = Service::ready(&urls(&cluster), 2_000).await;
+    let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
+    assert_eq!(freshness.node_role(), NodeRole::Primary);
+    cluster.resume().await;
+    eventually("the replica answers", async || {
+        let (_, freshness) = service.get(id(1), at_least(&now)).await.unwrap();
+        freshness.node_role() == NodeRole::Replica
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_arrive_together_go_out_together() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let rows: Vec<_> =
+        (1..=100).map(|n| store(id(n), &format!("Store {n}"), "Bern", "open")).collect();
+    let written = projector.apply(&rows.join("; ")).await;
+    let service = Service::ready(&urls(&cluster), 2_000).await;
+    // Some of them twice and more, some of stores that there are not.
+    let reads = (0..600_u128).map(|n| {
+        let (service, written, n) = (&service, &written, n % 150 + 1);
+        async move { (n, service.get(id(n), at_least(written)).await) }
+    });
+    for (n, outcome) in futures_util::future::join_all(reads).await {
+        match outcome {
+            Ok((store, freshness)) => {
+                assert_eq!(store.name, format!("Store {n}"));
+                assert_eq!(freshness.token, token(1));
+            }
+            Err(status) => {
+                assert!(n > 100, "{n}: {status:?}");
+                assert_eq!(reason(&status), "NOT_FOUND");
+            }
+        }
+    }
+    let statements = service.metric("headwater_read_batch_keys_count", "stores_by_id");
+    let keys = service.metric("headwater_read_batch_keys_sum", "stores_by_id");
+    assert!(statements * 4.0 < keys, "{statements} statements for {keys} keys");
+}
