@@ -56,10 +56,13 @@ pub struct DataFolder {
 /// Where data goes when nothing else is said: never into the checkout, which is cleaned and cloned
 /// freely.
 pub fn default_root() -> anyhow::Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(root) = set("HEADWATER_DATA") {
+        return Ok(PathBuf::from(root));
+    }
     if account::is_root() {
         return Ok(PathBuf::from("/var/lib/headwater"));
     }
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = match (set("XDG_DATA_HOME"), set("HOME")) {
         (Some(base), _) => PathBuf::from(base),
         (None, Some(home)) => Path::new(&home).join(".local/share"),

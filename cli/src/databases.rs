@@ -25,6 +25,8 @@ pub struct Databases<'a> {
     pub watchman: &'a Arc<Watchman>,
     /// Told of every step.
     pub progress: &'a Progress,
+    /// Whether to migrate, and make the logins that depend on it; the tests' template does without.
+    pub with_schemas: bool,
 }
 
 impl Databases<'_> {
@@ -33,7 +35,9 @@ impl Databases<'_> {
         let (replicas, primaries): (Vec<&Node>, Vec<&Node>) =
             self.plan.nodes.iter().partition(|node| node.role == Role::Replica);
         let mut processes = try_join_all(primaries.iter().map(|node| self.primary(node))).await?;
-        self.migrate(&primaries).await?;
+        if self.with_schemas {
+            self.migrate(&primaries).await?;
+        }
         self.free_unused_slots().await?;
         processes.extend(try_join_all(replicas.iter().map(|node| self.replica(node))).await?);
         Ok(processes)

@@ -54,10 +54,19 @@ impl Stack {
         &self.watchman
     }
 
-    /// Makes, recovers and starts the Postgres nodes.
+    /// Makes, recovers, starts and migrates the Postgres nodes.
     pub async fn start_databases(&mut self, progress: &Progress) -> anyhow::Result<()> {
+        self.start_nodes(true, progress).await
+    }
+
+    /// The same without schemas: nodes that every stack of this shape can begin with.
+    pub async fn start_bare_databases(&mut self, progress: &Progress) -> anyhow::Result<()> {
+        self.start_nodes(false, progress).await
+    }
+
+    async fn start_nodes(&mut self, with_schemas: bool, progress: &Progress) -> anyhow::Result<()> {
         let (plan, watchman) = (&self.plan, &self.watchman);
-        let processes = Databases { plan, watchman, progress }.start().await?;
+        let processes = Databases { plan, watchman, progress, with_schemas }.start().await?;
         self.running.extend(processes.into_iter().map(|p| (p.launch().name.clone(), p)));
         Ok(())
     }

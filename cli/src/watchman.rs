@@ -73,6 +73,8 @@ impl Watchman {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            // It outlives us: whoever reads our output must not wait for it.
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", headwater.display()))?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::data::default_root;
 use crate::health;
 use crate::plan::{Kind, Program};
 use crate::postgres::node::{Node, Role, connect};
@@ -27,7 +28,11 @@ pub async fn show(stack: &Stack) {
     println!("\n{}", render(&rows));
     let router = stack.plan.programs.iter().find(|program| program.kind == Kind::Router);
     let address = router.map(|program| program.grpc.to_string()).unwrap_or_default();
-    println!("{}", invitation(&how_we_are_called(), &address));
+    let data = match default_root() {
+        Ok(root) if root.canonicalize().is_ok_and(|root| root == stack.plan.root) => String::new(),
+        _ => format!(" --data {}", stack.plan.root.display()),
+    };
+    println!("{}", invitation(&how_we_are_called(), &data, &address));
 }
 
 async fn node_row(node: &Node, url: &str) -> Row {
@@ -75,13 +80,13 @@ fn render(rows: &[Row]) -> String {
     text
 }
 
-fn invitation(headwater: &str, router: &str) -> String {
+fn invitation(headwater: &str, data: &str, router: &str) -> String {
     let store = r#"'{"name": "Harbour Street", "city": "Bergen", "currency": "NOK"}'"#;
     format!(
         "Clients talk gRPC to {router}. Try, in another terminal:\n\
-         \n  {headwater} call stores.v1.StoreCommandService/OpenStore {store}\
-         \n  {headwater} call stores.v1.StoreQueryService/ListStores '{{\"city\": \"Bergen\"}}'\
-         \n  {headwater} status\n\
+         \n  {headwater} call{data} stores.v1.StoreCommandService/OpenStore {store}\
+         \n  {headwater} call{data} stores.v1.StoreQueryService/ListStores '{{\"city\": \"Bergen\"}}'\
+         \n  {headwater} status{data}\n\
          \nCtrl-C stops everything and keeps the data."
     )
 }

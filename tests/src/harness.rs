@@ -1,0 +1,16 @@
+//! A whole stack of real processes and real Postgres nodes for tests: the same code that `headwater
+//! up` runs, on free ports, with temporary data, and with handles to break every part of it.
+//!
+//! Needs the binaries of the same profile: `make test` builds them first.
+
+mod cluster;
+mod eventually;
+mod logs;
+mod options;
+mod template;
+mod urls;
+
+pub use cluster::{Cluster, Shared};
+pub use eventually::eventually;
+pub use headwater_cli::plan::Kind;
+pub use options::Options;
