@@ -123,11 +123,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// # Errors A line is malformed (nothing was sent then), the router cannot be reached, or a command
 /// is refused.
 pub async fn sales(options: Sales) -> anyhow::Result<Summary> {
-    let survey = checked(&options).await?;
     let patience = Duration::from_secs(options.patience);
     let sender = Sender::connect(&router(&options), patience).await?;
+    let survey = checked(&options).await?;
     let since = Instant::now();
-    let maker = Maker::new(&options, survey.digest);
+    let maker = Maker::new(survey.digest, &options.currency, &options.city);
     let load = Load { sender: &sender, concurrency: options.concurrency.into() };
     let mut sent = load.phase("opening stores", survey.stores.len(), maker.stores(&survey)).await?;
     sent += load.phase("listing items", survey.items.len(), maker.items(&survey)).await?;
@@ -184,6 +184,7 @@ impl Load<'_> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        eprintln!("  ✓ {what}: {count} ({:.1} s)", bar.elapsed().as_secs_f64());
         Ok(sent)
     }
 

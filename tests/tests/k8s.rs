@@ -264,7 +264,7 @@ fn assert_address(manifests: &Manifests, address: &str) -> Option<()> {
     let Some(rest) = address.strip_prefix("postgres://") else {
         let (host, port) = address.split_once(':')?;
         let ports = &manifests.get("Service", host)["spec"]["ports"];
-        return array(ports).iter().find(|p| p["port"].to_string() == port).map(drop);
+        return array(ports).iter().find(|p| number(&p["port"]).to_string() == port).map(drop);
     };
     let (login, place) = rest.split_once('@')?;
     let (user, password) = login.split_once(':')?;

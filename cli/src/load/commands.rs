@@ -7,7 +7,6 @@ use headwater_proto::stores::v1::{
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::Sales;
 use super::ids::{self, Keys};
 use super::sale::Sale;
 use super::survey::{Item, Survey};
@@ -42,10 +41,11 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// For the file with this digest.
-    pub fn new(options: &Sales, digest: [u8; 32]) -> Maker {
+    /// For the file with this digest. It tells neither the currency of its amounts nor the city of
+    /// its stores.
+    pub fn new(digest: [u8; 32], currency: &str, city: &str) -> Maker {
         let keys = Keys::new(digest);
-        Maker { keys, currency: options.currency.clone(), city: options.city.clone() }
+        Maker { keys, currency: currency.to_owned(), city: city.to_owned() }
     }
 
     /// One per store.
@@ -158,16 +158,7 @@ mod tests {
             A,1,1,150,2017-01-01T00:00:02.5Z\n";
         file.write_all(lines.as_bytes()).expect("written");
         let survey = Survey::of_file(file.path(), |_| {}).expect("a good file");
-        let options = Sales {
-            file: file.path().to_owned(),
-            router: None,
-            data: None,
-            concurrency: 1,
-            currency: "USD".to_owned(),
-            city: "Rome".to_owned(),
-            patience: 1,
-        };
-        let maker = Maker::new(&options, survey.digest);
+        let maker = Maker::new(survey.digest, "USD", "Rome");
         let sales = survey.open_again(file.path()).expect("unchanged");
         let all: Vec<Command> = maker
             .stores(&survey)
