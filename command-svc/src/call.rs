@@ -31,6 +31,9 @@ pub struct CallOptions {
     pub token: Option<Token>,
     /// Who sent the command.
     pub caller: Option<String>,
+    /// The span it was sent in, as a W3C trace context: kept with its events where this process
+    /// records no span of its own, so that the trace does not end here.
+    pub traceparent: Option<String>,
 }
 
 /// An idempotency key and what it was sent with, as the log stores them.
@@ -76,8 +79,9 @@ impl Envelope {
         if let Some(caller) = &mut caller {
             caller.truncate(CALLER_BYTES_MAX);
         }
+        let traceparent = text(String::new(), "traceparent").filter(|text| is_traceparent(text));
         let expected_version = options.expected_version.map(StreamVersion);
-        Ok(Self { options: CallOptions { key, expected_version, token, caller } })
+        Ok(Self { options: CallOptions { key, expected_version, token, caller, traceparent } })
     }
 
     /// The call on an aggregate that lives in a partition of its own.
@@ -93,6 +97,23 @@ impl Envelope {
             domain,
             options: self.options,
         }
+    }
+}
+
+/// Version 00 of <https://www.w3.org/TR/trace-context/#traceparent-header>; what is malformed, or
+/// of a version that nobody here can read, is not worth keeping.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    let id = |part: &str| part.chars().all(hex) && part.chars().any(|c| c != '0');
+    match parts[..] {
+        ["00", trace, span, flags] => {
+            (trace.len(), span.len(), flags.len()) == (32, 16, 2)
+                && id(trace)
+                && id(span)
+                && flags.chars().all(hex)
+        }
+        _ => false,
     }
 }
 
@@ -160,5 +181,25 @@ mod tests {
         let field = CommandOptions { idempotency_key: "field".to_owned(), ..Default::default() };
         assert_eq!(read(None).map(|k| k.key), Some(half_hash(b"from-metadata")));
         assert_eq!(read(Some(field)).map(|k| k.key), Some(half_hash(b"field")));
+    }
+
+    #[test]
+    fn a_callers_trace_is_kept_if_it_can_be_read() {
+        let check = |sent: &str, kept: bool| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("traceparent", sent.parse().expect("ascii"));
+            let envelope = Envelope::read(&metadata, None, "m", &OpenStoreRequest::default());
+            let read = envelope.ok().and_then(|envelope| envelope.options.traceparent);
+            assert_eq!(read.as_deref(), kept.then_some(sent), "{sent}");
+        };
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true);
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", true);
+        check("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false);
+        check("00-00000000000000000000000000000000-b7ad6b7169203331-01", false);
+        check("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false);
+        check("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false);
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", false);
+        check("00-0af7651916cd43dd-b7ad6b7169203331-01", false);
+        check("", false);
     }
 }

@@ -85,7 +85,7 @@ impl Executor {
         let token = self.token_of(&call)?;
         let partition = call.partition_key.partition(self.info.partitions);
         let command_id = Uuid::now_v7();
-        let traceparent = current_traceparent();
+        let traceparent = current_traceparent().or_else(|| call.options.traceparent.clone());
         let context = Context {
             stream: call.stream,
             command_id,
