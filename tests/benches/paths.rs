@@ -35,7 +35,7 @@ struct Bench {
 async fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (rounds, time) = if quick { (1, 2) } else { (5, 5) };
-    let cluster = Cluster::start(Options::default()).await?;
+    let cluster = Cluster::start(Options { on_disk: true, ..Options::default() }).await?;
     let watched = watched(&cluster).await;
     let time = Duration::from_secs(time);
     let mut bench = Bench { cluster, watched, rounds, time, samples: Vec::new() };
