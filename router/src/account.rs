@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use headwater_chassis::trace;
 use http::{HeaderMap, HeaderName};
 use tonic::Code;
 use tracing::Span;
@@ -51,9 +52,16 @@ impl Account {
         self.begun
     }
 
-    /// The span it is traced by.
-    pub fn set_span(&mut self, span: Span) {
-        self.span = span;
+    /// Traces it from here to its end, as a part of the caller's trace.
+    pub fn trace(&mut self, headers: &HeaderMap) -> Span {
+        self.span = tracing::info_span!(
+            "forward",
+            otel.name = self.meters.name(self.entry),
+            otel.kind = "server",
+            rpc.grpc.status_code = tracing::field::Empty,
+        );
+        trace::set_parent_from_headers(&self.span, headers);
+        self.span.clone()
     }
 
     /// Learns the status from headers or trailers, if they carry one.

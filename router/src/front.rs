@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use headwater_chassis::metrics::Gauge;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -191,10 +192,7 @@ impl Connection {
             return;
         }
         let (forward, streams_max) = (self.forward.clone(), self.forward.shared.limits.streams_max);
-        let service = service_fn(move |request| {
-            let forward = forward.clone();
-            async move { Ok::<_, Infallible>(forward.answer(request).await) }
-        });
+        let service = service_fn(move |request| forward.answer(request).map(Ok::<_, Infallible>));
         let protocol = protocol(streams_max);
         let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {

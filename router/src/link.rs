@@ -160,19 +160,20 @@ impl Link {
         if let Some(claim) = self.try_claim() {
             return Ok(claim);
         }
-        for slot in &self.slots {
-            if matches!(&*slot.borrow(), Slot::Connecting) {
-                let mut changes = slot.subscribe();
-                let made = |slot: &Slot| !matches!(slot, Slot::Connecting);
-                // An error would mean that the link is gone, and it is borrowed here.
-                let _ = changes.wait_for(made).await;
-                break;
-            }
-        }
+        // Boxed, since it is rare and would make every request's future larger.
+        Box::pin(self.wait_for_connection()).await;
         self.try_claim().ok_or_else(|| match self.problem() {
             Some(cause) => Unclaimed::Broken(cause),
             None => Unclaimed::Full,
         })
+    }
+
+    async fn wait_for_connection(&self) {
+        let connecting = |slot: &Slot| matches!(slot, Slot::Connecting);
+        if let Some(slot) = self.slots.iter().find(|slot| connecting(&slot.borrow())) {
+            // An error would mean that the link is gone, and it is borrowed here.
+            let _ = slot.subscribe().wait_for(|slot| !connecting(slot)).await;
+        }
     }
 
     fn try_claim(self: &Arc<Self>) -> Option<Claim> {
