@@ -35,8 +35,8 @@ impl Account {
             }
         }
         bail!(
-            "Postgres cannot run as root, and neither of the users {CANDIDATES:?} exists to run it as; \
-             create one, or run headwater as a normal user"
+            "Postgres cannot run as root, and neither of the users {CANDIDATES:?} exists to run \
+             it as; create one, or run headwater as a normal user"
         )
     }
 
@@ -48,8 +48,8 @@ impl Account {
         probe.uid(self.uid).gid(self.gid).current_dir(folder);
         probe.status().map(drop).with_context(|| {
             format!(
-                "Postgres runs as user '{}', who cannot enter {}; choose another folder with --data, \
-                 or open its parent folders",
+                "Postgres runs as user '{}', who cannot enter {}; choose another folder with \
+                 --data, or open its parent folders",
                 self.name,
                 folder.display()
             )

@@ -125,8 +125,8 @@ impl DataFolder {
         let value: serde_json::Value = serde_json::from_str(&text).with_context(broken)?;
         if value["format"] != FORMAT {
             bail!(
-                "{} was made by another version of headwater (format {}, this one has {FORMAT}): use that \
-                 version, another folder (--data), or start anew (--wipe)",
+                "{} was made by another version of headwater (format {}, this one has {FORMAT}): \
+                 use that version, another folder (--data), or start anew (--wipe)",
                 self.root.display(),
                 value["format"]
             );

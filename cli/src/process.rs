@@ -20,6 +20,8 @@ use crate::words;
 
 /// How much of a log an error shows.
 const LOG_LINES: usize = 12;
+/// An immediate shutdown takes a tenth of a second.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Everything needed to start a process, and to start it again.
@@ -163,7 +165,16 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// A Postgres gets a moment for its immediate shutdown: killed, it would leave shared memory.
     fn drop(&mut self) {
+        if self.launch.farewell != Farewell::Drain && self.exited().is_none() {
+            inspect::signal(self.pid(), Farewell::Immediate.signal());
+            inspect::signal_tree(self.pid(), Signal::CONT);
+            let until = Instant::now() + LAST_MOMENT;
+            while self.exited().is_none() && Instant::now() < until {
+                std::thread::sleep(POLL);
+            }
+        }
         self.kill();
     }
 }

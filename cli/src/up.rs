@@ -57,7 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let outcome = match started {
         Ok(()) => {
-            table::show(&mut stack).await;
+            table::show(&stack).await;
             supervise::until_told(&mut stack, &mut signals, &progress).await
         }
         Err(error) => Err(error),

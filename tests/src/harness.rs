@@ -10,7 +10,8 @@ mod options;
 mod template;
 mod urls;
 
-pub use cluster::{Cluster, Shared};
+pub use cluster::{Cluster, Shared, binaries};
 pub use eventually::eventually;
 pub use headwater_cli::plan::Kind;
 pub use options::Options;
+pub use template::temporary_folder;

@@ -122,13 +122,13 @@ pub fn find(
 }
 
 fn nothing_found(major: Option<u32>, usable: &[Installation], rejected: &[String]) -> String {
-    let mut text = match (major, usable) {
-        (Some(major), [_, ..]) => format!(
-            "the data folder was made by PostgreSQL {major}, whose server programs are not here: install \
-             them, name their folder in HEADWATER_PG_BIN, choose another data folder (--data), or start \
-             anew (--wipe)"
+    let mut text = match major {
+        Some(major) => format!(
+            "the data folder was made by PostgreSQL {major}, whose server programs are not here: \
+             install them, name their folder in HEADWATER_PG_BIN, choose another data folder \
+             (--data), or start anew (--wipe)"
         ),
-        _ => format!(
+        None => format!(
             "no PostgreSQL server programs (version {MAJOR_MIN} or newer) found: run \
              scripts/install-postgres.sh, or name their folder in HEADWATER_PG_BIN"
         ),

@@ -16,11 +16,15 @@ pub struct Size {
     pub connections_max: u32,
     /// Whether a commit waits for the disk. Off only for tests that ask for it.
     pub fsync: bool,
+    /// Whether shared memory that grows is kept in the data folder, so that a node which is killed
+    /// and thrown away leaves none of it behind. For tests.
+    pub is_disposable: bool,
 }
 
 impl Size {
     /// Fits a laptop beside everything else that runs there.
-    pub const LAPTOP: Size = Size { shared_buffers_mib: 128, connections_max: 100, fsync: true };
+    pub const LAPTOP: Size =
+        Size { shared_buffers_mib: 128, connections_max: 100, fsync: true, is_disposable: false };
 }
 
 /// Where a replica gets its WAL.
@@ -99,6 +103,9 @@ impl Settings {
             // Ordinary refusals (a unique violation, say) belong to whoever caused them.
             ("log_min_error_statement", "fatal".to_owned()),
         ];
+        if self.size.is_disposable {
+            pairs.push(("dynamic_shared_memory_type", "mmap".to_owned()));
+        }
         if let Some(upstream) = &self.upstream {
             pairs.push(("primary_conninfo", upstream.conninfo()));
             pairs.push(("primary_slot_name", upstream.slot.clone()));

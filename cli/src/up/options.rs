@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long)]
     pub port_base: Option<u16>,
     /// Streaming replicas of the read primary.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=i64::from(REPLICAS_MAX)))]
+    #[arg(long, default_value_t = 2, value_parser = up_to(REPLICAS_MAX))]
     pub replicas: u16,
     /// Partitions of the log; fixed when the data folder is made [default: 1].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -79,6 +79,10 @@ impl Options {
             size: Size::LAPTOP,
         }
     }
+}
+
+fn up_to(max: u16) -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(0..=i64::from(max))
 }
 
 fn parse_variable(text: &str) -> anyhow::Result<Variable> {

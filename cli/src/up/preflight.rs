@@ -123,7 +123,8 @@ pub fn disk(data: &DataFolder) -> anyhow::Result<()> {
 fn room(free: u64, needed: u64) -> anyhow::Result<()> {
     if free < needed {
         bail!(
-            "only {} MiB are free, {} MiB are needed: make room, or choose another folder with --data",
+            "only {} MiB are free, {} MiB are needed: make room, or choose another folder with \
+             --data",
             free / MIB,
             needed / MIB
         );

@@ -82,10 +82,11 @@ fn render(rows: &[Row]) -> String {
 
 fn invitation(headwater: &str, data: &str, router: &str) -> String {
     let store = r#"'{"name": "Harbour Street", "city": "Bergen", "currency": "NOK"}'"#;
+    let city = r#"'{"city": "Bergen"}'"#;
     format!(
         "Clients talk gRPC to {router}. Try, in another terminal:\n\
          \n  {headwater} call{data} stores.v1.StoreCommandService/OpenStore {store}\
-         \n  {headwater} call{data} stores.v1.StoreQueryService/ListStores '{{\"city\": \"Bergen\"}}'\
+         \n  {headwater} call{data} stores.v1.StoreQueryService/ListStores {city}\
          \n  {headwater} status{data}\n\
          \nCtrl-C stops everything and keeps the data."
     )

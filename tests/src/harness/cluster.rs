@@ -14,6 +14,7 @@ use headwater_cli::plan::{Kind, Plan, Program};
 use headwater_cli::ports::PortBlock;
 use headwater_cli::postgres::find;
 use headwater_cli::postgres::host::Host;
+use headwater_cli::postgres::leftovers;
 use headwater_cli::process::Process;
 use headwater_cli::progress::Progress;
 use headwater_cli::run_file::RunFile;
@@ -254,6 +255,12 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // The logs are read here, before the stack's own drop kills everything and the watchman
         // removes the folder.
+        let stack = self.stack.get_mut();
+        for node in &self.plan.nodes {
+            if stack.process(&node.name).is_some_and(|process| process.exited().is_some()) {
+                leftovers::free_memory(&node.folder);
+            }
+        }
         if std::thread::panicking() {
             self.show_logs();
         } else {
@@ -262,8 +269,8 @@ impl Drop for Cluster {
     }
 }
 
-/// The folder of the programs: that of the test program itself.
-fn binaries() -> anyhow::Result<PathBuf> {
+/// The folder of the programs: that of the test program itself. Fails if one of them is not there.
+pub fn binaries() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     // target/<profile>/deps/<test>
     let folder = own.ancestors().nth(2).context("a test lies in target/<profile>/deps")?;

@@ -41,7 +41,7 @@ impl Default for Options {
             query_svcs: 1,
             routers: 1,
             variables: Vec::new(),
-            size: Size { shared_buffers_mib: 32, ..Size::LAPTOP },
+            size: Size { shared_buffers_mib: 32, is_disposable: true, ..Size::LAPTOP },
             on_disk: false,
         }
     }

@@ -113,8 +113,9 @@ async fn build(binaries: &Path, host: &Host, single_database: bool) -> anyhow::R
 
 /// A folder that Postgres' user can reach: by default temporary folders are their owner's alone.
 ///
-/// In memory unless the disk is asked for or memory is short: a flush to the disk costs milliseconds,
-/// which no test of behaviour is about. A killed process loses no more there than on a disk.
+/// In memory unless the disk is asked for or memory is short: a flush to the disk costs
+/// milliseconds, which no test of behaviour is about. A killed process loses no more there than on
+/// a disk.
 pub fn temporary_folder(on_disk: bool) -> anyhow::Result<PathBuf> {
     let mode = if is_root() { 0o755 } else { 0o700 };
     let mut builder = tempfile::Builder::new();
