@@ -1,11 +1,12 @@
-//! The read database's schema: `headwater migrate` and `headwater up` create it, servers check it and never change it.
+//! The read database's schema: `headwater migrate` and `headwater up` create it, servers check it
+//! and never change it.
 
 mod ddl;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use crate::primary::PrimaryConnection;
 use crate::projection::{Projection, ViewInfo};
@@ -50,8 +51,8 @@ pub enum SchemaError {
     },
     /// The columns of a view were changed but not its version.
     #[error(
-        "the columns of the view {view} differ from those of its table {table}, but its version was not raised: \
-         raise View::VERSION"
+        "the columns of the view {view} differ from those of its table {table}, but its version \
+         was not raised: raise View::VERSION"
     )]
     Changed {
         /// The view.
@@ -63,20 +64,27 @@ pub enum SchemaError {
     #[error("{0:?} cannot be the name of a view: {1}")]
     Name(&'static str, &'static str),
     /// The database failed.
-    #[error("the read database: {}", .0.as_db_error().map_or_else(|| .0.to_string(), ToString::to_string))]
+    #[error("the read database: {}", full(.0))]
     Database(#[from] tokio_postgres::Error),
+}
+
+/// The driver's own text says only "db error"; what the server said is in the source.
+fn full(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 const MIGRATE: &str = "run `headwater migrate`";
 const UPGRADE: &str = "upgrade this program";
-const REBUILD: &str = "the projection has to be rebuilt: locally by `headwater up --wipe`; a deployment goes on with \
-                       the programs of the live version until then";
+const REBUILD: &str = "the projection has to be rebuilt: locally by `headwater up --wipe`; a \
+                       deployment goes on with the programs of the live version until then";
 
-/// Creates what the projections need in the read database at `owner_url`, or finds that all is there. Needs the rights
-/// of the schema's owner, and for the first time those to create roles. All or nothing.
+/// Creates what the projections need in the read database at `owner_url`, or finds that all is
+/// there. Needs the rights of the schema's owner, and for the first time those to create roles. All
+/// or nothing.
 ///
 /// # Errors
-/// The database cannot be reached, or holds views of other versions, which only a rebuild can replace.
+/// The database cannot be reached, or holds views of other versions, which only a rebuild can
+/// replace.
 pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migrated, SchemaError> {
     for view in projections.iter().flat_map(Projection::views) {
         if let Some(why) = ddl::unfit(view.name) {
@@ -85,16 +93,13 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
     }
     let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
     let transaction = connection.transaction().await?;
-    // Of two migrations at once the second finds everything done.
-    transaction.batch_execute("SELECT pg_advisory_xact_lock(7237421062)").await?;
-    let exists = "SELECT to_regclass('headwater_read.schema_version') IS NOT NULL";
-    if transaction.query_one(exists, &[]).await?.try_get(0)? {
+    transaction.batch_execute(include_str!("../sql/migrate/lock.sql")).await?;
+    if exists(&transaction).await? {
         check_version(&transaction).await?;
     }
     transaction.batch_execute(include_str!("../sql/schema.sql")).await?;
-    let version =
-        "INSERT INTO headwater_read.schema_version (version) VALUES ($1) ON CONFLICT DO NOTHING";
-    transaction.execute(version, &[&SCHEMA_VERSION]).await?;
+    let set_version = include_str!("../sql/migrate/set_version.sql");
+    transaction.execute(set_version, &[&SCHEMA_VERSION]).await?;
     let mut done = Migrated::default();
     for projection in projections {
         migrate_views(&transaction, projection, &mut done).await?;
@@ -108,8 +113,7 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
 /// # Errors
 /// It does not, or it cannot be read.
 pub async fn check(client: &Client, projections: &[Projection]) -> Result<(), SchemaError> {
-    let exists = "SELECT to_regclass('headwater_read.schema_version') IS NOT NULL";
-    if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
+    if !exists(client).await? {
         return Err(SchemaError::Missing);
     }
     check_version(client).await?;
@@ -147,8 +151,12 @@ fn compare(view: &ViewInfo, live: Option<&Live>) -> Result<(), SchemaError> {
     Ok(())
 }
 
-async fn check_version(client: &impl tokio_postgres::GenericClient) -> Result<(), SchemaError> {
-    let row = client.query_opt("SELECT version FROM headwater_read.schema_version", &[]).await?;
+async fn exists(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
+    client.query_one(include_str!("../sql/migrate/exists.sql"), &[]).await?.try_get(0)
+}
+
+async fn check_version(client: &impl GenericClient) -> Result<(), SchemaError> {
+    let row = client.query_opt(include_str!("../sql/migrate/version.sql"), &[]).await?;
     let found: i32 = row.ok_or(SchemaError::Missing)?.try_get(0)?;
     if found != SCHEMA_VERSION {
         let cure = if found < SCHEMA_VERSION { MIGRATE } else { UPGRADE };
@@ -158,9 +166,9 @@ async fn check_version(client: &impl tokio_postgres::GenericClient) -> Result<()
 }
 
 async fn live_views(
-    client: &impl tokio_postgres::GenericClient,
+    client: &impl GenericClient,
 ) -> Result<BTreeMap<String, Live>, tokio_postgres::Error> {
-    let sql = "SELECT view, version, definition FROM headwater_read.view_version WHERE live";
+    let sql = include_str!("../sql/migrate/live_views.sql");
     let mut live = BTreeMap::new();
     for row in client.query(sql, &[]).await? {
         let version: i32 = row.try_get(1)?;
@@ -176,9 +184,8 @@ async fn migrate_views(
     done: &mut Migrated,
 ) -> Result<(), SchemaError> {
     let live = live_views(transaction).await?;
-    let applied = "SELECT EXISTS (SELECT FROM headwater_read.checkpoint \
-                   WHERE projection = $1 AND 0 < ANY (positions))";
-    let started: bool = transaction.query_one(applied, &[&projection.name()]).await?.try_get(0)?;
+    let started = include_str!("../sql/migrate/started.sql");
+    let started: bool = transaction.query_one(started, &[&projection.name()]).await?.try_get(0)?;
     for view in projection.views() {
         match live.get(view.name) {
             // Its events have gone by.
@@ -207,8 +214,7 @@ async fn create(
 ) -> Result<(), SchemaError> {
     transaction.batch_execute(&ddl::table(view)).await?;
     transaction.batch_execute(&ddl::live_view(view)).await?;
-    let register = "INSERT INTO headwater_read.view_version (projection, view, version, live, definition) \
-                    VALUES ($1, $2, $3, true, $4)";
+    let register = include_str!("../sql/migrate/register.sql");
     let version = view.version as i32;
     let definition = ddl::definition(view);
     transaction.execute(register, &[&projection.name(), &view.name, &version, &definition]).await?;

@@ -4,8 +4,9 @@
 //! worker (elects one) -> engine: feed -> plan (pure) -> commit rows + checkpoint -> again
 //! watchdog: heads of the log, checkpoint -> lag
 //! ```
-//! Rows and checkpoint commit together, and the checkpoint moves only from where the batch began: no crash, lost
-//! connection or second projector can apply an event twice or lose it. Knows nothing of the domain.
+//! Rows and checkpoint commit together, and the checkpoint moves only from where the batch began:
+//! no crash, lost connection or second projector can apply an event twice or lose it. Knows nothing
+//! of the domain.
 
 pub mod config;
 pub mod engine;

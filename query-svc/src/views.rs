@@ -5,7 +5,8 @@ use headwater_domain::views::{ItemView, StoreOverviewView, StoreView, UserView};
 
 use crate::projection::Projection;
 
-/// Every projection, with its views in the order in which they are folded: a view may look only at those before it.
+/// Every projection, with its views in the order in which they are folded: a view may look only at
+/// those before it.
 pub fn projections() -> Vec<Projection> {
     let retail = Projection::of::<DomainEvent>("retail")
         .view::<UserView>()

@@ -14,7 +14,8 @@ use headwater_eventlog::EventLog;
 use headwater_query_svc::projector::stop::Stop;
 use projector_rig::{Rig, until};
 
-/// A projector is killed at arbitrary moments and started again; a killed one may have a commit on its way.
+/// A projector is killed at arbitrary moments and started again; a killed one may have a commit on
+/// its way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again() {
     let rig = Rig::new(2).await;
@@ -31,7 +32,8 @@ async fn killed_again_and_again() {
     rig.assert_rows(&writer.facts).await;
 }
 
-/// Two projectors both believe that they hold the lock (a lock service that was wrong, a pause of the whole machine).
+/// Two projectors both believe that they hold the lock (a lock service that was wrong, a pause of
+/// the whole machine).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_at_once_without_the_lock() {
     let rig = Arc::new(Rig::new(2).await);
@@ -119,7 +121,8 @@ async fn postgres_restarts() {
 
 /// A checkpoint row as text, and all rows: what must not change.
 async fn state(rig: &Rig) -> Vec<String> {
-    let query = "SELECT positions::text || digests::text || as_of::text FROM headwater_read.checkpoint \
+    let query = "SELECT positions::text || digests::text || as_of::text \
+                   FROM headwater_read.checkpoint \
                  UNION ALL SELECT c::text FROM headwater_read.counter c ORDER BY 1";
     rig.read(query).await.iter().map(|row| row.get(0)).collect()
 }

@@ -1,4 +1,5 @@
-//! The read database's schema: made once, checked by servers, with the least rights; and the plans of the statements.
+//! The read database's schema: made once, checked by servers, with the least rights; and the plans
+//! of the statements.
 
 mod common_pg;
 mod counters;
@@ -157,7 +158,8 @@ async fn roles_have_the_least_rights() {
     running.stop().await;
 }
 
-/// Every statement goes by an index, even on empty tables without statistics: a plan is made once and kept.
+/// Every statement goes by an index, even on empty tables without statistics: a plan is made once
+/// and kept.
 #[tokio::test]
 async fn every_statement_goes_by_an_index() {
     let server = common_pg::shared();

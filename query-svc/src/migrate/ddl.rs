@@ -9,7 +9,8 @@ use crate::projection::ViewInfo;
 /// Relations of `sql/schema.sql`, whose names a view cannot have.
 const RESERVED: &[&str] = &["schema_version", "view_version", "checkpoint", "parked"];
 
-/// Free space left in pages, so that a row can be updated on its page and without touching the indexes (HOT).
+/// Free space left in pages, so that a row can be updated on its page and without touching the
+/// indexes (HOT).
 const FILLFACTOR: u32 = 80;
 
 /// Why a view cannot have this name, if it cannot: names go into SQL as they are, and with suffixes
@@ -69,7 +70,8 @@ pub fn indexes(view: &ViewInfo) -> String {
     sql
 }
 
-/// Named after what it is, so that the same index has the same name in every database and in every order.
+/// Named after what it is, so that the same index has the same name in every database and in every
+/// order.
 fn index_name(view: &ViewInfo, index: &str) -> String {
     let hash = index.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -92,7 +94,8 @@ pub fn live_view(view: &ViewInfo) -> String {
 pub fn grants(view: &ViewInfo) -> String {
     let (name, table) = (view.name, view.table());
     format!(
-        r#"GRANT SELECT ON headwater_read."{name}", headwater_read."{table}" TO headwater_query, headwater_projector;
+        r#"GRANT SELECT ON headwater_read."{name}", headwater_read."{table}"
+   TO headwater_query, headwater_projector;
 GRANT INSERT, UPDATE, DELETE ON headwater_read."{table}" TO headwater_projector;"#
     )
 }
@@ -121,9 +124,12 @@ mod tests {
     "price" bigint NOT NULL
 ) WITH (fillfactor = 80);"#;
         assert_eq!(table(&VIEW), expected);
-        let expected = r#"CREATE INDEX IF NOT EXISTS "item_v3_290efd4c" ON headwater_read."item_v3" (price);
-CREATE INDEX IF NOT EXISTS "item_v3_850c8429" ON headwater_read."item_v3" (name) WHERE price > 0;
-"#;
+        let table = r#"ON headwater_read."item_v3""#;
+        let expected = format!(
+            r#"CREATE INDEX IF NOT EXISTS "item_v3_290efd4c" {table} (price);
+CREATE INDEX IF NOT EXISTS "item_v3_850c8429" {table} (name) WHERE price > 0;
+"#
+        );
         assert_eq!(indexes(&VIEW), expected);
     }
 

@@ -16,8 +16,9 @@ pub struct Checkpoint {
     pub heads: Vec<Head>,
     /// The write database's time up to which everything recorded has been applied.
     pub as_of: OffsetDateTime,
-    /// Raised by whoever changes the projection's rows by another way than its projector (retrying a parked event,
-    /// switching to a rebuilt view), so that a running projector notices and starts anew.
+    /// Raised by whoever changes the projection's rows by another way than its projector (retrying
+    /// a parked event, switching to a rebuilt view), so that a running projector notices and starts
+    /// anew.
     pub revision: i64,
 }
 
@@ -26,8 +27,9 @@ pub struct Checkpoint {
 pub enum Mismatch {
     /// Another log, or the same one restored.
     #[error(
-        "the rows are of log {applied} in epoch {applied_epoch}, the write database holds log {found} in epoch \
-         {found_epoch}; rebuild the projection, or give it the write database it belongs to"
+        "the rows are of log {applied} in epoch {applied_epoch}, the write database holds log \
+         {found} in epoch {found_epoch}; rebuild the projection, or give it the write database \
+         it belongs to"
     )]
     Log {
         /// The checkpoint's log.
@@ -49,7 +51,8 @@ pub enum Mismatch {
     },
     /// The log is shorter than what was applied.
     #[error(
-        "partition {partition} of the log ends at {head}, but {applied} was applied: the log has lost events"
+        "partition {partition} of the log ends at {head}, but {applied} was applied: the log has \
+         lost events"
     )]
     Lost {
         /// The partition.
@@ -116,7 +119,8 @@ impl Cursor {
         Self { heads: checkpoint.heads.clone(), seen_until }
     }
 
-    /// The partitions that have more events. Those that have none are seen up to the time of the heads.
+    /// The partitions that have more events. Those that have none are seen up to the time of the
+    /// heads.
     ///
     /// # Errors
     /// The log does not hold what has been read from it.
@@ -143,7 +147,8 @@ impl Cursor {
     /// Takes note of a chunk that was read.
     pub fn advance(&mut self, partition: Partition, chunk: &Chunk) {
         let index = usize::from(partition.0);
-        // Behind the head, all that is certain is that everything recorded before the last event has been seen.
+        // Behind the head, all that is certain is that everything recorded before the last event
+        // has been seen.
         let until = if chunk.caught_up {
             chunk.now
         } else {

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use headwater_kernel::row::Value;
 use headwater_kernel::{RecordedEvent, StreamId};
 
-/// The most rows and streams of a projection that may be waiting behind parked events. They are kept in memory; a
-/// projection with more of them is broken as a whole, and stops.
+/// The most rows and streams of a projection that may be waiting behind parked events. They are
+/// kept in memory; a projection with more of them is broken as a whole, and stops.
 pub const BLOCKED_MAX: usize = 10_000;
 
-/// The view name under which an event is parked that no view was asked about, since it could not be decoded.
+/// The view name under which an event is parked that no view was asked about, since it could not be
+/// decoded.
 pub const NO_VIEW: &str = "";
 
 /// An event that was not applied to a row.

@@ -1,5 +1,5 @@
-//! What a batch of events does to the rows of all views of a projection. Pure: the rows come in as data, and what has
-//! to be written goes out as data.
+//! What a batch of events does to the rows of all views of a projection. Pure: the rows come in as
+//! data, and what has to be written goes out as data.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,8 @@ pub trait Plan: Send {
     /// The rows to load, one entry a view, in the projection's order.
     fn needs(&self) -> Vec<Need>;
 
-    /// Folds the batch. `rows` are those of [`Plan::needs`] that exist, as values in the order of the view's columns.
+    /// Folds the batch. `rows` are those of [`Plan::needs`] that exist, as values in the order of
+    /// the view's columns.
     ///
     /// # Errors
     /// A stored row does not fit its view.
@@ -237,7 +238,8 @@ fn apply<E: EventSet>(item: Item<E>, members: &mut [Member<E>], parking: &mut Pa
     }
 }
 
-/// Shows only rows that were announced: what else happens to be in memory depends on where the batch was cut.
+/// Shows only rows that were announced: what else happens to be in memory depends on where the
+/// batch was cut.
 struct Announced<'a, E> {
     referenced: Option<&'a Member<E>>,
     references: &'a [Value],
@@ -249,8 +251,8 @@ impl<E> Lookup for Announced<'_, E> {
     }
 }
 
-/// A panic of a view is that event's failure, not the projector's. Whatever it left half done is dropped: a fold works
-/// on a copy of its row.
+/// A panic of a view is that event's failure, not the projector's. Whatever it left half done is
+/// dropped: a fold works on a copy of its row.
 fn guarded<T>(work: impl FnOnce() -> Result<T, ViewError>) -> Result<T, ViewError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(ViewError(format!("the view panicked: {}", words(&*panic)))))

@@ -1,4 +1,5 @@
-//! The plan against a table in memory: whatever the cuts and the interleaving of partitions, the rows are the same.
+//! The plan against a table in memory: whatever the cuts and the interleaving of partitions, the
+//! rows are the same.
 
 use std::collections::HashMap;
 

@@ -13,7 +13,8 @@ const KEY_BYTES_MAX: usize = 1_024;
 
 /// One view, without its type: the rows of it that a batch needs.
 ///
-/// A key that is not here is a row that does not exist: everything the batch may touch is loaded first.
+/// A key that is not here is a row that does not exist: everything the batch may touch is loaded
+/// first.
 pub(super) trait Workset<E>: Send {
     fn touches(&self, event: &E, about: &About) -> Vec<Touch>;
     fn references(&self, event: &E, about: &About) -> Vec<Value>;
@@ -48,13 +49,14 @@ pub(super) trait Workset<E>: Send {
 pub(super) struct Fact<'a, E> {
     pub event: &'a E,
     pub about: &'a About,
-    /// Whether its payload has a zero byte. Encoded messages hardly ever have one, unless in a text: then the rows it
-    /// makes are looked through, since Postgres would refuse such a text, and with it the batch.
+    /// Whether its payload has a zero byte. Encoded messages hardly ever have one, unless in a
+    /// text: then the rows it makes are looked through, since Postgres would refuse such a text,
+    /// and with it the batch.
     pub has_zeros: bool,
 }
 
-/// How the rows of a view differ from what was loaded, in the order of their keys (which keeps writes to the table and
-/// its indexes near each other).
+/// How the rows of a view differ from what was loaded, in the order of their keys (which keeps
+/// writes to the table and its indexes near each other).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// New rows.

@@ -1,4 +1,5 @@
-//! Between rows of values and what the driver sends and receives: one array a column, one row a tuple.
+//! Between rows of values and what the driver sends and receives: one array a column, one row a
+//! tuple.
 
 use headwater_kernel::ViewError;
 use headwater_kernel::row::{Column, ColumnType, Value};

@@ -1,4 +1,5 @@
-//! The parameters of the statement that commits a batch, in the order of `sql/projector/commit.sql`.
+//! The parameters of the statement that commits a batch, in the order of
+//! `sql/projector/commit.sql`.
 
 use headwater_kernel::ViewError;
 use postgres_types::ToSql;
@@ -95,7 +96,8 @@ impl ParkedColumns {
         for Parked { view, row_key, event, error } in parked {
             columns.view.push(view);
             columns.row_key.push(row_key);
-            // Postgres has no text with a zero byte; a broken payload may have put one into the error.
+            // Postgres has no text with a zero byte; a broken payload may have put one into the
+            // error.
             columns.error.push(error.replace('\0', "\u{fffd}"));
             columns.partition.push(i32::from(event.partition.0));
             columns.position.push(event.position.0 as i64);

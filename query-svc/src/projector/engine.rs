@@ -15,8 +15,8 @@ use crate::projection::Projection;
 use crate::projection::checkpoint::{Checkpoint, Cursor};
 use crate::projection::parked::{BLOCKED_MAX, Blocked};
 
-/// Applies one projection for as long as nothing goes wrong. Whatever does go wrong, a new one started from the stored
-/// checkpoint goes on.
+/// Applies one projection for as long as nothing goes wrong. Whatever does go wrong, a new one
+/// started from the stored checkpoint goes on.
 pub struct Engine {
     feed: Feed,
     applier: Applier,
@@ -42,8 +42,8 @@ struct Applier {
 }
 
 impl Engine {
-    /// Starts from the stored checkpoint, or from the beginning if there is none, once the log has been found to be the
-    /// one that was applied.
+    /// Starts from the stored checkpoint, or from the beginning if there is none, once the log has
+    /// been found to be the one that was applied.
     ///
     /// # Errors
     /// The databases cannot be read, or the log is another one.
@@ -89,7 +89,8 @@ impl Engine {
             if batch.caught_up || shutdown.is_requested() {
                 self.applier.apply(batch).await?;
             } else {
-                // With a backlog the next batch, and no more than that, is read while this one commits.
+                // With a backlog the next batch, and no more than that, is read while this one
+                // commits.
                 let (_, read) = tokio::try_join!(self.applier.apply(batch), self.feed.next())?;
                 next = Some(read);
             }
@@ -128,8 +129,8 @@ impl Applier {
         let begun = Instant::now();
         let events = batch.events.len();
         let plan = self.projection.plan(batch.events);
-        // Read outside of the transaction that writes: whoever changes these rows meanwhile moves the checkpoint too,
-        // and then the commit writes nothing.
+        // Read outside of the transaction that writes: whoever changes these rows meanwhile moves
+        // the checkpoint too, and then the commit writes nothing.
         let rows = self.session.load(&plan.needs()).await?;
         let folded = plan.fold(rows, self.blocked.clone())?;
         if folded.blocked.len() > BLOCKED_MAX {

@@ -18,7 +18,8 @@ use crate::projection::checkpoint::{Checkpoint, Cursor};
 /// How the feed paces itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// About how many events a batch may have, over all partitions. Appends are not cut, so it may be more.
+    /// About how many events a batch may have, over all partitions. Appends are not cut, so it may
+    /// be more.
     pub batch_events_max: u32,
     /// The log is looked at this often if no hint comes.
     pub poll: Duration,
@@ -55,8 +56,8 @@ impl Feed {
         Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: Instant::now() }
     }
 
-    /// The next batch, as soon as there are events or a heartbeat is due. Not to be called again after an error, nor
-    /// after it was dropped half-way.
+    /// The next batch, as soon as there are events or a heartbeat is due. Not to be called again
+    /// after an error, nor after it was dropped half-way.
     ///
     /// # Errors
     /// The log cannot be read, or is not the one that was read before.
@@ -101,7 +102,8 @@ impl Feed {
     }
 }
 
-/// Rings when something may have been appended. Any number of hints that come while nobody waits ring once.
+/// Rings when something may have been appended. Any number of hints that come while nobody waits
+/// ring once.
 struct Bell {
     rung: Arc<Notify>,
     task: JoinHandle<()>,

@@ -1,4 +1,5 @@
-//! The health of all projections as one check, `sync`: of `/readyz`, and the gRPC health service `headwater.sync`.
+//! The health of all projections as one check, `sync`: of `/readyz`, and the gRPC health service
+//! `headwater.sync`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,7 +20,8 @@ pub struct LagLimits {
 pub struct Lag {
     /// Events not applied, by partition.
     pub events: Vec<u64>,
-    /// Age of `as_of` by the write database's clock: true while the log is idle too, and while no projector lives.
+    /// Age of `as_of` by the write database's clock: true while the log is idle too, and while no
+    /// projector lives.
     pub age: Duration,
 }
 

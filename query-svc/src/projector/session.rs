@@ -20,7 +20,8 @@ use crate::projection::parked::{BLOCKED_MAX, Blocked};
 use crate::projection::plan::{Folded, Need};
 use crate::projection::{Projection, ViewInfo};
 
-/// The most rows a batch may load: what it holds in memory. Reached only by an event that touches a great many rows.
+/// The most rows a batch may load: what it holds in memory. Reached only by an event that touches a
+/// great many rows.
 pub const ROWS_MAX: usize = 200_000;
 
 /// A session on the read primary. Any error leaves it in doubt: drop it and open another.
@@ -55,7 +56,8 @@ impl Session {
         .await
     }
 
-    /// Tries to become the one that applies the projection; it stays so as long as the session lives.
+    /// Tries to become the one that applies the projection; it stays so as long as the session
+    /// lives.
     ///
     /// # Errors
     /// The connection failed.
@@ -146,11 +148,12 @@ impl Session {
         Ok(loaded)
     }
 
-    /// Writes what a batch comes to and moves the checkpoint, in one statement. False if the checkpoint was not at
-    /// `before` any more: then nothing was written.
+    /// Writes what a batch comes to and moves the checkpoint, in one statement. False if the
+    /// checkpoint was not at `before` any more: then nothing was written.
     ///
     /// # Errors
-    /// The connection failed; the batch may have been written all the same, as the stored checkpoint will tell.
+    /// The connection failed; the batch may have been written all the same, as the stored
+    /// checkpoint will tell.
     pub async fn commit(
         &self,
         before: &Checkpoint,

@@ -17,7 +17,8 @@ pub fn by_key(view: &ViewInfo) -> String {
     matching(view, view.columns[0].name, None)
 }
 
-/// Reads at most `limit` rows by another column: `$1` is an array of its values. Index: one of the view's own.
+/// Reads at most `limit` rows by another column: `$1` is an array of its values. Index: one of the
+/// view's own.
 pub fn by_column(view: &ViewInfo, column: &str, limit: usize) -> String {
     matching(view, column, Some(limit))
 }
@@ -26,13 +27,13 @@ fn matching(view: &ViewInfo, column: &str, limit: Option<usize>) -> String {
     let kind = view.columns.iter().find(|c| c.name == column).map_or("text", |c| sql_type(c.kind));
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     let (columns, table) = (names(view, ""), view.table());
-    format!(
-        r#"SELECT {columns} FROM headwater_read."{table}" WHERE "{column}" = ANY ($1::{kind}[]){limit}"#
-    )
+    let wanted = format!(r#""{column}" = ANY ($1::{kind}[])"#);
+    format!(r#"SELECT {columns} FROM headwater_read."{table}" WHERE {wanted}{limit}"#)
 }
 
-/// The statement that commits a batch. After the parameters that `sql/projector/commit.sql` names come, for each view,
-/// one array a column of the rows to update, one array a column of the rows to insert, and the keys to delete.
+/// The statement that commits a batch. After the parameters that `sql/projector/commit.sql` names
+/// come, for each view, one array a column of the rows to update, one array a column of the rows to
+/// insert, and the keys to delete.
 pub fn commit(views: &[ViewInfo]) -> String {
     let mut parameters = COMMIT_PARAMETERS;
     let parts: String =
@@ -40,9 +41,9 @@ pub fn commit(views: &[ViewInfo]) -> String {
     COMMIT.replace(VIEWS, &parts)
 }
 
-/// Updates and inserts are apart although one `INSERT … ON CONFLICT` would do: the batch knows which rows exist, and
-/// the lock that ON CONFLICT takes on each of them is a WAL record of its own (measured: 128 instead of 180 bytes of
-/// WAL a row).
+/// Updates and inserts are apart although one `INSERT … ON CONFLICT` would do: the batch knows
+/// which rows exist, and the lock that ON CONFLICT takes on each of them is a WAL record of its own
+/// (measured: 128 instead of 180 bytes of WAL a row).
 fn changes(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let table = format!(r#"headwater_read."{}""#, view.table());
     let key = view.columns[0].name;
@@ -60,8 +61,10 @@ fn changes(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let update = if sets.is_empty() { format!(r#""{key}" = n."{key}""#) } else { sets };
     format!(
         r#",
-u{number} AS (UPDATE {table} t SET {update} FROM moved, unnest({updates}) n ({columns}) WHERE t."{key}" = n."{key}"),
-i{number} AS (INSERT INTO {table} ({columns}) SELECT n.* FROM moved, unnest({inserts}) n ({columns})),
+u{number} AS (UPDATE {table} t SET {update} FROM moved, unnest({updates}) n ({columns})
+      WHERE t."{key}" = n."{key}"),
+i{number} AS (INSERT INTO {table} ({columns})
+      SELECT n.* FROM moved, unnest({inserts}) n ({columns})),
 d{number} AS (DELETE FROM {table} t USING moved WHERE t."{key}" = ANY (${deletes}::{kind}[]))"#
     )
 }

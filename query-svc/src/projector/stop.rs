@@ -11,11 +11,12 @@ use crate::migrate::SchemaError;
 use crate::projection::checkpoint::Mismatch;
 use crate::projection::parked::BLOCKED_MAX;
 
-/// No step of a projection waits longer than this for a database, so that a connection that went silent is noticed.
+/// No step of a projection waits longer than this for a database, so that a connection that went
+/// silent is noticed.
 pub const STEP_MAX: Duration = Duration::from_secs(30);
 
-/// Why a projection stopped. Nothing of the batch it was at has been applied, or its outcome is in the checkpoint;
-/// starting again from there is always right.
+/// Why a projection stopped. Nothing of the batch it was at has been applied, or its outcome is in
+/// the checkpoint; starting again from there is always right.
 #[derive(Debug, Error)]
 pub enum Stop {
     /// The log cannot be read.
@@ -70,8 +71,8 @@ impl Stop {
     }
 }
 
-/// Connection failures, insufficient resources, operator intervention, lock timeouts, and a server that became
-/// read-only in a failover pass by themselves.
+/// Connection failures, insufficient resources, operator intervention, lock timeouts, and a server
+/// that became read-only in a failover pass by themselves.
 fn passes(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
     ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))

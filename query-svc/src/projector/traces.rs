@@ -1,10 +1,12 @@
-//! Traces: one span a batch, and one for each of its traced events, in the trace of the command that caused it.
+//! Traces: one span a batch, and one for each of its traced events, in the trace of the command
+//! that caused it.
 
 use headwater_chassis::trace;
 use headwater_kernel::RecordedEvent;
 use tracing::Span;
 
-/// The most events of a batch that get a span of their own: a batch of a load would otherwise make thousands.
+/// The most events of a batch that get a span of their own: a batch of a load would otherwise make
+/// thousands.
 const SPANS_MAX: usize = 64;
 
 /// The spans of a batch that is being applied. They end when this is dropped.

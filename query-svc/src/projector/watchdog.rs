@@ -1,5 +1,5 @@
-//! The watchdog: reads the log's heads and the stored checkpoint by itself and says how far apart they are, since a
-//! lag that the projector reports reads zero when the projector is dead.
+//! The watchdog: reads the log's heads and the stored checkpoint by itself and says how far apart
+//! they are, since a lag that the projector reports reads zero when the projector is dead.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Keeps one projection going: elects one worker of all that run, starts its engine, and starts it again after
-//! whatever stopped it.
+//! Keeps one projection going: elects one worker of all that run, starts its engine, and starts it
+//! again after whatever stopped it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A Postgres server for tests: on a free port of 127.0.0.1, in a folder of its own, gone when the last test drops it.
+//! A Postgres server for tests: on a free port of 127.0.0.1, in a folder of its own, gone when the
+//! last test drops it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -142,7 +143,8 @@ fn postgres_user() -> (u32, u32) {
     (fields[2].parse().expect("a uid"), fields[3].parse().expect("a gid"))
 }
 
-/// Where the server's binaries are: of a Debian package the newest version, else wherever PATH has them.
+/// Where the server's binaries are: of a Debian package the newest version, else wherever PATH has
+/// them.
 fn binaries() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();

@@ -1,4 +1,5 @@
-//! What the projector's tests share: two databases, a log that is written to, and ways to look at the rows.
+//! What the projector's tests share: two databases, a log that is written to, and ways to look at
+//! the rows.
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -154,7 +155,8 @@ impl Rig {
     pub async fn assert_rows(&self, facts: &[(u128, Event)]) {
         let expected = Expected::of(facts);
         let mut counters = BTreeMap::new();
-        for row in self.read("SELECT counter_id, total, owner_name FROM headwater_read.counter").await {
+        let query = "SELECT counter_id, total, owner_name FROM headwater_read.counter";
+        for row in self.read(query).await {
             counters.insert(row.get::<_, Uuid>(0), (row.get(1), row.get(2)));
         }
         assert_eq!(counters, expected.counters);
@@ -223,7 +225,8 @@ impl Writer {
         for (appender, batch) in self.appenders.iter_mut().zip(batches) {
             if !batch.is_empty() {
                 let outcomes = appender.append(&batch).await.expect("appended");
-                assert!(outcomes.iter().all(|o| matches!(o, Outcome::Committed(_))), "{outcomes:?}");
+                let committed = |o: &Outcome| matches!(o, Outcome::Committed(_));
+                assert!(outcomes.iter().all(committed), "{outcomes:?}");
             }
         }
         self.facts.extend_from_slice(facts);
