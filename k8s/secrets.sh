@@ -5,9 +5,12 @@
 set -eu
 
 namespace=${1:-headwater}
-for login in write-db/command_svc write-db/projector read-db/projector read-db/query_svc; do
-    user=${login#*/}
-    secret=${login%/*}-$(printf %s "$user" | tr _ -)
+for login in write-db-command-svc=headwater_command_svc \
+    write-db-projector=headwater_projector_svc \
+    read-db-projector=headwater_projector_svc \
+    read-db-query-svc=headwater_query_svc; do
+    secret=${login%%=*}
+    user=${login#*=}
     if kubectl --namespace "$namespace" get secret "$secret" >/dev/null 2>&1; then
         echo "$secret exists"
         continue
@@ -22,6 +25,6 @@ metadata:
   name: $secret
   labels: {app.kubernetes.io/part-of: headwater, cnpg.io/reload: "true"}
 type: kubernetes.io/basic-auth
-stringData: {username: $user, password: $password}
+stringData: {username: $user, password: "$password"}
 END
 done

@@ -2,6 +2,8 @@
 //!
 //! What needs kubectl is skipped, with a word, where there is none.
 
+#[path = "k8s/deployed.rs"]
+mod deployed;
 #[path = "k8s/manifest.rs"]
 mod manifest;
 #[path = "k8s/program.rs"]
@@ -294,12 +296,12 @@ fn assert_address(manifests: &Manifests, address: &str) -> Option<()> {
 #[test]
 fn every_password_has_one_source() {
     let script = std::fs::read_to_string(root().join("k8s/secrets.sh")).expect("a script");
-    let logins =
-        script.lines().find_map(|line| line.strip_prefix("for login in ")).expect("a loop");
-    let logins =
-        logins.trim_end_matches("; do").split(' ').filter_map(|login| login.split_once('/'));
+    let (_, logins) = script.split_once("for login in ").expect("a loop");
+    let (logins, _) = logins.split_once("; do").expect("a loop");
     let made: BTreeMap<String, String> = logins
-        .map(|(cluster, user)| (format!("{cluster}-{}", user.replace('_', "-")), user.to_owned()))
+        .split([' ', '\n', '\\'])
+        .filter_map(|login| login.split_once('='))
+        .map(|(secret, user)| (secret.to_owned(), user.to_owned()))
         .collect();
     for manifests in rendered().unwrap_or_default() {
         let clusters = manifests.of_kind("Cluster");
