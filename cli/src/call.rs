@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long)]
     pub no_session: bool,
     /// Data folder of the `headwater up` to call.
-    #[arg(long)]
+    #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
 }
 

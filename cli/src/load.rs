@@ -64,7 +64,7 @@ pub struct Sales {
     #[arg(long)]
     pub router: Option<String>,
     /// Data folder of the `headwater up` to load into.
-    #[arg(long)]
+    #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
     /// Commands under way at once.
     #[arg(long, default_value_t = CONCURRENCY, value_parser = value_parser!(u16).range(1..=4096))]

@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, env = "HEADWATER_READ_URLS", hide_env_values = true, value_delimiter = ',')]
     pub read_urls: Vec<String>,
     /// Data folder of the `headwater up` to look at.
-    #[arg(long)]
+    #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
 }
 

@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, env = "HEADWATER_WRITE_URL", hide_env_values = true)]
     pub write_url: Option<String>,
     /// Data folder of the `headwater up` to follow.
-    #[arg(long)]
+    #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
 }
 

@@ -35,7 +35,7 @@ pub struct Log {
     #[arg(long, env = "HEADWATER_WRITE_URL", hide_env_values = true)]
     pub write_url: Option<String>,
     /// Data folder of the `headwater up` to verify.
-    #[arg(long)]
+    #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use tonic::Code;
 use tonic::transport::Channel;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -43,7 +44,7 @@ pub async fn listing(channel: Channel, service: Option<&str>) -> anyhow::Result<
 
 async fn services(channel: Channel) -> anyhow::Result<Vec<String>> {
     let answer = ask(channel, MessageRequest::ListServices(String::new())).await?;
-    let MessageResponse::ListServicesResponse(list) = answer else {
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else {
         bail!("the server does not list its services");
     };
     Ok(list.service.into_iter().map(|service| service.name).collect())
@@ -56,7 +57,7 @@ async fn pool(channel: Channel, service: &str) -> anyhow::Result<DescriptorPool>
     let mut seen = HashSet::new();
     while let Some(request) = wanted.pop() {
         let answer = ask(channel.clone(), request).await?;
-        let MessageResponse::FileDescriptorResponse(response) = answer else { continue };
+        let Some(MessageResponse::FileDescriptorResponse(response)) = answer else { continue };
         for bytes in response.file_descriptor_proto {
             let file = FileDescriptorProto::decode(bytes.as_slice())?;
             if !seen.insert(file.name().to_owned()) || files.len() > FILES_MAX {
@@ -71,11 +72,17 @@ async fn pool(channel: Channel, service: &str) -> anyhow::Result<DescriptorPool>
     DescriptorPool::from_file_descriptor_set(set).context("the server's description is incomplete")
 }
 
-async fn ask(channel: Channel, request: MessageRequest) -> anyhow::Result<MessageResponse> {
+/// What the server answers; `None` if it knows nothing of that name. The protocol has an answer for
+/// that; tonic's server ends the call with NOT_FOUND instead.
+async fn ask(channel: Channel, request: MessageRequest) -> anyhow::Result<Option<MessageResponse>> {
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
     let mut client = ServerReflectionClient::new(channel);
     let replies = client.server_reflection_info(tokio_stream::once(request)).await;
     let mut replies = replies.context("the server has no reflection")?.into_inner();
-    let reply: Option<ServerReflectionResponse> = replies.message().await?;
-    reply.and_then(|reply| reply.message_response).context("the server's reflection says nothing")
+    let reply: Option<ServerReflectionResponse> = match replies.message().await {
+        Err(status) if status.code() == Code::NotFound => return Ok(None),
+        reply => reply?,
+    };
+    let reply = reply.and_then(|reply| reply.message_response);
+    reply.context("the server's reflection says nothing").map(Some)
 }
