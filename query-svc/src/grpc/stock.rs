@@ -1,7 +1,7 @@
 //! `stores.v1.StockQueryService`.
 
 use headwater_chassis::{Failure, Violations};
-use headwater_domain::values::SKU_LEN_MAX;
+use headwater_domain::values::{SKU_LEN_MAX, Sku};
 use headwater_proto::stores::v1::stock_query_service_server::StockQueryService;
 use headwater_proto::stores::v1::{
     BatchGetItemsRequest, BatchGetItemsResponse, GetItemBySkuRequest, GetItemBySkuResponse,
@@ -110,9 +110,9 @@ impl StockQueryService for StockQueries {
         let mut violations = Violations::new();
         let need = need(&metadata, request.consistency, &mut violations)?;
         let store = violations.uuid("store_id", &request.store_id);
-        let sku = violations.text("sku", &request.sku, 1..=SKU_LEN_MAX);
+        let sku = sku(&request.sku, &mut violations);
         let (store, (sku, need)) = violations.finish(store.zip(sku.zip(need)))?;
-        let answer = self.reads.rows(&BY_SKU, &[&store, &sku], &need).await;
+        let answer = self.reads.rows(&BY_SKU, &[&store, &sku.as_str()], &need).await;
         let answer = answer.map_err(failure)?;
         let answer = answer.map(|rows| rows.into_iter().next());
         let ((_, item), shown) = found(answer, "listed item with the SKU", &request.sku)?;
@@ -160,6 +160,14 @@ impl StockQueryService for StockQueries {
             Ok(self.list(&LIST_BY_SKU, store, &page, &need).await?)
         }
     }
+}
+
+/// What an item can be listed under, it can be asked for by.
+fn sku(text: &str, violations: &mut Violations) -> Option<Sku> {
+    let sku = Sku::parse(text);
+    let description = format!("must be 1 to {SKU_LEN_MAX} printable ASCII characters");
+    violations.check(sku.is_some(), "sku", description)?;
+    sku
 }
 
 fn order(value: i32, violations: &mut Violations) -> Option<ItemOrder> {
