@@ -1,4 +1,5 @@
-//! Compiles the protos without an external compiler, into messages, services and one descriptor set.
+//! Compiles the protos without an external compiler, into messages, services and one descriptor
+//! set.
 
 use std::path::PathBuf;
 

@@ -26,8 +26,8 @@ const TOKEN: &str = "headwater-token";
 /// `headwater call …`.
 #[derive(Args)]
 pub struct Options {
-    /// The method, such as `stores.v1.StoreCommandService/OpenStore`; without it, or with a service's name only, what
-    /// can be called is listed.
+    /// The method, such as `stores.v1.StoreCommandService/OpenStore`; without it, or with a
+    /// service's name only, what can be called is listed.
     pub method: Option<String>,
     /// The request as JSON; `-` reads it from standard input, several values are sent as a stream.
     #[arg(default_value = "{}")]

@@ -1,4 +1,5 @@
-//! `headwater status`: the pipeline from the log's heads to the replicas, and the health of every program.
+//! `headwater status`: the pipeline from the log's heads to the replicas, and the health of every
+//! program.
 
 mod look;
 mod render;

@@ -1,4 +1,5 @@
-//! `headwater verify log`: recomputes the digest chain of every partition, from the first event to the head.
+//! `headwater verify log`: recomputes the digest chain of every partition, from the first event to
+//! the head.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -80,7 +81,8 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     Ok(is_sound)
 }
 
-/// Reads a partition up to the head it had at the start; what is appended meanwhile is not waited for.
+/// Reads a partition up to the head it had at the start; what is appended meanwhile is not waited
+/// for.
 async fn partition_is_sound(
     log: &EventLog,
     partition: Partition,

@@ -55,8 +55,9 @@ const KEY_BYTES_MAX: usize = 255;
 const CALLER_BYTES_MAX: usize = 200;
 
 impl Envelope {
-    /// Reads options and metadata; where both give a value, the option wins. `message` is the request without its
-    /// options, `method` its full name: together they are what an idempotency key stands for.
+    /// Reads options and metadata; where both give a value, the option wins. `message` is the
+    /// request without its options, `method` its full name: together they are what an idempotency
+    /// key stands for.
     ///
     /// # Errors
     /// A malformed key or token.
@@ -135,7 +136,8 @@ fn hashes<M: prost::Message>(key: &str, method: &str, message: &M) -> Result<Key
     Ok(KeyHashes { key: half_hash(key.as_bytes()), payload: half_hash(&payload) })
 }
 
-/// The first half of a SHA-256: 128 bits, so that two of a billion keys collide with a chance of 10^-21.
+/// The first half of a SHA-256: 128 bits, so that two of a billion keys collide with a chance of
+/// 10^-21.
 fn half_hash(bytes: &[u8]) -> Uuid {
     let hash: [u8; 32] = Sha256::digest(bytes).into();
     let mut half = [0; 16];

@@ -22,7 +22,8 @@ use crate::plan::Job;
 use crate::reply::{Answer, Trouble, failure};
 use crate::states::States;
 
-/// Attempts of a command whose stream others keep changing. Each one lost means that another command won.
+/// Attempts of a command whose stream others keep changing. Each one lost means that another
+/// command won.
 const ATTEMPTS_MAX: u32 = 20;
 const ATTEMPT_DELAYS: Delays = Delays {
     first: Duration::from_millis(2),
@@ -76,7 +77,8 @@ impl Executor {
     /// Decides and appends a command; answers when it is committed, or refused on the newest state.
     ///
     /// # Errors
-    /// The domain's refusal, a version conflict, an overload, an unreachable database: see docs/errors.md.
+    /// The domain's refusal, a version conflict, an overload, an unreachable database: see
+    /// docs/errors.md.
     pub async fn execute<A: Aggregate>(
         &self,
         call: Call,
@@ -133,7 +135,8 @@ impl Executor {
         .retry_after(OVERLOAD_RETRY))
     }
 
-    /// Waits until every command that was accepted has been answered. The servers in front must have stopped.
+    /// Waits until every command that was accepted has been answered. The servers in front must
+    /// have stopped.
     pub async fn drain(self) {
         drop(self.queues);
         for task in self.tasks {

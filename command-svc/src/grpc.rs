@@ -36,7 +36,8 @@ impl Committed {
         }
     }
 
-    /// The reply to a command: the body that `make` builds around the receipt, with the token in the metadata too.
+    /// The reply to a command: the body that `make` builds around the receipt, with the token in
+    /// the metadata too.
     pub fn reply<R>(&self, make: impl FnOnce(v1::Receipt) -> R) -> Response<R> {
         let receipt = self.wire();
         // Tokens are base64: always a valid header value.

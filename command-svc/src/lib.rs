@@ -1,7 +1,7 @@
 //! The write side: from a command to its receipt.
 //!
-//! One pipeline, read top to bottom in [`execute`]: load -> fold -> decide -> append -> receipt. Everything else is a
-//! leaf of it.
+//! One pipeline, read top to bottom in [`execute`]: load -> fold -> decide -> append -> receipt.
+//! Everything else is a leaf of it.
 
 pub mod call;
 pub mod execute;

@@ -1,4 +1,5 @@
-//! From waiting jobs to a batch: decides every job on the newest state known, one on top of the other. Pure.
+//! From waiting jobs to a batch: decides every job on the newest state known, one on top of the
+//! other. Pure.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -52,8 +53,9 @@ pub(crate) struct Plan {
     pub planned: Vec<Planned>,
 }
 
-/// Takes jobs from the front of the queue until the batch is full; what is left waits for the next one. A job whose
-/// idempotency key is already in the batch ends it too, so that the second one finds the first one's receipt.
+/// Takes jobs from the front of the queue until the batch is full; what is left waits for the next
+/// one. A job whose idempotency key is already in the batch ends it too, so that the second one
+/// finds the first one's receipt.
 ///
 /// `cached` gives the newest state the process knows of a stream.
 pub(crate) fn plan(
@@ -98,9 +100,10 @@ fn newest(cached: Option<Stand>, loaded: &Stand) -> Stand {
     cached.filter(|cached| cached.version > loaded.version).unwrap_or_else(|| loaded.clone())
 }
 
-/// The command as the log sees it. A refusal is a command too, without events: the append confirms that the version it
-/// was refused on is the current one, since another process may have moved on, and looks its key up, since a repeated
-/// command is often refused on the state that its first attempt made.
+/// The command as the log sees it. A refusal is a command too, without events: the append confirms
+/// that the version it was refused on is the current one, since another process may have moved on,
+/// and looks its key up, since a repeated command is often refused on the state that its first
+/// attempt made.
 fn decide(job: &Job, stand: &Stand) -> (Command, Intent) {
     if job.expected.is_some_and(|expected| expected != stand.version) {
         return (check(job, stand), Intent::VersionConflict(stand.version));

@@ -67,5 +67,6 @@ pub(crate) fn failure(trouble: Trouble) -> Failure {
     }
 }
 
-/// When trying again is worthwhile after the database was away: about the time a breaker stays open.
+/// When trying again is worthwhile after the database was away: about the time a breaker stays
+/// open.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);

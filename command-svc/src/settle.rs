@@ -24,7 +24,8 @@ pub(crate) enum Cache {
     Leave,
 }
 
-/// Settles every job of the plan, in order; of several changes to one stream's cache the last one counts.
+/// Settles every job of the plan, in order; of several changes to one stream's cache the last one
+/// counts.
 pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
     plan.planned
         .iter_mut()

@@ -1,4 +1,5 @@
-//! The wire contract: messages, services and the descriptor set, generated from the `.proto` files beside this crate.
+//! The wire contract: messages, services and the descriptor set, generated from the `.proto` files
+//! beside this crate.
 #![allow(missing_docs, clippy::all)]
 
 /// `headwater.v1`: receipts, consistency, freshness, error reasons.
@@ -22,7 +23,8 @@ pub mod users {
     }
 }
 
-/// Every file of the contract with its options and comments, encoded as a `google.protobuf.FileDescriptorSet`: for
-/// reflection, for the router's routes and for decoding events by their type name.
+/// Every file of the contract with its options and comments, encoded as a
+/// `google.protobuf.FileDescriptorSet`: for reflection, for the router's routes and for decoding
+/// events by their type name.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

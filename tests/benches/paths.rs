@@ -1,9 +1,10 @@
-//! The first two measures, over gRPC by 64 clients, in paired rounds. `make bench`; see BENCHMARKS.md.
+//! The first two measures, over gRPC by 64 clients, in paired rounds. `make bench`; see
+//! BENCHMARKS.md.
 //!
-//! (a) Commands straight to command-svc, with expected version, idempotency key and receipt, projector and two
-//! replicas on, against pgbench's single-row inserts into the same kind of table on the same Postgres.
-//! (b) Point reads with `at_least(token)` through the router and straight to query-svc, against an echo (the health
-//! check) on the same stack.
+//! (a) Commands straight to command-svc, with expected version, idempotency key and receipt,
+//! projector and two replicas on, against pgbench's single-row inserts into the same kind of table
+//! on the same Postgres. (b) Point reads with `at_least(token)` through the router and straight to
+//! query-svc, against an echo (the health check) on the same stack.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -7,8 +7,8 @@
 //! ```text
 //! HEADWATER_REGENERATE=1 cargo test -p headwater-tests --test compat
 //! ```
-//! That a change breaks clients is no reason to do so: give the new meaning a new name or number, or
-//! a package `v2` beside `v1`.
+//! That a change breaks clients is no reason to do so: give the new meaning a new name or number,
+//! or a package `v2` beside `v1`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -50,7 +50,8 @@ async fn services(channel: Channel) -> anyhow::Result<Vec<String>> {
     Ok(list.service.into_iter().map(|service| service.name).collect())
 }
 
-/// Everything that describes a service: its file and all that it imports. Empty if there is no such service.
+/// Everything that describes a service: its file and all that it imports. Empty if there is no such
+/// service.
 async fn pool(channel: Channel, service: &str) -> anyhow::Result<DescriptorPool> {
     let mut files: Vec<FileDescriptorProto> = Vec::new();
     let mut wanted = vec![MessageRequest::FileContainingSymbol(service.to_owned())];

@@ -17,17 +17,18 @@ mod command;
 use columns::Columns;
 pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
 
-/// The most events one append may hold, so that a reader can take in a whole one and the head row is never held for
-/// long: 1,024 events take about 10 ms.
+/// The most events one append may hold, so that a reader can take in a whole one and the head row
+/// is never held for long: 1,024 events take about 10 ms.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 
-/// Appends to the log over a connection of its own; one per partition and process, since more contend for the head
-/// row without gaining anything.
+/// Appends to the log over a connection of its own; one per partition and process, since more
+/// contend for the head row without gaining anything.
 pub struct Appender {
     options: PgConnectOptions,
     partition: Partition,
     session: Option<Session>,
-    /// The session in which a commit of unknown outcome was under way, until it is known to have ended.
+    /// The session in which a commit of unknown outcome was under way, until it is known to have
+    /// ended.
     suspect: Option<Backend>,
 }
 
@@ -56,12 +57,12 @@ impl EventLog {
 }
 
 impl Appender {
-    /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`] events. Answers one
-    /// outcome a command, in their order.
+    /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`]
+    /// events. Answers one outcome a command, in their order.
     ///
     /// # Errors
-    /// On every error but [`LogError::OutcomeUnknown`] nothing of the batch was committed; after that one,
-    /// [`Appender::resolve`] finds out.
+    /// On every error but [`LogError::OutcomeUnknown`] nothing of the batch was committed; after
+    /// that one, [`Appender::resolve`] finds out.
     pub async fn append(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, LogError> {
         let columns = Columns::of(commands);
         let partition = self.partition;
@@ -79,8 +80,8 @@ impl Appender {
         outcomes(&row, commands, partition).map_err(LogError::from_sqlx)
     }
 
-    /// After an unknown outcome: makes sure that the transaction is over, then looks its commands up. Answers the
-    /// receipt of each one that was committed.
+    /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
+    /// up. Answers the receipt of each one that was committed.
     ///
     /// # Errors
     /// The database cannot be reached; try again.
@@ -123,8 +124,8 @@ impl Appender {
         error
     }
 
-    /// Ends the server process whose commit is in doubt, and waits until it is gone: from then on what can be read is
-    /// final. Roles may end processes of their own.
+    /// Ends the server process whose commit is in doubt, and waits until it is gone: from then on
+    /// what can be read is final. Roles may end processes of their own.
     async fn fence(&mut self) -> Result<(), LogError> {
         let Some(backend) = self.suspect.clone() else { return Ok(()) };
         let session = self.session().await?;

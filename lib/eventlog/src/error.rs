@@ -6,14 +6,15 @@ use thiserror::Error;
 /// Failure of an operation on the log.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The database cannot be reached, or refused for a reason that may pass. Nothing was committed.
+    /// The database cannot be reached, or refused for a reason that may pass. Nothing was
+    /// committed.
     #[error("the write database is unavailable: {0}")]
     Unavailable(#[source] sqlx::Error),
     /// The connection broke while a commit was under way: it may or may not have happened.
     #[error("the connection to the write database broke during a commit: {0}")]
     OutcomeUnknown(#[source] sqlx::Error),
-    /// The batch collided with one of another partition (the same key, claim or new stream at the same moment) and was
-    /// rolled back as a whole; the next attempt sees what the other one wrote.
+    /// The batch collided with one of another partition (the same key, claim or new stream at the
+    /// same moment) and was rolled back as a whole; the next attempt sees what the other one wrote.
     #[error("the append collided with another one and was rolled back; it can be repeated: {0}")]
     Collision(#[source] sqlx::Error),
     /// The schema is not the one this program was written for.
@@ -29,13 +30,15 @@ pub enum LogError {
         /// What is wrong with it.
         what: String,
     },
-    /// The database refused for a reason that will not pass: a defect of this program or of its set-up.
+    /// The database refused for a reason that will not pass: a defect of this program or of its
+    /// set-up.
     #[error("the write database refused: {0}")]
     Refused(#[source] sqlx::Error),
 }
 
 impl LogError {
-    /// Classifies a driver's error of a statement that had no effect, or whose effect was certainly rolled back.
+    /// Classifies a driver's error of a statement that had no effect, or whose effect was certainly
+    /// rolled back.
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
         let Some(database) = error.as_database_error() else {
             return match error {
@@ -60,8 +63,8 @@ impl LogError {
         }
     }
 
-    /// Classifies an error of a statement that commits: a broken connection leaves its outcome open, an error that the
-    /// server reports means that it was rolled back.
+    /// Classifies an error of a statement that commits: a broken connection leaves its outcome
+    /// open, an error that the server reports means that it was rolled back.
     pub(crate) fn from_commit(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => {
@@ -72,8 +75,9 @@ impl LogError {
     }
 }
 
-/// SQLSTATEs of conditions that pass by themselves: connection failures, insufficient resources, operator
-/// intervention (shutdown, timeouts), lock timeouts, a server that became read-only in a failover.
+/// SQLSTATEs of conditions that pass by themselves: connection failures, insufficient resources,
+/// operator intervention (shutdown, timeouts), lock timeouts, a server that became read-only in a
+/// failover.
 fn is_passing(code: &str) -> bool {
     ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
         || matches!(code, "55P03" | "25006")

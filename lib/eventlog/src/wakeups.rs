@@ -33,9 +33,9 @@ impl Wakeups {
     }
 }
 
-/// Sends hints, outside of the append's transaction: NOTIFY holds a lock of the whole database server during its
-/// commit, which would serialise the commits of all partitions. Hints that come while one is being sent are sent as
-/// one.
+/// Sends hints, outside of the append's transaction: NOTIFY holds a lock of the whole database
+/// server during its commit, which would serialise the commits of all partitions. Hints that come
+/// while one is being sent are sent as one.
 #[derive(Clone)]
 pub struct Notifier {
     pending: Arc<Notify>,

@@ -6,10 +6,12 @@ use uuid::Uuid;
 use crate::envelope::EventSet;
 use crate::ids::StreamId;
 
-/// A consistency boundary: its state is the fold of its stream, and commands are decided on that state alone.
+/// A consistency boundary: its state is the fold of its stream, and commands are decided on that
+/// state alone.
 ///
-/// Both functions are pure: time, ids and the caller come in as data, so that deciding again after a conflict, or on
-/// top of a decision that is not committed yet, gives the same answer for the same state.
+/// Both functions are pure: time, ids and the caller come in as data, so that deciding again after
+/// a conflict, or on top of a decision that is not committed yet, gives the same answer for the
+/// same state.
 pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// Name for logs and metrics, such as `store`.
     const NAME: &'static str;
@@ -18,7 +20,8 @@ pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// What can have happened to it.
     type Event: EventSet;
 
-    /// Which events the command causes, or why it is refused. No events means that the command changes nothing.
+    /// Which events the command causes, or why it is refused. No events means that the command
+    /// changes nothing.
     ///
     /// # Errors
     /// The rejection that the client is answered with.
@@ -31,14 +34,15 @@ pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// The state after an event. Never refuses: what is in the log has happened.
     fn evolve(&mut self, event: &Self::Event);
 
-    /// The state as bytes, if streams of this aggregate grow so long that folding them takes too long; with the
-    /// version of that format, which is raised whenever its meaning changes, so that older snapshots are ignored.
+    /// The state as bytes, if streams of this aggregate grow so long that folding them takes too
+    /// long; with the version of that format, which is raised whenever its meaning changes, so that
+    /// older snapshots are ignored.
     fn snapshot(&self) -> Option<Snapshot> {
         None
     }
 
-    /// The state that [`Aggregate::snapshot`] made these bytes from; `None` if they are of another format, and then
-    /// the whole stream is folded.
+    /// The state that [`Aggregate::snapshot`] made these bytes from; `None` if they are of another
+    /// format, and then the whole stream is folded.
     fn restore(_snapshot: &Snapshot) -> Option<Self> {
         None
     }
@@ -69,7 +73,8 @@ pub struct Context {
 /// What a command causes; all of it is committed in one transaction, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<E> {
-    /// The events, in order; at most [`EVENTS_PER_COMMAND_MAX`](crate::envelope::EVENTS_PER_COMMAND_MAX).
+    /// The events, in order; at most
+    /// [`EVENTS_PER_COMMAND_MAX`](crate::envelope::EVENTS_PER_COMMAND_MAX).
     pub events: Vec<E>,
     /// Values to take or free in the whole log.
     pub claims: Vec<Claim>,
@@ -79,7 +84,8 @@ pub struct Decision<E> {
     pub guards: Vec<Guard>,
 }
 
-/// A change to the set of claimed values, each of which belongs to one stream of the whole log at a time.
+/// A change to the set of claimed values, each of which belongs to one stream of the whole log at a
+/// time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
     /// Take a value for this stream.

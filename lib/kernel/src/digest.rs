@@ -1,8 +1,9 @@
 //! The chain of digests that makes a log's history checkable by one value.
 //!
-//! Each event has a digest of its contents, made by the program that appends it. The append chains a whole batch:
-//! `head = SHA-256(previous head ‖ recorded time ‖ digest of event 1 ‖ … ‖ digest of event n)`, computed in the
-//! database while it holds the head row, and stored with the last event of the batch.
+//! Each event has a digest of its contents, made by the program that appends it. The append chains
+//! a whole batch: `head = SHA-256(previous head ‖ recorded time ‖ digest of event 1 ‖ … ‖ digest of
+//! event n)`, computed in the database while it holds the head row, and stored with the last event
+//! of the batch.
 
 use std::fmt;
 
@@ -15,8 +16,8 @@ use crate::ids::{StreamId, StreamVersion};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// What of an event its digest covers: everything but its position, which the order of chaining covers, and its
-/// recorded time, which the chaining itself covers.
+/// What of an event its digest covers: everything but its position, which the order of chaining
+/// covers, and its recorded time, which the chaining itself covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// The stream it belongs to.
@@ -41,8 +42,8 @@ impl Digest {
     /// The head digest of a partition without events.
     pub const EMPTY: Self = Self([0; 32]);
 
-    /// Digest of one event's contents. Every variable part is preceded by its length, so that no two different
-    /// events have the same input.
+    /// Digest of one event's contents. Every variable part is preceded by its length, so that no
+    /// two different events have the same input.
     pub fn of_contents(contents: &Contents<'_>) -> Self {
         let mut hash = Sha256::new();
         hash.update(contents.stream.0.as_bytes());
@@ -62,8 +63,9 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
-    /// The head digest after a batch: `self` is the one before it, `recorded_micros` the batch's recorded time in
-    /// microseconds since 1970, `events` the digests of its events in the order of their positions.
+    /// The head digest after a batch: `self` is the one before it, `recorded_micros` the batch's
+    /// recorded time in microseconds since 1970, `events` the digests of its events in the order of
+    /// their positions.
     pub fn chain(self, recorded_micros: i64, events: impl IntoIterator<Item = Digest>) -> Self {
         let mut hash = Sha256::new();
         hash.update(self.0);

@@ -17,7 +17,8 @@ pub struct NewEvent {
     pub payload: Vec<u8>,
 }
 
-/// The largest payload of one event. Events are facts, not documents; a megabyte here would stall a partition.
+/// The largest payload of one event. Events are facts, not documents; a megabyte here would stall a
+/// partition.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The most events one command may cause: a command is atomic, so this bounds a batch.
@@ -95,9 +96,9 @@ pub trait EventSet: Sized + Send + Sync + 'static {
 
 /// Defines an enum of protobuf messages as an [`EventSet`].
 ///
-/// Each line is `Variant(Message) = "full.type.Name" @ current_version`, optionally followed by
-/// `, upcast function` where `function(schema_version: u16, payload: &[u8]) -> Result<Message, prost::DecodeError>`
-/// reads every older version.
+/// Each line is `Variant(Message) = "full.type.Name" @ current_version`, optionally followed by `,
+/// upcast function` where `function(schema_version: u16, payload: &[u8]) -> Result<Message,
+/// prost::DecodeError>` reads every older version.
 #[macro_export]
 macro_rules! event_set {
     ($(#[$meta:meta])* $vis:vis enum $set:ident {

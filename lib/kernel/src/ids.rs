@@ -8,11 +8,13 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u16);
 
-/// Place of an event in its partition, from 1 and without gaps; 0 is the place before the first event.
+/// Place of an event in its partition, from 1 and without gaps; 0 is the place before the first
+/// event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// Number of events in a stream, and so the version of its aggregate; 0 is a stream that does not exist yet.
+/// Number of events in a stream, and so the version of its aggregate; 0 is a stream that does not
+/// exist yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamVersion(pub u64);
 
@@ -20,7 +22,8 @@ pub struct StreamVersion(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub Uuid);
 
-/// What decides the partition of a stream: by default its own id; streams that guard each other share one.
+/// What decides the partition of a stream: by default its own id; streams that guard each other
+/// share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionKey(pub Uuid);
 
@@ -36,8 +39,8 @@ pub struct Epoch(pub u32);
 pub const PARTITIONS_MAX: u16 = 64;
 
 impl PartitionKey {
-    /// The partition, of `partitions` (at least 1), in which streams with this key live: FNV-1a of the key's bytes,
-    /// modulo their number. Stored data depends on it; it never changes.
+    /// The partition, of `partitions` (at least 1), in which streams with this key live: FNV-1a of
+    /// the key's bytes, modulo their number. Stored data depends on it; it never changes.
     pub fn partition(self, partitions: u16) -> Partition {
         let hash = self.0.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

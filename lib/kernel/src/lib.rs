@@ -1,4 +1,5 @@
-//! The pure heart: what positions, events, tokens, aggregates and views are. No I/O, no clock, no async.
+//! The pure heart: what positions, events, tokens, aggregates and views are. No I/O, no clock, no
+//! async.
 
 pub mod aggregate;
 pub mod digest;

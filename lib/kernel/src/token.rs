@@ -11,8 +11,8 @@ use crate::ids::{Epoch, LogId, PARTITIONS_MAX, Partition, Position};
 
 /// Positions of a log that were seen or written, one per partition; partitions at 0 are left out.
 ///
-/// On the wire: URL-safe base64 of a format byte, the log's id, its epoch, pairs of (partition, position) as varints
-/// in rising order, and a CRC-32 of all of that.
+/// On the wire: URL-safe base64 of a format byte, the log's id, its epoch, pairs of (partition,
+/// position) as varints in rising order, and a CRC-32 of all of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The log the positions are of.
@@ -84,7 +84,8 @@ impl Token {
         })
     }
 
-    /// The token as clients carry it: at most 1.1 KB with 64 partitions, 39 characters or so with one.
+    /// The token as clients carry it: at most 1.1 KB with 64 partitions, 39 characters or so with
+    /// one.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(48);
         bytes.push(FORMAT);

@@ -9,16 +9,17 @@ use crate::row::{Row, Value};
 
 /// A table of denormalised rows, folded from the log.
 ///
-/// Order is defined within a partition only: whatever the interleaving of partitions, the fold must come to the same
-/// rows. Facts of an aggregate that lives in another partition therefore arrive by two ways (see [`Touch::Where`] and
-/// [`View::references`]), and the row is right by whichever comes last.
+/// Order is defined within a partition only: whatever the interleaving of partitions, the fold must
+/// come to the same rows. Facts of an aggregate that lives in another partition therefore arrive by
+/// two ways (see [`Touch::Where`] and [`View::references`]), and the row is right by whichever
+/// comes last.
 pub trait View: Send + Sync + 'static {
     /// Name of the table queries read, such as `store`.
     const NAME: &'static str;
     /// Raised whenever columns or the fold change: the table is then built anew beside the old one.
     const VERSION: u32;
-    /// Indexes: each the part of `CREATE INDEX … ON <table>` that follows the table, such as `(city, status)` or
-    /// `USING gin (to_tsvector('simple', name))`.
+    /// Indexes: each the part of `CREATE INDEX … ON <table>` that follows the table, such as
+    /// `(city, status)` or `USING gin (to_tsvector('simple', name))`.
     const INDEXES: &'static [&'static str];
     /// The events it reads.
     type Event: EventSet;
@@ -33,7 +34,8 @@ pub trait View: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Folds an event into one row it touches; `None` is a row that does not exist, before or afterwards.
+    /// Folds an event into one row it touches; `None` is a row that does not exist, before or
+    /// afterwards.
     ///
     /// # Errors
     /// The event cannot be applied to this row; it is parked, with all that follows on the row.
@@ -44,8 +46,8 @@ pub trait View: Send + Sync + 'static {
         lookup: &dyn Lookup,
     ) -> Result<Option<Self::Row>, ViewError>;
 
-    /// The view of the same projection whose rows [`Lookup`] gives, if any. It must stand before this one in the
-    /// projection: its rows are those after the event.
+    /// The view of the same projection whose rows [`Lookup`] gives, if any. It must stand before
+    /// this one in the projection: its rows are those after the event.
     const REFERENCED: Option<&'static str> = None;
 }
 
@@ -80,8 +82,8 @@ pub struct About {
 
 /// Rows of the referenced view, as they are after the event that is being folded.
 pub trait Lookup {
-    /// The value of a column of the row with this key; `None` if there is no such row, or it was not announced by
-    /// [`View::references`].
+    /// The value of a column of the row with this key; `None` if there is no such row, or it was
+    /// not announced by [`View::references`].
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
 }
 

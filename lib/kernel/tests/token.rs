@@ -1,4 +1,5 @@
-//! Tokens: what is encoded is decoded, everything else is refused, and merging never loses a position.
+//! Tokens: what is encoded is decoded, everything else is refused, and merging never loses a
+//! position.
 
 use headwater_kernel::{Epoch, LogId, Partition, Position, Token, TokenError};
 use proptest::prelude::*;

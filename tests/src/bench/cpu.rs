@@ -1,4 +1,5 @@
-//! CPU time of process trees, as the kernel accounts for it. Linux only; elsewhere the columns stay empty.
+//! CPU time of process trees, as the kernel accounts for it. Linux only; elsewhere the columns stay
+//! empty.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -24,8 +24,8 @@ impl Round {
     }
 }
 
-/// Runs one task per client until the time is over. `client` is called with the client's number and the flag that ends
-/// it, and gives the latencies of its requests in microseconds.
+/// Runs one task per client until the time is over. `client` is called with the client's number and
+/// the flag that ends it, and gives the latencies of its requests in microseconds.
 pub async fn run<F, C>(clients: usize, time: Duration, client: C) -> Round
 where
     C: Fn(usize, Arc<AtomicBool>) -> F,

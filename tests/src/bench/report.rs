@@ -28,7 +28,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// A line per measure: the rate of each round, their median, latencies, and CPU µs per operation of each process.
+/// A line per measure: the rate of each round, their median, latencies, and CPU µs per operation of
+/// each process.
 pub fn table(samples: &[Sample]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for sample in samples {

@@ -42,7 +42,8 @@ fn money(minor_units: i64) -> Option<Money> {
     Some(Money { currency: CURRENCY.to_owned(), minor_units })
 }
 
-/// Opens the stores, lists and stocks the items: one list of items a client, and the token of the last command.
+/// Opens the stores, lists and stocks the items: one list of items a client, and the token of the
+/// last command.
 pub async fn set_up(channel: Channel, clients: usize) -> (Vec<Vec<Item>>, String) {
     let mut stores = Vec::new();
     let mut token = String::new();
@@ -97,7 +98,8 @@ async fn list_items(channel: Channel, store_id: String, client: usize) -> (Vec<I
     (items, token)
 }
 
-/// Sells one unit after the other, each with the expected version and an idempotency key; gives the items back.
+/// Sells one unit after the other, each with the expected version and an idempotency key; gives the
+/// items back.
 pub async fn sell(
     channel: Channel,
     mut items: Vec<Item>,

@@ -48,7 +48,8 @@ impl<'a> Columns<'a> {
                     columns.bases_stream.push(command.stream.0);
                     columns.bases_version.push(command.expected.0 as i64);
                 }
-                // Only a stream's first command is compared with the table all at once; the others must follow on it.
+                // Only a stream's first command is compared with the table all at once; the others
+                // must follow on it.
                 Some(reached) => columns.sequential |= reached != command.expected,
             }
             columns.add(index as i32 + 1, command);
@@ -138,8 +139,8 @@ fn code(kind: FactKind) -> &'static str {
     }
 }
 
-/// Whether facts of the batch depend on each other, so that checking them all at once, before any is applied, would
-/// be wrong.
+/// Whether facts of the batch depend on each other, so that checking them all at once, before any
+/// is applied, would be wrong.
 fn depend_on_each_other(commands: &[Command]) -> bool {
     let mut seen: HashMap<(bool, &str), FactKind> = HashMap::new();
     commands.iter().flat_map(|command| command.facts.iter()).any(|fact| {
