@@ -96,7 +96,9 @@ mod tests {
             return; // Only root has somebody else to ask for.
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let error = account.can_enter(folder.path()).expect_err("tempdir is 0700 root");
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(folder.path(), closed).expect("chmod");
+        let error = account.can_enter(folder.path()).expect_err("it is root's alone");
         assert!(error.to_string().contains("cannot enter"), "{error}");
         account.own(folder.path()).expect("chown");
         account.can_enter(folder.path()).expect("it owns the folder now");

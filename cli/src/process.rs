@@ -204,19 +204,19 @@ mod tests {
         }
     }
 
-    /// `cat` reads its orders, obeys none and ends when told to: a watchman without powers.
+    /// It ends at once and obeys nobody.
     fn watchman() -> Arc<Watchman> {
-        Arc::new(Watchman::start(Path::new("/bin/true")).expect("a watchman"))
+        Arc::new(Watchman::start(Path::new("/usr/bin/true")).expect("a watchman"))
     }
 
-    async fn line_of(process: &Process, word: &str) -> String {
-        for _ in 0..500 {
-            if let Some(line) = process.said(word) {
-                return line;
+    async fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            if let Some(found) = look() {
+                return found;
             }
             tokio::time::sleep(POLL).await;
         }
-        panic!("nothing said")
+        panic!("not within ten seconds")
     }
 
     #[tokio::test]
@@ -224,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let launch = shell("echo noise; echo \"ready $GREETING\"; exec sleep 60", folder.path());
         let mut process = Process::spawn(&launch, &watchman()).expect("a process");
-        assert_eq!(line_of(&process, "ready").await, "hello");
+        assert_eq!(eventually(|| process.said("ready")).await, "hello");
         assert_eq!(process.exited(), None);
         assert!(process.stop(Farewell::Drain, Duration::from_secs(10)).await);
         assert!(process.exited().is_some_and(|status| !status.success()));
@@ -235,10 +235,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let launch = shell("trap '' TERM; sleep 60 & echo \"child $!\"; wait", folder.path());
         let mut process = Process::spawn(&launch, &watchman()).expect("a process");
-        let child: u32 = line_of(&process, "child").await.parse().expect("a pid");
+        let child: u32 = eventually(|| process.said("child")).await.parse().expect("a pid");
         assert!(!process.stop(Farewell::Drain, Duration::from_millis(50)).await);
-        while inspect::identity(child).is_some() {
-            tokio::time::sleep(POLL).await;
-        }
+        eventually(|| inspect::identity(child).is_none().then_some(())).await;
     }
 }
