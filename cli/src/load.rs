@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, value_parser};
 use futures_util::{Stream, StreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use commands::{Command, Maker};
 use sender::{Sender, Sent};
@@ -120,8 +120,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// Loads a file of sales.
 ///
-/// # Errors A line is malformed (nothing was sent then), the router cannot be reached, or a command
-/// is refused.
+/// # Errors
+/// A line is malformed (nothing was sent then), the router cannot be reached, or a command is
+/// refused.
 pub async fn sales(options: Sales) -> anyhow::Result<Summary> {
     let patience = Duration::from_secs(options.patience);
     let sender = Sender::connect(&router(&options), patience).await?;
@@ -153,7 +154,8 @@ fn router(options: &Sales) -> String {
 
 async fn checked(options: &Sales) -> anyhow::Result<Survey> {
     let path = options.file.clone();
-    let bar = bar("checking the file", std::fs::metadata(&path).map_or(0, |meta| meta.len()));
+    let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    let bar = bar("checking the file", bytes, OF_BYTES);
     let surveyed = tokio::task::spawn_blocking(move || {
         let survey = Survey::of_file(&path, |bytes| bar.set_position(bytes));
         bar.finish_and_clear();
@@ -176,7 +178,7 @@ impl Load<'_> {
         count: usize,
         commands: impl Iterator<Item = anyhow::Result<Command>>,
     ) -> anyhow::Result<Sent> {
-        let bar = bar(what, count as u64);
+        let bar = bar(what, count as u64, OF_COMMANDS);
         let mut sending = self.under_way(commands);
         let mut sent = Sent::default();
         while let Some(result) = sending.next().await {
@@ -197,12 +199,18 @@ impl Load<'_> {
     }
 }
 
+const OF_BYTES: &str = "  {msg:17} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const OF_COMMANDS: &str = "  {msg:17} {wide_bar} {human_pos}/{human_len} {rate} {eta}";
+
 /// A progress bar on standard error; nothing where that is not a terminal.
-fn bar(what: &'static str, count: u64) -> ProgressBar {
+fn bar(what: &'static str, count: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(count).with_message(what);
-    let template = "  {msg:16} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         Err(_) => bar,
     }
 }
