@@ -135,6 +135,7 @@ async fn settled(read: impl Fn() -> usize) -> usize {
     let mut last = read();
     within(async {
         loop {
+            // tidy: allow sleep: what has stopped growing can only be told by time
             tokio::time::sleep(Duration::from_millis(200)).await;
             match std::mem::replace(&mut last, read()) == last {
                 true => return last,

@@ -53,6 +53,7 @@ async fn more_connections_are_opened_when_streams_run_out() {
             loop {
                 match client.text(PUT, "hold").await {
                     Err(status) if status.code() == Code::ResourceExhausted => {
+                        // tidy: allow sleep: a client that was told to come again
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     done => return done,

@@ -191,6 +191,7 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {
+            // tidy: allow sleep: between two looks, within the patience
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

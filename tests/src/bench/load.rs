@@ -34,6 +34,7 @@ where
     let over = Arc::new(AtomicBool::new(false));
     let started = Instant::now();
     let tasks: Vec<_> = (0..clients).map(|n| tokio::spawn(client(n, Arc::clone(&over)))).collect();
+    // tidy: allow sleep: the time of a measurement
     tokio::time::sleep(time).await;
     over.store(true, Ordering::Relaxed);
     let mut latencies = Vec::new();

@@ -47,6 +47,7 @@ impl Postgres {
         let until = Instant::now() + Duration::from_secs(60);
         while let Err(error) = connect(&postgres.url()).await {
             assert!(Instant::now() < until, "Postgres does not answer: {error:#}");
+            // tidy: allow sleep: between two looks, within the bound
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         postgres

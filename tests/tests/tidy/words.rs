@@ -17,6 +17,8 @@ const NOTES: [&str; 3] = ["FIXME", concat!("TO", "DO"), concat!("XX", "X")];
 const EXCUSE: &str = "// tidy: allow sleep: ";
 /// The functions that may sleep: they wait for a condition, with a bound.
 const WAITS: &str = "eventually";
+/// Tests on a paused clock, which takes no time.
+const PAUSED: &str = "start_paused = true";
 
 /// Unfinished business, in programs and in tests.
 pub fn unfinished(sources: &[Source]) -> Vec<String> {
@@ -57,7 +59,7 @@ pub fn unwrapped(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// Sleeps in tests, outside of a helper that waits for a condition.
+/// Sleeps in tests, outside of a helper that waits for a condition and on a clock that runs.
 pub fn slept(sources: &[Source]) -> Vec<String> {
     sources.iter().flat_map(sleeps).collect()
 }
@@ -71,7 +73,9 @@ fn sleeps(source: &Source) -> Vec<String> {
         let tested = source.is_test() || program.as_bytes()[at] == b' ';
         let called = code[at..].trim_start_matches(|c| c != '(' && c != '\n').starts_with('(');
         let excused = text[line.saturating_sub(2)..line].iter().any(|line| line.contains(EXCUSE));
-        if tested && called && !excused && !enclosing(code, at).contains(WAITS) {
+        let (attributes, name) = enclosing(code, at);
+        let free = name.contains(WAITS) || attributes.contains(PAUSED);
+        if tested && called && !excused && !free {
             complaints.push(format!(
                 "{}:{line}: wait for a condition in a function named `…{WAITS}…`, or excuse it \
                  with `{EXCUSE}<reason>`",
@@ -82,11 +86,15 @@ fn sleeps(source: &Source) -> Vec<String> {
     complaints
 }
 
-/// The name of the function that begins last before a place.
-fn enclosing(code: &str, at: usize) -> &str {
-    let begun = words(code, "fn").take_while(|start| *start < at).last();
-    let name = begun.map_or("", |start| code[start + 2..at].trim_start());
-    name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+/// The function that begins last before a place: its attributes, and its name.
+fn enclosing(code: &str, at: usize) -> (&str, &str) {
+    let Some(start) = words(code, "fn").take_while(|start| *start < at).last() else {
+        return ("", "");
+    };
+    let before = code[..start].rfind(['{', '}', ';']).map_or(0, |end| end + 1);
+    let name = code[start + "fn".len()..at].trim_start();
+    let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+    (&code[before..start], name.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -123,6 +131,9 @@ mod tests {
         assert_eq!(found("// tidy: allow sleep: a slow peer\nsleep(LONG)"), 0);
         assert_eq!(found("// tidy: allow sleep: a slow peer\nx;\nsleep(LONG)"), 1);
         assert_eq!(found("fn f() { run(\"sleep 60\") }"), 0);
+        let paused = "#[tokio::test(start_paused = true)] async fn f() { sleep(LONG).await }";
+        assert_eq!(found(paused), 0);
+        assert_eq!(found(&format!("{paused} fn g() {{ sleep(LONG) }}")), 1);
         let program = |text| super::slept(&[Source::new("cli/src/up.rs", text)]).len();
         assert_eq!(program("fn f() { sleep(LONG).await }"), 0);
         assert_eq!(program("#[cfg(test)] mod t { fn f() { sleep(LONG).await } }"), 1);
