@@ -11,7 +11,7 @@ use headwater_chassis::Secret;
 use headwater_query_svc::projector::health::Health;
 use headwater_query_svc::projector::lag::LagLimits;
 use headwater_query_svc::projector::watchdog::{LagGauges, Watchdog};
-use projector_rig::{OWNERS, Rig, until};
+use projector_rig::{OWNERS, Rig, eventually};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -96,7 +96,7 @@ async fn an_idle_projection_renews_its_time_and_never_sets_it_back() {
             writer.append(&[(7, Event::Added(1))]).await;
             rig.wait_applied(1).await;
         }
-        until("the time is renewed", async || as_of(&rig).await > Some(last)).await;
+        eventually("the time is renewed", async || as_of(&rig).await > Some(last)).await;
         last = as_of(&rig).await.expect("a checkpoint");
     }
     // It is the write database's clock, which on this machine is this one.
@@ -180,7 +180,7 @@ async fn a_lag_is_seen_without_a_projector() {
     ];
     for (events, age, alarm) in cases {
         let watching = tokio::spawn(watchdog(events, age).run());
-        until("the watchdog says so", async || match (rig.sync(), alarm) {
+        eventually("the watchdog says so", async || match (rig.sync(), alarm) {
             ((false, text), Some(alarm)) => text.contains(alarm),
             ((holds, _), None) => holds,
             _ => false,

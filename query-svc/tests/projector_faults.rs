@@ -12,7 +12,7 @@ use counters::Event;
 use headwater_chassis::Shutdown;
 use headwater_eventlog::EventLog;
 use headwater_query_svc::projector::stop::Stop;
-use projector_rig::{Rig, until};
+use projector_rig::{Rig, eventually};
 
 /// A projector is killed at arbitrary moments and started again; a killed one may have a commit on
 /// its way.
@@ -24,7 +24,7 @@ async fn killed_again_and_again() {
     let mut seen = 0;
     while seen < 2_000 {
         let running = rig.run();
-        until("it goes on", async || rig.applied().await > seen).await;
+        eventually("it goes on", async || rig.applied().await > seen).await;
         drop(running);
         seen = rig.applied().await;
     }
@@ -107,15 +107,15 @@ async fn postgres_restarts() {
         }
         facts.extend(counters);
         if round == 1 {
-            until("it has begun", async || rig.applied().await > 0).await;
+            eventually("it has begun", async || rig.applied().await > 0).await;
             server.crash();
-            until("it is noticed", async || !rig.sync().0).await;
+            eventually("it is noticed", async || !rig.sync().0).await;
             server.up();
         }
     }
     rig.wait_applied(600).await;
     rig.assert_rows(&facts).await;
-    until("it is well again", async || rig.sync().0).await;
+    eventually("it is well again", async || rig.sync().0).await;
     running.stop().await;
 }
 
@@ -130,7 +130,7 @@ async fn state(rig: &Rig) -> Vec<String> {
 async fn refuses(rig: &Rig, why: &str) {
     let before = state(rig).await;
     let running = rig.run();
-    until("it is refused", async || rig.sync().1.contains(why)).await;
+    eventually("it is refused", async || rig.sync().1.contains(why)).await;
     assert!(!rig.sync().0);
     assert_eq!(state(rig).await, before);
     drop(running);

@@ -32,6 +32,14 @@ fn readyz(address: &str) -> String {
     answer
 }
 
+async fn eventually_ready(admin: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !readyz(admin).starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "{}", readyz(admin));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn it_announces_itself_gets_ready_and_ends_in_order() {
     let server = common_pg::shared();
@@ -53,11 +61,7 @@ async fn it_announces_itself_gets_ready_and_ends_in_order() {
     let admin = admin.split('"').next().expect("an address").to_owned();
     assert!(line.starts_with(r#"headwater-ready {"program":"projector","grpc":"127.0.0.1:"#));
 
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !readyz(&admin).starts_with("HTTP/1.1 200") {
-        assert!(Instant::now() < deadline, "{}", readyz(&admin));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually_ready(&admin).await;
     assert!(readyz(&admin).contains("sync: ok"));
 
     kill_process(Pid::from_child(&process.0), Signal::TERM).expect("it runs");

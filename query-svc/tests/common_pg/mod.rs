@@ -70,9 +70,13 @@ impl Postgres {
         }
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("postgres runs");
         *self.process.lock().expect("no panic") = Some(process);
-        let until = Instant::now() + Duration::from_secs(60);
+        self.eventually_answers();
+    }
+
+    fn eventually_answers(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.answers() {
-            assert!(Instant::now() < until, "{}", self.log());
+            assert!(Instant::now() < deadline, "{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

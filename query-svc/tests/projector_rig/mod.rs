@@ -141,7 +141,7 @@ impl Rig {
 
     /// Waits until this many events have been applied.
     pub async fn wait_applied(&self, events: u64) {
-        until("the events are applied", async || self.applied().await >= events).await;
+        eventually("the events are applied", async || self.applied().await >= events).await;
         assert_eq!(self.applied().await, events);
     }
 
@@ -270,7 +270,7 @@ pub async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 }
 
 /// Waits for a condition, with a bound.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
