@@ -51,6 +51,7 @@ DECLARE
     v_pos     bigint;
     v_chain   bytea := '';
     v_receipt receipt%ROWTYPE;
+    v_dropped uuid[] := '{}';
     v_n       integer := coalesce(array_length(streams, 1), 0);
 BEGIN
     SELECT h.position, h.digest, h.recorded_at INTO STRICT first, v_digest, v_last
@@ -128,15 +129,21 @@ BEGIN
                 receipt_partitions[i] := v_receipt.partition;
                 receipt_recorded[i] := (extract(epoch FROM v_receipt.recorded_at) * 1000000)::bigint;
                 v_offset := v_offset + counts[i];
+                IF counts[i] > 0 THEN
+                    v_dropped := v_dropped || streams[i];
+                END IF;
                 CONTINUE;
             END IF;
         END IF;
         v_current := coalesce((SELECT e.version FROM event e WHERE e.stream = streams[i]
                                 ORDER BY e.version DESC LIMIT 1), 0);
         versions[i] := v_current;
-        IF v_current <> expected[i] THEN
+        -- Whatever was decided on top of a command that dropped out is stale, also if the version happens to be the
+        -- expected one: another process's events may have taken the place of those that were not appended.
+        IF v_current <> expected[i] OR streams[i] = ANY (v_dropped) THEN
             outcomes[i] := 1;
             v_offset := v_offset + counts[i];
+            v_dropped := v_dropped || streams[i];
             CONTINUE;
         END IF;
         SELECT f.n INTO v_failed
@@ -151,6 +158,7 @@ BEGIN
             outcomes[i] := 4;
             facts[i] := v_failed;
             v_offset := v_offset + counts[i];
+            v_dropped := v_dropped || streams[i];
             CONTINUE;
         END IF;
         IF counts[i] > 0 THEN
