@@ -1,5 +1,5 @@
--- Least rights, granted anew by every migration. Neither role can update or delete an event, or touch the head: appends go
--- through the function, which runs as the owner.
+-- Least rights, granted anew by every migration. Neither role can update or delete an event, or touch the head: appends
+-- go through the function, which runs as the owner.
 -- Roles belong to the whole server: another database's migration may be making them at this moment.
 DO $roles$
 DECLARE

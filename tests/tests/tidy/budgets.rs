@@ -101,20 +101,28 @@ fn literal_columns(line: &str, blank: &str) -> usize {
     blank.split('"').skip(1).step_by(2).map(|inside| inside.chars().count()).sum()
 }
 
-/// Markdown, SQL and proto lines beyond their budget; a table's row cannot be broken.
+/// Markdown, SQL and proto lines beyond their budget. A table's row cannot be broken, and what
+/// stands in a block of code is as it was typed or printed.
 pub fn texts(texts: &[Text]) -> Vec<String> {
-    let long = texts.iter().flat_map(|text| {
-        let lines = text.text.lines().enumerate();
-        let long = lines.filter(|(_, line)| {
-            let row = text.is("md") && line.starts_with('|');
-            line.chars().count() > TEXT_COLUMNS_MAX && !row && !excused(line)
-        });
-        long.map(move |(at, line)| (text, at, line.chars().count()))
-    });
-    long.map(|(text, at, columns)| {
-        format!("{}:{}: {columns} columns of {TEXT_COLUMNS_MAX}", text.path, at + 1)
-    })
-    .collect()
+    texts.iter().flat_map(long_lines).collect()
+}
+
+fn long_lines(text: &Text) -> Vec<String> {
+    let (mut fenced, mut complaints) = (false, Vec::new());
+    for (at, line) in text.text.lines().enumerate() {
+        let fence = text.is("md") && line.trim_start().starts_with("```");
+        fenced ^= fence;
+        let row = text.is("md") && line.starts_with('|');
+        let columns = line.chars().count();
+        if columns > TEXT_COLUMNS_MAX && !fenced && !row && !excused(line) {
+            complaints.push(format!(
+                "{}:{}: {columns} columns of {TEXT_COLUMNS_MAX}: break the line",
+                text.path,
+                at + 1
+            ));
+        }
+    }
+    complaints
 }
 
 fn excused(line: &str) -> bool {
@@ -170,5 +178,7 @@ mod tests {
         assert_eq!(columns("a.sql", &"x".repeat(121)), 1);
         assert_eq!(columns("a.sql", &"x".repeat(120)), 0);
         assert_eq!(columns("a.md", &"|".repeat(121)), 0);
+        let long = "x".repeat(121);
+        assert_eq!(columns("a.md", &format!("```\n{long}\n```\n{long}")), 1);
     }
 }
