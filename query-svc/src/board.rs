@@ -149,3 +149,83 @@ impl Drop for Waiter<'_> {
         self.board.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_kernel::{Epoch, Freshness, LogId, NodeRole, Position};
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const CALM: Duration = Duration::from_millis(250);
+
+    fn sighting(position: u64) -> Sighting {
+        let as_of = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(position);
+        let freshness = Freshness { positions: vec![Position(position)], as_of };
+        let checkpoint = Arc::new(Checkpoint::new(LogId(Uuid::nil()), Epoch(1), freshness));
+        Sighting { role: NodeRole::Replica, checkpoint }
+    }
+
+    #[test]
+    fn only_a_correction_goes_back() {
+        let board = Board::new(1);
+        let shown = || board.checkpoint(0).map(|seen| seen.freshness.positions[0].0);
+        assert_eq!(shown(), None);
+        board.read(0, &sighting(5));
+        board.read(0, &sighting(4));
+        assert_eq!(shown(), Some(5), "of two reads the older one came last");
+        board.corrected(0, &sighting(4));
+        assert_eq!(shown(), Some(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_are_calm_while_nobody_waits_and_quick_while_somebody_does() {
+        let board = Board::new(1);
+        let mut pace = Pace::default();
+        let mut pause = async |board: &Board| {
+            let begun = Instant::now();
+            board.due(begun, CALM, &mut pace).await;
+            begun.elapsed()
+        };
+        assert_eq!(pause(&board).await, CALM);
+        let waiter = board.wait();
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            pauses.push(pause(&board).await.as_millis());
+        }
+        assert_eq!(pauses, [1, 2, 4, 5, 5]);
+        drop(waiter);
+        assert_eq!(pause(&board).await, CALM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_begins_to_wait_ends_the_calm() {
+        let board = Board::new(1);
+        let begun = Instant::now();
+        let mut pace = Pace::default();
+        let waiting = async {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            let waiter = board.wait();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(waiter);
+        };
+        tokio::select! {
+            () = board.due(begun, CALM, &mut pace) => {}
+            () = waiting => {}
+        }
+        assert!(begun.elapsed() < Duration::from_millis(60), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_is_woken_by_a_change_and_by_nothing_else() {
+        let board = Board::new(2);
+        board.read(0, &sighting(5));
+        let mut waiter = board.wait();
+        board.read(0, &sighting(5));
+        let short = Duration::from_secs(1);
+        assert!(tokio::time::timeout(short, waiter.changed()).await.is_err());
+        board.usable(1, false);
+        assert!(tokio::time::timeout(short, waiter.changed()).await.is_ok());
+    }
+}

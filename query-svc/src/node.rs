@@ -20,8 +20,7 @@ use crate::sighting::{Answer, Sighting};
 use crate::statement::{Rows, Statement};
 use connection::{Address, Lane, Params, run_pooled};
 
-/// Shared connections that carry a node's point reads. Two keep Postgres busy while a batch is
-/// decoded; more only make the batches smaller.
+/// Shared connections that carry a node's point reads, several statements in flight on each.
 pub const LANES: usize = 2;
 
 /// Failures in a row after which a node leaves the choice: one may be a connection that was cut,

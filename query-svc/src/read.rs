@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::coalesce::{Key, PointReader, RETRY_AFTER};
 use crate::judge::{Verdict, judge};
 use crate::meters::WaitMeters;
-use crate::node::Node;
 use crate::node::connection::Params;
+use crate::node::{LANES, Node};
 use crate::node_error::NodeError;
 use crate::pick::{Choice, NodeSet, Wish, best_on_offer};
 use crate::pool::ReadPool;
@@ -107,7 +107,9 @@ impl Reads {
         &self,
         statement: &'static Statement<(K, R)>,
     ) -> PointReader<K, R> {
-        PointReader::start(self.pool.nodes(), statement, self.pool.metrics())
+        // Statements take turns at the shared connections, so that a slow one holds up few others.
+        let lane = self.pool.spin() % LANES;
+        PointReader::start(self.pool.nodes(), lane, statement, self.pool.metrics())
     }
 
     /// The row with this key.
