@@ -63,8 +63,7 @@ impl Config {
             1..=1_000_000,
             "commands that may wait, per partition; more are refused with RESOURCE_EXHAUSTED",
         );
-        let batch_max =
-            s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
+        let batch_max = s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
         let cache_max = s.in_range(
             "HEADWATER_CACHE_MAX",
             "100000",

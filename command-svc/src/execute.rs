@@ -25,11 +25,8 @@ use crate::states::States;
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
 /// command won.
 const ATTEMPTS_MAX: u32 = 20;
-const ATTEMPT_DELAYS: Delays = Delays {
-    first: Duration::from_millis(2),
-    max: Duration::from_millis(100),
-    factor: 1.6,
-};
+const ATTEMPT_DELAYS: Delays =
+    Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
 /// When a full queue is worth trying again: a few batches later.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use headwater_chassis::Metrics;
-use headwater_chassis::metrics::{BATCH_SIZES, Counter, Family, Histogram, LATENCY_SECONDS, Labels};
+use headwater_chassis::metrics::{
+    BATCH_SIZES, Counter, Family, Histogram, LATENCY_SECONDS, Labels,
+};
 
 use crate::reply::{Answer, Trouble};
 
@@ -26,9 +28,7 @@ impl Measures {
             "headwater_commands_total",
             "Commands answered, by outcome; stale ones were decided again",
         );
-        let outcome = |name: &str| {
-            commands.get_or_create(&[("outcome", name.to_owned())]).clone()
-        };
+        let outcome = |name: &str| commands.get_or_create(&[("outcome", name.to_owned())]).clone();
         Self {
             batch_commands: metrics.histogram(
                 "headwater_append_batch_commands",

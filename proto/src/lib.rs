@@ -26,5 +26,4 @@ pub mod users {
 /// Every file of the contract with its options and comments, encoded as a
 /// `google.protobuf.FileDescriptorSet`: for reflection, for the router's routes and for decoding
 /// events by their type name.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

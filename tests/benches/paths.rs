@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use headwater_tests::bench::cpu::{Watched, spent};
 use headwater_tests::bench::load::{Round, repeat, run};
+use headwater_tests::bench::pgbench;
 use headwater_tests::bench::report::{Sample, ratios, table};
 use headwater_tests::bench::retail::{self, Answered, Item};
-use headwater_tests::bench::pgbench;
 use headwater_tests::harness::{Cluster, Options, eventually};
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint};
@@ -50,7 +50,16 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn watched(cluster: &Cluster) -> Watched {
-    let names = ["command-svc", "projector", "query-svc", "router", "write", "read", "replica-1", "replica-2"];
+    let names = [
+        "command-svc",
+        "projector",
+        "query-svc",
+        "router",
+        "write",
+        "read",
+        "replica-1",
+        "replica-2",
+    ];
     let mut all = vec![("clients".to_owned(), std::process::id())];
     for name in names {
         all.push((name.to_owned(), cluster.pid(name).await));
@@ -127,7 +136,10 @@ impl Bench {
             self.add_round("echo", round, &before);
         }
         let replica = answered.by_replica.load(Ordering::Relaxed);
-        println!("reads answered by replicas: {replica} of {}", answered.all.load(Ordering::Relaxed));
+        println!(
+            "reads answered by replicas: {replica} of {}",
+            answered.all.load(Ordering::Relaxed)
+        );
         Ok(())
     }
 
@@ -140,7 +152,12 @@ impl Bench {
         Ok(channels)
     }
 
-    fn add_round(&mut self, name: &'static str, round: Round, before: &headwater_tests::bench::cpu::Times) {
+    fn add_round(
+        &mut self,
+        name: &'static str,
+        round: Round,
+        before: &headwater_tests::bench::cpu::Times,
+    ) {
         let (rate, done) = (round.rate(), round.done as f64);
         self.add(name, rate, Some(round), done, before);
     }

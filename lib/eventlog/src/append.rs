@@ -153,11 +153,10 @@ async fn connect(options: &PgConnectOptions) -> Result<Session, sqlx::Error> {
     let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect());
     let mut connection =
         connecting.await.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
-    let row = sqlx::query(
-        "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-    )
-    .fetch_one(&mut connection)
-    .await?;
+    let row =
+        sqlx::query("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await?;
     let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
     Ok(Session { connection, backend })
 }

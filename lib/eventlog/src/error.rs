@@ -55,9 +55,9 @@ impl LogError {
             // unique violation, serialization failure, deadlock
             "23505" | "40001" | "40P01" => Self::Collision(error),
             // missing table or schema
-            "42P01" | "3F000" => Self::Schema(
-                "it is missing or incomplete; run `headwater migrate`".to_owned(),
-            ),
+            "42P01" | "3F000" => {
+                Self::Schema("it is missing or incomplete; run `headwater migrate`".to_owned())
+            }
             code if is_passing(code) => Self::Unavailable(error),
             _ => Self::Refused(error),
         }

@@ -29,9 +29,8 @@ const INFO: &str = "SELECT id, epoch, partitions, schema_version FROM headwater_
 
 pub(crate) async fn check(pool: &PgPool) -> Result<LogInfo, LogError> {
     let row = sqlx::query(INFO).fetch_optional(pool).await.map_err(LogError::from_sqlx)?;
-    let row = row.ok_or_else(|| {
-        LogError::Schema("it is empty; run `headwater migrate`".to_owned())
-    })?;
+    let row =
+        row.ok_or_else(|| LogError::Schema("it is empty; run `headwater migrate`".to_owned()))?;
     read_info(&row)
 }
 
@@ -40,7 +39,11 @@ fn read_info(row: &sqlx::postgres::PgRow) -> Result<LogInfo, LogError> {
     if version != SCHEMA_VERSION {
         return Err(LogError::Schema(format!(
             "it has version {version}, this program needs {SCHEMA_VERSION}; {}",
-            if version < SCHEMA_VERSION { "run `headwater migrate`" } else { "upgrade the program" },
+            if version < SCHEMA_VERSION {
+                "run `headwater migrate`"
+            } else {
+                "upgrade the program"
+            },
         )));
     }
     let id: Uuid = row.try_get("id").map_err(LogError::from_sqlx)?;
@@ -69,8 +72,10 @@ pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogEr
 
 async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
     sqlx::query(MIGRATION_LOCK).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
-    let exists: bool =
-        sqlx::query_scalar(EXISTS).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    let exists: bool = sqlx::query_scalar(EXISTS)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
     if !exists {
         create(connection, partitions).await?;
     }
@@ -93,17 +98,21 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
         .execute(&mut *connection)
         .await
         .map_err(LogError::from_sqlx)?;
-    sqlx::query("INSERT INTO headwater_log.log (id, partitions, schema_version) VALUES ($1, $2, $3)")
-        .bind(Uuid::new_v4())
-        .bind(partitions as i16)
-        .bind(SCHEMA_VERSION)
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    sqlx::query("INSERT INTO headwater_log.head (partition) SELECT generate_series(0, $1::int - 1)")
-        .bind(i32::from(partitions))
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
+    sqlx::query(
+        "INSERT INTO headwater_log.log (id, partitions, schema_version) VALUES ($1, $2, $3)",
+    )
+    .bind(Uuid::new_v4())
+    .bind(partitions as i16)
+    .bind(SCHEMA_VERSION)
+    .execute(&mut *connection)
+    .await
+    .map_err(LogError::from_sqlx)?;
+    sqlx::query(
+        "INSERT INTO headwater_log.head (partition) SELECT generate_series(0, $1::int - 1)",
+    )
+    .bind(i32::from(partitions))
+    .execute(&mut *connection)
+    .await
+    .map_err(LogError::from_sqlx)?;
     Ok(())
 }

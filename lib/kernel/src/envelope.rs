@@ -61,7 +61,9 @@ pub enum DecodeError {
         type_name: String,
     },
     /// Written by a newer program than this one.
-    #[error("{type_name} has schema version {found}, newer than the {known} this program knows; upgrade it")]
+    #[error(
+        "{type_name} has schema version {found}, newer than the {known} this program knows; upgrade it"
+    )]
     NewerSchema {
         /// The stored type name.
         type_name: String,
@@ -96,13 +98,15 @@ pub trait EventSet: Sized + Send + Sync + 'static {
 
 /// Defines an enum of protobuf messages as an [`EventSet`].
 ///
-/// Each line is `Variant(Message) = "full.type.Name" @ current_version`, optionally followed by `,
-/// upcast function` where `function(schema_version: u16, payload: &[u8]) -> Result<Message,
-/// prost::DecodeError>` reads every older version.
+/// Each line is `Variant(Message) = "full.type.Name" @ current_version`, optionally followed by
+/// `, upcast function`, where
+/// `function(schema_version: u16, payload: &[u8]) -> Result<Message, prost::DecodeError>` reads
+/// every older version.
 #[macro_export]
 macro_rules! event_set {
     ($(#[$meta:meta])* $vis:vis enum $set:ident {
-        $($variant:ident($message:ty) = $name:literal @ $version:literal $(, upcast $upcast:path)?;)*
+        $($variant:ident($message:ty) = $name:literal @ $version:literal
+            $(, upcast $upcast:path)?;)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]

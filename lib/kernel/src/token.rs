@@ -29,7 +29,9 @@ pub enum TokenError {
     #[error("the token is not one that this system made, or was damaged on its way")]
     Malformed,
     /// Of another log, or from before a restore.
-    #[error("the token belongs to another log, or to this one before a restore; start again without it")]
+    #[error(
+        "the token belongs to another log, or to this one before a restore; start again without it"
+    )]
     Foreign,
 }
 
