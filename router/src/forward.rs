@@ -22,10 +22,11 @@ use crate::link::Unclaimed;
 use crate::meters::Meters;
 use crate::outbound::Outbound;
 use crate::pool::{Pool, Tried};
-use crate::reply::{End, Relay, Reply, speaks_against_endpoint};
+use crate::reply::{End, Platform, Relay, Reply, speaks_against_endpoint};
 use crate::respond;
 use crate::retry::{self, Attempt, Fate, PAUSE, Verdict};
 use crate::routes::{Route, Routes, Target, Upstream};
+use crate::tape::Tape;
 
 /// What all workers share.
 pub struct Shared {
@@ -196,9 +197,14 @@ impl Forward {
         mut account: Account,
     ) -> Response<Reply> {
         let services = self.shared.platform.clone();
-        let Ok(response) = services.oneshot(request.map(tonic::body::Body::new)).await;
+        let (parts, incoming) = request.into_parts();
+        let tape = Tape::new(incoming);
+        tape.commit();
+        let body = tonic::body::Body::new(tape.play());
+        let Ok(response) = services.oneshot(Request::from_parts(parts, body)).await;
         account.learn(response.headers());
-        response.map(|body| Reply::Platform(body, account))
+        let cut = Box::pin(self.shared.cut.clone().cancelled_owned());
+        response.map(|body| Reply::Platform(Platform { body, tape, account, cut, done: false }))
     }
 }
 

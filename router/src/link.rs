@@ -261,13 +261,8 @@ impl Link {
             connection.streams_max.store(allowed(&driver), Ordering::Relaxed);
             Pin::new(&mut driver).poll(cx)
         });
-        let ended = self.retired.run_until_cancelled(driven).await;
-        if ended.is_none() {
-            // Retired: nothing new is sent, and what is under way goes on until its end.
-            slot.send_replace(Slot::Broken("endpoint removed"));
-            drop(connection);
-            let _ = driver.await;
-        }
+        // Once retired nothing new is sent; hyper's own tasks carry what is under way to its end.
+        self.retired.run_until_cancelled(driven).await;
         Ok(())
     }
 

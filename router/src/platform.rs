@@ -102,15 +102,25 @@ impl Status {
             }
         }
         let checks = self.readiness.checks();
-        let status = |serves: bool| match serves && !checks.is_draining() {
+        self.tell_over_grpc("", checks.is_ready(), checks.is_draining()).await;
+        for (name, needs) in &self.services {
+            let serves = needs.iter().all(|upstream| ready[upstream.index()].is_ok());
+            self.tell_over_grpc(name, serves, checks.is_draining()).await;
+        }
+    }
+
+    async fn tell_over_grpc(&self, service: &str, serves: bool, draining: bool) {
+        let reporter = &self.reporter;
+        if draining {
+            // Who watches learns it, and then the watch ends: it must not hold up the drain.
+            reporter.set_service_status(service, ServingStatus::NotServing).await;
+            reporter.clone().clear_service_status(service).await;
+        }
+        let status = match serves && !draining {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
-        self.reporter.set_service_status("", status(checks.is_ready())).await;
-        for (name, needs) in &self.services {
-            let serves = needs.iter().all(|upstream| ready[upstream.index()].is_ok());
-            self.reporter.set_service_status(name, status(serves)).await;
-        }
+        reporter.set_service_status(service, status).await;
     }
 
     fn count(&self, upstream: Upstream) {

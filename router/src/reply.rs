@@ -10,7 +10,7 @@ use headwater_chassis::Failure;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
 use crate::account::Account;
@@ -27,9 +27,46 @@ pub enum Reply {
     #[default]
     Empty,
     /// From the router's own health or reflection service.
-    Platform(tonic::body::Body, Account),
+    Platform(Platform),
     /// From an upstream.
     Relay(Relay),
+}
+
+/// The router's own answer.
+pub struct Platform {
+    /// What health or reflection say.
+    pub body: tonic::body::Body,
+    /// The request's body, held so that it ends with the answer: the reflection service would read
+    /// on for as long as the client leaves it open.
+    pub tape: Tape<Incoming>,
+    /// What is recorded.
+    pub account: Account,
+    /// Resolves at the end of a drain's patience.
+    pub cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Its trailers have been sent.
+    pub done: bool,
+}
+
+impl Platform {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let polled = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => self.cut.as_mut().poll(cx).map(|()| {
+                let trailers = respond::trailers(respond::shutting_down());
+                Some(Ok(Frame::trailers(trailers)))
+            }),
+            ready => ready,
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.done = true;
+            self.account.learn(trailers);
+        }
+        polled
+    }
 }
 
 /// An upstream's answer. Dropping it, however far it got, ends the request on both sides.
@@ -155,22 +192,14 @@ impl Body for Reply {
         match self.get_mut() {
             Reply::Empty => Poll::Ready(None),
             Reply::Relay(relay) => relay.poll(cx).map(|frame| frame.map(Ok)),
-            Reply::Platform(body, account) => {
-                let polled = Pin::new(body).poll_frame(cx);
-                if let Poll::Ready(Some(Ok(frame))) = &polled
-                    && let Some(trailers) = frame.trailers_ref()
-                {
-                    account.learn(trailers);
-                }
-                polled
-            }
+            Reply::Platform(platform) => platform.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Reply::Empty => true,
-            Reply::Platform(body, _) => body.is_end_stream(),
+            Reply::Platform(platform) => platform.done || platform.body.is_end_stream(),
             Reply::Relay(relay) => relay.done || relay.incoming.is_end_stream(),
         }
     }
@@ -178,7 +207,7 @@ impl Body for Reply {
     fn size_hint(&self) -> SizeHint {
         match self {
             Reply::Empty => SizeHint::with_exact(0),
-            Reply::Platform(body, _) => body.size_hint(),
+            Reply::Platform(platform) => platform.body.size_hint(),
             Reply::Relay(relay) => relay.incoming.size_hint(),
         }
     }

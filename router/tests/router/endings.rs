@@ -5,6 +5,10 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
 use tonic::{Code, Request, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::copy::Copy;
 use crate::echo::{CHAT, COLLECT, GET, Note, PUT, SPREAD};
@@ -158,6 +162,27 @@ async fn a_drain_ends_streams_at_half_time() {
     let stopped = tokio::spawn(rig.stop());
     let ended = within(notes.message()).await.unwrap_err();
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "SHUTTING_DOWN"));
+    within(stopped).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_is_not_held_up_by_who_watches_health_or_reads_reflection() {
+    let (rig, _copy) = rig(&[("HEADWATER_SHUTDOWN_MS", "2000")]).await;
+    until("the router is ready", async || rig.ready().await).await;
+    let mut health = HealthClient::new(rig.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let serving = watch.message().await.unwrap().unwrap().status;
+    assert_eq!(serving, ServingStatus::Serving as i32);
+    let mut reflection = ServerReflectionClient::new(rig.channel().await);
+    let requests = stream::pending();
+    let mut replies = reflection.server_reflection_info(requests).await.unwrap().into_inner();
+
+    let stopped = tokio::spawn(rig.stop());
+    let told = within(watch.message()).await.unwrap().unwrap().status;
+    assert_eq!(told, ServingStatus::NotServing as i32);
+    assert_eq!(within(watch.message()).await.unwrap(), None);
+    assert!(!stopped.is_finished());
+    assert_eq!(reason(&within(replies.message()).await.unwrap_err()), "SHUTTING_DOWN");
     within(stopped).await.unwrap().unwrap();
 }
 
