@@ -7,7 +7,8 @@ debug := $(target)/debug
 
 .PHONY: up test bench data lint clean
 
-# Set up what is missing, build, and run everything on this machine until Ctrl-C: make up ARGS="--replicas 3"
+# Set up what is missing, build, and run everything on this machine until Ctrl-C: make up
+# ARGS="--replicas 3"
 up:
 	$(cargo) build --release --locked --workspace --bins
 	@$(release)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh

