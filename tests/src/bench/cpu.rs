@@ -16,9 +16,10 @@ impl Watched {
     pub fn read(&self) -> Times {
         let tick = Duration::from_secs(1) / ticks_per_second();
         let stats = all_stats();
+        let roots: Vec<u32> = self.0.iter().map(|(_, pid)| *pid).collect();
         self.0
             .iter()
-            .map(|(name, pid)| (name.clone(), tick * ticks_of_tree(*pid, &stats) as u32))
+            .map(|(name, pid)| (name.clone(), tick * ticks_of_tree(*pid, &roots, &stats) as u32))
             .collect()
     }
 }
@@ -60,11 +61,13 @@ fn read_stat(pid: u32) -> Option<Stat> {
     })
 }
 
-fn ticks_of_tree(root: u32, stats: &[Stat]) -> u64 {
+/// Of a process and what it started, less the other roots: the measuring process has started all the others.
+fn ticks_of_tree(root: u32, roots: &[u32], stats: &[Stat]) -> u64 {
     let mut members = vec![root];
     let mut next = 0;
     while let Some(parent) = members.get(next).copied() {
-        members.extend(stats.iter().filter(|stat| stat.parent == parent).map(|stat| stat.pid));
+        let children = stats.iter().filter(|stat| stat.parent == parent).map(|stat| stat.pid);
+        members.extend(children.filter(|pid| !roots.contains(pid)));
         next += 1;
     }
     let inside = stats.iter().filter(|stat| members.contains(&stat.pid));
