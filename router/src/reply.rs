@@ -155,7 +155,12 @@ impl Relay {
                 self.lease.lost(fault);
                 Poll::Ready(Some(self.end_with(fault.failure(self.route))))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                // Without trailers: the client will not make sense of it either.
+                self.done = true;
+                self.account.close(Code::Unknown);
+                Poll::Ready(None)
+            }
             Poll::Pending => self.poll_ending(cx),
         }
     }

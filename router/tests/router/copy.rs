@@ -64,13 +64,18 @@ impl Copy {
     fn listen(&self, listener: TcpListener) {
         let (routes, life, streams_max) =
             (self.routes.clone(), self.life.clone(), self.streams_max);
+        let seen = self.seen.clone();
         self.life.tasks.spawn(async move {
             let accepting = async {
                 while let Ok((stream, _)) = listener.accept().await {
                     let served = serve(stream, routes.clone(), life.leaving(), streams_max);
-                    let killed = life.killed.clone();
+                    let (killed, mut deaths) = (life.killed.clone(), seen.deaths.subscribe());
                     life.tasks.spawn(async move {
-                        killed.run_until_cancelled(served).await;
+                        tokio::select! {
+                            () = served => {}
+                            () = killed.cancelled() => {}
+                            _ = deaths.changed() => {}
+                        }
                     });
                 }
             };

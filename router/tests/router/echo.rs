@@ -95,6 +95,8 @@ pub struct Seen {
     pub headers: Mutex<HeaderMap>,
     /// Calls with the text `hold` wait for this.
     pub released: watch::Sender<bool>,
+    /// Calls with the text `die` break all connections by this.
+    pub deaths: watch::Sender<usize>,
 }
 
 impl Default for Seen {
@@ -105,6 +107,7 @@ impl Default for Seen {
             sent: AtomicUsize::new(0),
             headers: Mutex::default(),
             released: watch::Sender::new(false),
+            deaths: watch::Sender::new(0),
         }
     }
 }
@@ -163,6 +166,10 @@ impl Echo {
         let unfinished = Unfinished::begin(&self.seen);
         match request.get_ref().text.as_str() {
             "hang" => std::future::pending().await,
+            "die" => {
+                self.seen.deaths.send_modify(|deaths| *deaths += 1);
+                std::future::pending().await
+            }
             "hold" => {
                 let _ = self.seen.released.subscribe().wait_for(|released| *released).await;
             }

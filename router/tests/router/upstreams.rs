@@ -147,6 +147,29 @@ async fn a_query_that_is_lost_with_a_copy_is_repeated_on_another() {
     assert_eq!(calls(), [1, 1]);
 }
 
+/// An endpoint accepts connections and loses what is sent on them. It must be left in peace for a
+/// while, and be asked again.
+#[tokio::test]
+async fn a_copy_that_keeps_losing_requests_is_left_in_peace() {
+    let copy = Copy::start("copy").await;
+    let rig = Rig::simple(&copy, &copy).await;
+    let client = rig.client().await;
+    until("the circuit breaker opens", async || {
+        for _ in 0..5 {
+            let lost = within(client.text(PUT, "die")).await.unwrap_err();
+            assert_eq!(lost.code(), Code::Unavailable);
+        }
+        // It opens for a moment only: a slow machine may miss it.
+        let refused = within(client.text(PUT, "a")).await;
+        refused.is_err_and(|status| fact(&status, "cause").contains("circuit breaker"))
+    })
+    .await;
+    until("it is asked again", async || client.text(PUT, "a").await.is_ok()).await;
+    for _ in 0..50 {
+        within(client.text(PUT, "a")).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_ends_with_a_status() {
     let copy = Copy::start("copy").await;
