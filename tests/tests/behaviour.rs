@@ -32,6 +32,8 @@ mod upcast;
 mod users;
 #[path = "behaviour/versions.rs"]
 mod versions;
+#[path = "behaviour/whole.rs"]
+mod whole;
 
 use headwater_tests::harness::{Cluster, Shared};
 
@@ -76,6 +78,7 @@ scenarios! {
     fields: wrong_fields_are_named;
     reasons: every_refusal_of_the_domain, what_the_router_does_not_know;
     upcast: rows_of_the_first_version_are_read;
+    whole: the_log_is_dense_and_verifies;
 }
 
 /// Runs a scenario on a shared stack, which must not have complained by its end.

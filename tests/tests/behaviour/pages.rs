@@ -252,7 +252,7 @@ pub async fn a_batch_keeps_the_order_of_its_ids(client: Client) {
     let found = done(client.store_queries().batch_get_stores(request).await);
     let ids: Vec<&String> = found.stores.iter().map(|store| &store.store_id).collect();
     assert_eq!(ids, [&two.store, &one.store, &two.store]);
-    assert_eq!(found.missing_ids, [unknown.clone()]);
+    assert_eq!(found.missing_ids, std::slice::from_ref(&unknown));
 
     let request =
         BatchGetItemsRequest { item_ids: of(&one.item, &two.item), consistency: consistency() };

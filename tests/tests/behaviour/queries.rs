@@ -93,7 +93,8 @@ queries! {
         stores::GetStoreOverviewRequest { store_id: s.store.clone(), ..Default::default() });
     // The subject's revenue is the largest there can be, so that it is on the first page.
     "stores.v1.StoreQueryService/ListStoreOverviews": Store =
-        store_queries.list_store_overviews(_s => stores::ListStoreOverviewsRequest::default());
+        store_queries.list_store_overviews(_s =>
+            stores::ListStoreOverviewsRequest { page_size: 50, ..Default::default() });
     "stores.v1.StockQueryService/GetItem": Item = stock_queries.get_item(s =>
         stores::GetItemRequest { item_id: s.item.clone(), ..Default::default() });
     "stores.v1.StockQueryService/GetItemBySku": Item = stock_queries.get_item_by_sku(s => {
