@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_chassis::breaker::BreakerState;
 use headwater_chassis::{Backoff, Breaker, Delays};
 use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
 use headwater_kernel::Partition;
@@ -60,8 +61,7 @@ impl Task {
         shared: Shared,
     ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(queue_max);
-        let breaker = Breaker::new(BREAKER_FAILURES, BREAKER_DELAYS);
-        let task = Self { appender, queue, breaker, shared };
+        let task = Self { appender, queue, breaker: closed_breaker(), shared };
         tracing::debug!(%partition, "appender started");
         (jobs, tokio::spawn(task.run()))
     }
@@ -154,9 +154,14 @@ impl Task {
         let mut backoff = Backoff::new(RESOLVE_DELAYS);
         loop {
             match self.appender.resolve(&plan.commands).await {
-                Ok(found) => return self.answer_found(plan, found),
+                Ok(found) => {
+                    self.breaker = closed_breaker();
+                    return self.answer_found(plan, found);
+                }
                 Err(error) if Instant::now() < deadline => {
                     tracing::debug!(%error, "the outcome cannot be found out yet");
+                    self.breaker.failed(Instant::now().into_std());
+                    self.refuse_waiting();
                     tokio::time::sleep(backoff.next(rand::random())).await;
                 }
                 Err(error) => {
@@ -164,6 +169,19 @@ impl Task {
                     return self.fail(plan, Trouble::OutcomeUnknown);
                 }
             }
+        }
+    }
+
+    /// While a lost outcome is looked for, nothing can be appended: once that has failed often
+    /// enough, whoever waits is told so. Nothing of theirs has been sent.
+    fn refuse_waiting(&mut self) {
+        if self.breaker.state() == BreakerState::Closed {
+            return;
+        }
+        while let Ok(job) = self.queue.try_recv() {
+            let answer = Answer::Failed(Trouble::DatabaseUnavailable);
+            self.shared.measures.answered(&answer);
+            let _ = job.answer.send(answer);
         }
     }
 
@@ -193,4 +211,8 @@ impl Task {
             let _ = planned.job.answer.send(answer);
         }
     }
+}
+
+fn closed_breaker() -> Breaker {
+    Breaker::new(BREAKER_FAILURES, BREAKER_DELAYS)
 }

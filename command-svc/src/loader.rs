@@ -1,10 +1,13 @@
 //! Loads of streams, coalesced: those that are asked for while a load is in flight go out as one statement.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use headwater_eventlog::{EventLog, Loaded};
+use headwater_chassis::{Breaker, Delays};
+use headwater_eventlog::{EventLog, Loaded, LogError};
 use headwater_kernel::StreamId;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use crate::reply::Trouble;
 
@@ -12,6 +15,13 @@ use crate::reply::Trouble;
 const STREAMS_MAX: usize = 128;
 /// Loads that may wait; beyond that the service is overloaded.
 const QUEUE_MAX: usize = 4_096;
+
+/// No load takes longer: a database that hangs keeps its connections open, and nothing else notices.
+const LOAD_MAX: Duration = Duration::from_secs(3);
+/// How long nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`], and
+/// commands that wait for the next one should rather be told at once.
+const BREAKER_DELAYS: Delays =
+    Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
 struct Request {
     stream: StreamId,
@@ -58,18 +68,20 @@ impl Loader {
 }
 
 async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
+    let mut breaker = Breaker::new(1, BREAKER_DELAYS);
     let mut requests = Vec::with_capacity(STREAMS_MAX);
     while queue.recv_many(&mut requests, STREAMS_MAX).await > 0 {
-        let (with, without) = requests.drain(..).partition(|request| request.use_snapshots);
-        load(&log, with, true).await;
-        load(&log, without, false).await;
+        let (with, without): (Vec<_>, Vec<_>) =
+            requests.drain(..).partition(|request| request.use_snapshots);
+        for (requests, use_snapshots) in [(with, true), (without, false)] {
+            if !requests.is_empty() {
+                load(&log, &mut breaker, requests, use_snapshots).await;
+            }
+        }
     }
 }
 
-async fn load(log: &EventLog, requests: Vec<Request>, use_snapshots: bool) {
-    if requests.is_empty() {
-        return;
-    }
+async fn load(log: &EventLog, breaker: &mut Breaker, requests: Vec<Request>, use_snapshots: bool) {
     let mut index = HashMap::new();
     let mut streams = Vec::new();
     for request in &requests {
@@ -78,16 +90,45 @@ async fn load(log: &EventLog, requests: Vec<Request>, use_snapshots: bool) {
             streams.len() - 1
         });
     }
-    let loaded = log.load(&streams, use_snapshots).await;
-    if let Err(error) = &loaded {
-        tracing::warn!(%error, streams = streams.len(), "streams could not be loaded");
-    }
+    let loaded = if breaker.allows(Instant::now().into_std()) {
+        read(log, breaker, &streams, use_snapshots).await
+    } else {
+        None
+    };
     for request in requests {
         let answer = match &loaded {
-            Ok(loaded) => Ok(loaded[index[&request.stream]].clone()),
-            Err(_) => Err(Trouble::DatabaseUnavailable),
+            Some(loaded) => Ok(loaded[index[&request.stream]].clone()),
+            None => Err(Trouble::DatabaseUnavailable),
         };
         // Nobody may be waiting any more.
         let _ = request.answer.send(answer);
     }
+}
+
+async fn read(
+    log: &EventLog,
+    breaker: &mut Breaker,
+    streams: &[StreamId],
+    use_snapshots: bool,
+) -> Option<Vec<Loaded>> {
+    let error = match timeout(LOAD_MAX, log.load(streams, use_snapshots)).await {
+        Ok(Ok(loaded)) => {
+            breaker.succeeded();
+            return Some(loaded);
+        }
+        Ok(Err(error)) => {
+            match error {
+                LogError::Unavailable(_) => breaker.failed(Instant::now().into_std()),
+                // It is there, and says no: that is about these streams.
+                _ => breaker.succeeded(),
+            }
+            error.to_string()
+        }
+        Err(_) => {
+            breaker.failed(Instant::now().into_std());
+            format!("no answer within {LOAD_MAX:?}")
+        }
+    };
+    tracing::warn!(error, streams = streams.len(), "streams could not be loaded");
+    None
 }

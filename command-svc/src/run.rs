@@ -8,6 +8,7 @@ use headwater_chassis::{
     Backoff, Delays, Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve,
 };
 use headwater_eventlog::{EventLog, LogError};
+use tokio::time::timeout;
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -22,6 +23,8 @@ const CONNECT_DELAYS: Delays = Delays {
 /// The check that `/readyz` and health follow.
 const LOG_CHECK: &str = "log";
 const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// A log that takes longer to say where it ends can take no commands either.
+const LOG_CHECK_MAX: Duration = Duration::from_secs(3);
 
 /// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the executor.
 ///
@@ -92,12 +95,13 @@ async fn connect(
 /// Keeps readiness true to whether the log can be read.
 async fn watch(log: EventLog, readiness: Readiness, shutdown: Shutdown) {
     while !shutdown.is_requested() {
-        let result = match log.heads().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
+        let result = match timeout(LOG_CHECK_MAX, log.heads()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "the log cannot be read");
                 Err("the write database cannot be reached".to_owned())
             }
+            Err(_) => Err("the write database does not answer".to_owned()),
         };
         readiness.set(LOG_CHECK, result);
         tokio::time::sleep(LOG_CHECK_EVERY).await;

@@ -6,6 +6,7 @@ use headwater_kernel::{Digest, Partition, Position, RecordedEvent};
 use sqlx::Row as _;
 use time::OffsetDateTime;
 
+use crate::answer::answer;
 use crate::append::EVENTS_PER_BATCH_MAX;
 use crate::error::LogError;
 use crate::{EventLog, decode};
@@ -58,10 +59,8 @@ impl EventLog {
     /// # Errors
     /// The database cannot be reached.
     pub async fn heads(&self) -> Result<Heads, LogError> {
-        let rows = sqlx::query(include_str!("../sql/heads.sql"))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(LogError::from_sqlx)?;
+        let query = sqlx::query(include_str!("../sql/heads.sql"));
+        let rows = answer(query.fetch_all(&self.pool)).await?;
         let mut heads = Heads { heads: Vec::new(), now: OffsetDateTime::UNIX_EPOCH };
         for row in &rows {
             let position: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
@@ -84,12 +83,10 @@ impl EventLog {
         partition: Partition,
         position: Position,
     ) -> Result<Head, LogError> {
-        let row = sqlx::query(include_str!("../sql/place_before.sql"))
+        let query = sqlx::query(include_str!("../sql/place_before.sql"))
             .bind(partition.0 as i16)
-            .bind(position.0 as i64)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(LogError::from_sqlx)?;
+            .bind(position.0 as i64);
+        let row = answer(query.fetch_optional(&self.pool)).await?;
         let Some(row) = row else { return Ok(Head::START) };
         let found: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
         let digest: &[u8] = row.try_get("digest").map_err(LogError::from_sqlx)?;
@@ -110,13 +107,11 @@ impl EventLog {
     ) -> Result<Chunk, LogError> {
         // One append always fits, so a full read always contains the end of one.
         let limit = limit.max((EVENTS_PER_BATCH_MAX + EVENTS_PER_COMMAND_MAX) as u32);
-        let rows = sqlx::query(include_str!("../sql/read.sql"))
+        let query = sqlx::query(include_str!("../sql/read.sql"))
             .bind(partition.0 as i16)
             .bind(after.position.0 as i64)
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(LogError::from_sqlx)?;
+            .bind(i64::from(limit));
+        let rows = answer(query.fetch_all(&self.pool)).await?;
         let mut now = OffsetDateTime::UNIX_EPOCH;
         let mut links = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -4,6 +4,7 @@
 //! without gaps, in commit order; versions of a stream likewise; and the head's digest is a hash chain over
 //! everything before it.
 
+mod answer;
 mod append;
 mod decode;
 mod error;

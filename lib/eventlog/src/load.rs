@@ -7,6 +7,7 @@ use headwater_kernel::{Position, RecordedEvent, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use crate::answer::answer;
 use crate::error::LogError;
 use crate::{EventLog, decode};
 
@@ -72,13 +73,11 @@ impl EventLog {
     async fn load_step(&self, open: &[(StreamId, i64)]) -> Result<Vec<PgRow>, LogError> {
         let (ids, after): (Vec<uuid::Uuid>, Vec<i64>) =
             open.iter().map(|(stream, after)| (stream.0, *after)).unzip();
-        sqlx::query(include_str!("../sql/load.sql"))
+        let query = sqlx::query(include_str!("../sql/load.sql"))
             .bind(ids)
             .bind(after)
-            .bind(EVENTS_PER_STREAM)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(LogError::from_sqlx)
+            .bind(EVENTS_PER_STREAM);
+        answer(query.fetch_all(&self.pool)).await
     }
 
     /// Keeps snapshots; an older one than is there already is ignored.
@@ -87,16 +86,14 @@ impl EventLog {
     /// The database cannot be reached.
     pub async fn save_snapshots(&self, snapshots: &[SavedSnapshot]) -> Result<(), LogError> {
         let column = |f: fn(&SavedSnapshot) -> i64| snapshots.iter().map(f).collect::<Vec<_>>();
-        sqlx::query(include_str!("../sql/save_snapshots.sql"))
+        let query = sqlx::query(include_str!("../sql/save_snapshots.sql"))
             .bind(snapshots.iter().map(|s| s.stream.0).collect::<Vec<_>>())
             .bind(column(|s| s.version.0 as i64))
             .bind(column(|s| s.position.0 as i64))
             .bind(snapshots.iter().map(|s| s.aggregate.as_str()).collect::<Vec<_>>())
             .bind(snapshots.iter().map(|s| s.snapshot.format as i16).collect::<Vec<_>>())
-            .bind(snapshots.iter().map(|s| s.snapshot.state.as_slice()).collect::<Vec<_>>())
-            .execute(&self.pool)
-            .await
-            .map_err(LogError::from_sqlx)?;
+            .bind(snapshots.iter().map(|s| s.snapshot.state.as_slice()).collect::<Vec<_>>());
+        answer(query.execute(&self.pool)).await?;
         Ok(())
     }
 
@@ -105,13 +102,9 @@ impl EventLog {
     /// # Errors
     /// The database cannot be reached.
     pub async fn forget_receipts(&self, age_hours: u32, limit: u32) -> Result<u64, LogError> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT headwater_log.forget_receipts(make_interval(hours => $1), $2)")
-                .bind(age_hours as i32)
-                .bind(limit as i32)
-                .fetch_one(&self.pool)
-                .await
-                .map_err(LogError::from_sqlx)?;
+        let sql = "SELECT headwater_log.forget_receipts(make_interval(hours => $1), $2)";
+        let query = sqlx::query_scalar(sql).bind(age_hours as i32).bind(limit as i32);
+        let count: i64 = answer(query.fetch_one(&self.pool)).await?;
         Ok(count.unsigned_abs())
     }
 }

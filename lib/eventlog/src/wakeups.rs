@@ -15,6 +15,9 @@ const CHANNEL: &str = "headwater_log";
 /// Pause after a failed hint; the feed's polling covers it meanwhile.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// A hint that takes longer is late anyway.
+const SEND_MAX: Duration = Duration::from_secs(5);
+
 /// Receives the hints of every process that appends.
 pub struct Wakeups {
     listener: PgListener,
@@ -83,8 +86,10 @@ async fn send_hints(options: PgConnectOptions, pending: std::sync::Weak<Notify>)
         if tokio::time::timeout(Duration::from_secs(5), notify.notified()).await.is_err() {
             continue;
         }
-        if let Err(error) = send_hint(&options, &mut connection).await {
-            tracing::debug!(%error, "a hint was not sent; polling covers it");
+        // Bounded: a server that hangs would keep every later hint from a working one.
+        let sent = tokio::time::timeout(SEND_MAX, send_hint(&options, &mut connection)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!("a hint was not sent; polling covers it");
             connection = None;
             tokio::time::sleep(PAUSE).await;
         }
