@@ -1,0 +1,37 @@
+//! What is killed, paused and cut off under load, and what must hold afterwards: the seven
+//! invariants of the design, each checked on real processes against real Postgres nodes.
+//!
+//! Every test opens with the story that it reproduces. A stage is a cluster that several stories
+//! share, one after the other: each undoes its damage. After each of them the whole log is read,
+//! compared with what clients were told, and the views with the log.
+
+#[path = "faults/talk.rs"]
+mod talk;
+
+#[path = "faults/audit.rs"]
+mod audit;
+#[path = "faults/ledger.rs"]
+mod ledger;
+#[path = "faults/load.rs"]
+mod load;
+#[path = "faults/shop.rs"]
+mod shop;
+#[path = "faults/wires.rs"]
+mod wires;
+#[path = "faults/world.rs"]
+mod world;
+
+#[path = "faults/drain.rs"]
+mod drain;
+#[path = "faults/foreign_log.rs"]
+mod foreign_log;
+#[path = "faults/full_queue.rs"]
+mod full_queue;
+#[path = "faults/projection.rs"]
+mod projection;
+#[path = "faults/read_side.rs"]
+mod read_side;
+#[path = "faults/single_database.rs"]
+mod single_database;
+#[path = "faults/write_side.rs"]
+mod write_side;
