@@ -224,17 +224,22 @@ impl Link {
     /// Keeps the first connection up until the endpoint is retired. Runs on the worker's runtime.
     pub async fn keep(self: Arc<Self>) {
         let mut backoff = Backoff::new(RECONNECT);
+        let mut missed = false;
         let retired = self.retired.clone();
         while !retired.is_cancelled() {
             self.slots[0].send_replace(Slot::Connecting);
             let begun = Instant::now();
-            match self.connect(0).await {
+            let result = self.connect(0).await;
+            match result {
                 // A restart is nothing unusual: call again at once.
                 Ok(()) if begun.elapsed() > LIVED_MIN => backoff.reset(),
                 // Requests may wait for it: it was there a moment ago.
                 Ok(()) => self.pause(&mut backoff, Slot::Connecting).await,
+                // One miss may be the end of the one before: it said goodbye while we called.
+                Err(_) if !missed => self.pause(&mut backoff, Slot::Connecting).await,
                 Err(cause) => self.pause(&mut backoff, Slot::Broken(cause)).await,
             }
+            missed = result.is_err();
         }
         self.slots[0].send_replace(Slot::Broken("endpoint removed"));
     }
