@@ -1,5 +1,6 @@
-//! One task per partition: gathers what waits, decides it, appends it, answers it. While an append is in flight, the
-//! commands that arrive queue up and form the next batch: no timer, no added delay when idle.
+//! One task per partition: gathers what waits, decides it, appends it, answers it. While an append
+//! is in flight, the commands that arrive queue up and form the next batch: no timer, no added
+//! delay when idle.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,20 +20,15 @@ use crate::reply::{Answer, Trouble};
 use crate::settle::{Cache, settle};
 use crate::states::States;
 
-/// How long the outcome of a broken commit is looked for before its senders are told that it is unknown.
+/// How long the outcome of a broken commit is looked for before its senders are told that it is
+/// unknown.
 const RESOLVE_MAX: Duration = Duration::from_secs(10);
-const RESOLVE_DELAYS: Delays = Delays {
-    first: Duration::from_millis(50),
-    max: Duration::from_secs(1),
-    factor: 2.0,
-};
+const RESOLVE_DELAYS: Delays =
+    Delays { first: Duration::from_millis(50), max: Duration::from_secs(1), factor: 2.0 };
 /// Failed appends in a row that open the breaker, and how long it stays open.
 const BREAKER_FAILURES: u32 = 3;
-const BREAKER_DELAYS: Delays = Delays {
-    first: Duration::from_millis(200),
-    max: Duration::from_secs(5),
-    factor: 2.0,
-};
+const BREAKER_DELAYS: Delays =
+    Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
 /// What every appender shares.
 #[derive(Clone)]
@@ -111,7 +107,9 @@ impl Task {
                 tracing::warn!(%error, "the write database is unavailable");
                 self.fail(plan, Trouble::DatabaseUnavailable);
             }
-            Err(error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_))) => {
+            Err(
+                error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)),
+            ) => {
                 tracing::error!(%error, "an append was refused");
                 self.fail(plan, Trouble::Defect);
             }
@@ -147,8 +145,9 @@ impl Task {
         }
     }
 
-    /// Finds out what became of a batch whose connection broke. A command that is found is answered with its receipt;
-    /// one that is certainly not there may try again, since the version check keeps it from being applied twice.
+    /// Finds out what became of a batch whose connection broke. A command that is found is answered
+    /// with its receipt; one that is certainly not there may try again, since the version check
+    /// keeps it from being applied twice.
     async fn resolve(&mut self, plan: Plan) {
         let deadline = Instant::now() + RESOLVE_MAX;
         let mut backoff = Backoff::new(RESOLVE_DELAYS);
@@ -189,8 +188,8 @@ impl Task {
         self.shared.notifier.hint();
         for (planned, receipt) in plan.planned.into_iter().zip(found) {
             self.shared.states.forget(planned.job.stream);
-            let answer = receipt
-                .map_or(Answer::Stale, |receipt| Answer::Done { receipt, replayed: false });
+            let answer =
+                receipt.map_or(Answer::Stale, |receipt| Answer::Done { receipt, replayed: false });
             self.shared.measures.answered(&answer);
             let _ = planned.job.answer.send(answer);
         }

@@ -1,4 +1,5 @@
-//! Loads of streams, coalesced: those that are asked for while a load is in flight go out as one statement.
+//! Loads of streams, coalesced: those that are asked for while a load is in flight go out as one
+//! statement.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +17,8 @@ const STREAMS_MAX: usize = 128;
 /// Loads that may wait; beyond that the service is overloaded.
 const QUEUE_MAX: usize = 4_096;
 
-/// No load takes longer: a database that hangs keeps its connections open, and nothing else notices.
+/// No load takes longer: a database that hangs keeps its connections open, and nothing else
+/// notices.
 const LOAD_MAX: Duration = Duration::from_secs(3);
 /// How long nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`], and
 /// commands that wait for the next one should rather be told at once.

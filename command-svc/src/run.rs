@@ -15,21 +15,20 @@ use crate::config::Config;
 use crate::execute::Executor;
 use crate::housekeeping;
 
-const CONNECT_DELAYS: Delays = Delays {
-    first: Duration::from_millis(100),
-    max: Duration::from_secs(5),
-    factor: 2.0,
-};
+const CONNECT_DELAYS: Delays =
+    Delays { first: Duration::from_millis(100), max: Duration::from_secs(5), factor: 2.0 };
 /// The check that `/readyz` and health follow.
 const LOG_CHECK: &str = "log";
 const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A log that takes longer to say where it ends can take no commands either.
 const LOG_CHECK_MAX: Duration = Duration::from_secs(3);
 
-/// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the executor.
+/// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the
+/// executor.
 ///
 /// # Errors
-/// A socket cannot be bound, the log's schema is not this program's, or requests were cut at the deadline.
+/// A socket cannot be bound, the log's schema is not this program's, or requests were cut at the
+/// deadline.
 pub async fn run(
     config: Config,
     shutdown: Shutdown,
@@ -65,8 +64,9 @@ pub async fn run(
     served.context("the gRPC server")
 }
 
-/// Connects, however long the database takes to come; `None` if shutdown comes first. A schema that is not this
-/// program's is an error at once: waiting would not mend it, and the supervisor's restart is the retry.
+/// Connects, however long the database takes to come; `None` if shutdown comes first. A schema that
+/// is not this program's is an error at once: waiting would not mend it, and the supervisor's
+/// restart is the retry.
 async fn connect(
     config: &Config,
     readiness: &Readiness,

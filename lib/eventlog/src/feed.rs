@@ -73,8 +73,8 @@ impl EventLog {
         Ok(heads)
     }
 
-    /// The newest place at or before `position` where an append ended: where reading can begin to see the event after
-    /// `position`. The chain is taken on trust from there.
+    /// The newest place at or before `position` where an append ended: where reading can begin to
+    /// see the event after `position`. The chain is taken on trust from there.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -94,11 +94,13 @@ impl EventLog {
         Ok(Head { position, digest: digest_of(digest, partition, position)? })
     }
 
-    /// The events of a partition after `after`: about `limit` of them, cut where an append ends, so more if that is
-    /// what an append has. Every event's digest and position is verified on the way.
+    /// The events of a partition after `after`: about `limit` of them, cut where an append ends, so
+    /// more if that is what an append has. Every event's digest and position is verified on the
+    /// way.
     ///
     /// # Errors
-    /// The database cannot be reached, or the log is corrupt, or its history is not the one that `after` is of.
+    /// The database cannot be reached, or the log is corrupt, or its history is not the one that
+    /// `after` is of.
     pub async fn read(
         &self,
         partition: Partition,
@@ -118,8 +120,7 @@ impl EventLog {
             now = row.try_get("read_at").map_err(LogError::from_sqlx)?;
             if let Some(event) = decode::event(row)? {
                 let digest: Option<&[u8]> = row.try_get("digest").map_err(LogError::from_sqlx)?;
-                let digest =
-                    digest.map(|d| digest_of(d, partition, event.position)).transpose()?;
+                let digest = digest.map(|d| digest_of(d, partition, event.position)).transpose()?;
                 links.push(Link { event, digest });
             }
         }
@@ -132,7 +133,8 @@ impl EventLog {
     }
 }
 
-/// Checks that the links continue `after` without a gap and that every digest fits; cuts what is not a whole append.
+/// Checks that the links continue `after` without a gap and that every digest fits; cuts what is
+/// not a whole append.
 fn verify(
     partition: Partition,
     after: &Head,
@@ -180,7 +182,8 @@ fn content_digest(event: &RecordedEvent) -> Digest {
 }
 
 fn digest_of(bytes: &[u8], partition: Partition, position: Position) -> Result<Digest, LogError> {
-    Digest::from_slice(bytes).ok_or_else(|| corrupt(partition, position, "its digest is not 32 bytes"))
+    Digest::from_slice(bytes)
+        .ok_or_else(|| corrupt(partition, position, "its digest is not 32 bytes"))
 }
 
 fn corrupt(partition: Partition, position: Position, what: &str) -> LogError {

@@ -1,8 +1,8 @@
 //! The log in Postgres: its schema, appends, loads and the feed.
 //!
-//! The invariants, all kept by the append holding its partition's head row: positions of a partition are 1..head
-//! without gaps, in commit order; versions of a stream likewise; and the head's digest is a hash chain over
-//! everything before it.
+//! The invariants, all kept by the append holding its partition's head row: positions of a
+//! partition are 1..head without gaps, in commit order; versions of a stream likewise; and the
+//! head's digest is a hash chain over everything before it.
 
 mod answer;
 mod append;
@@ -60,12 +60,12 @@ impl EventLog {
         self.info
     }
 
-    /// Creates the schema `headwater_log` with `partitions` partitions, or brings an older one up to date. Needs the
-    /// owner's rights. Does nothing but grant again if all is there.
+    /// Creates the schema `headwater_log` with `partitions` partitions, or brings an older one up
+    /// to date. Needs the owner's rights. Does nothing but grant again if all is there.
     ///
     /// # Errors
-    /// The database cannot be reached, the schema is newer than this program, or it has another number of partitions,
-    /// which is fixed for ever.
+    /// The database cannot be reached, the schema is newer than this program, or it has another
+    /// number of partitions, which is fixed for ever.
     pub async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
         schema::migrate(url, partitions).await
     }

@@ -39,8 +39,8 @@ pub struct SavedSnapshot {
 const EVENTS_PER_STREAM: i64 = 2_000;
 
 impl EventLog {
-    /// The newest snapshot of each stream and the events after it, in the order of `streams`, all of which must
-    /// differ. With `use_snapshots` false all events from the first.
+    /// The newest snapshot of each stream and the events after it, in the order of `streams`, all
+    /// of which must differ. With `use_snapshots` false all events from the first.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -97,7 +97,8 @@ impl EventLog {
         Ok(())
     }
 
-    /// Forgets receipts of idempotency keys older than `age_hours`, at most `limit`; answers how many.
+    /// Forgets receipts of idempotency keys older than `age_hours`, at most `limit`; answers how
+    /// many.
     ///
     /// # Errors
     /// The database cannot be reached.

@@ -61,7 +61,8 @@ fn read_stat(pid: u32) -> Option<Stat> {
     })
 }
 
-/// Of a process and what it started, less the other roots: the measuring process has started all the others.
+/// Of a process and what it started, less the other roots: the measuring process has started all
+/// the others.
 fn ticks_of_tree(root: u32, roots: &[u32], stats: &[Stat]) -> u64 {
     let mut members = vec![root];
     let mut next = 0;

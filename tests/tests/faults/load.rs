@@ -160,6 +160,7 @@ impl Client {
                     assert!(begun.elapsed() < SALE_MAX, "a sale is never answered: {status:?}");
                     *self.findings.retries.entry(reason(&status)).or_default() += 1;
                     let pause = retry_after(&status).unwrap_or(PAUSE);
+                    // tidy: allow sleep: the delay that the answer asks for
                     tokio::time::sleep(pause).await;
                 }
             }

@@ -24,8 +24,8 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// How long a client waits for a command, or a query.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the drivers log of anything that takes seconds: what was paused does, and so does everything
-/// on a busy machine.
+/// What the drivers log of anything that takes seconds: what was paused does, and so does
+/// everything on a busy machine.
 const SLOW: &[&str] = &[r#""message":"slow statement:"#, r#""target":"sqlx::pool::acquire""#];
 
 pub struct World {
