@@ -73,7 +73,18 @@ fn pace(s: &mut Settings) -> Option<Pace> {
         10..=60_000,
         "how often an idle projection renews the time it is of",
     );
-    Some(Pace { batch_events_max: batch_events_max?, poll: poll?, heartbeat: heartbeat? })
+    let gather = s.millis(
+        "HEADWATER_GATHER_MS",
+        "5",
+        0..=10_000,
+        "the least time between two batches that each took all there was",
+    );
+    Some(Pace {
+        batch_events_max: batch_events_max?,
+        poll: poll?,
+        heartbeat: heartbeat?,
+        gather: gather?,
+    })
 }
 
 fn lag(s: &mut Settings) -> Option<LagLimits> {

@@ -10,7 +10,7 @@ use headwater_kernel::{Partition, RecordedEvent};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::stop::{Stop, within};
 use crate::projection::checkpoint::{Checkpoint, Cursor};
@@ -25,6 +25,9 @@ pub struct Pace {
     pub poll: Duration,
     /// A batch comes at least this often, be it without events.
     pub heartbeat: Duration,
+    /// After a batch that took all there was, the next one begins no sooner than this. Every batch
+    /// costs a commit on every node, so under steady load fewer and larger ones cost less.
+    pub gather: Duration,
 }
 
 /// Events to apply, or only news of the time.
@@ -47,13 +50,16 @@ pub struct Feed {
     cursor: Cursor,
     bell: Bell,
     last: Instant,
+    /// When the next batch may begin.
+    from: Instant,
 }
 
 impl Feed {
     /// From a checkpoint on.
     pub fn new(log: EventLog, pace: Pace, checkpoint: &Checkpoint) -> Self {
         let bell = Bell::listening_to(log.clone());
-        Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: Instant::now() }
+        let now = Instant::now();
+        Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: now, from: now }
     }
 
     /// The next batch, as soon as there are events or a heartbeat is due. Not to be called again
@@ -62,6 +68,7 @@ impl Feed {
     /// # Errors
     /// The log cannot be read, or is not the one that was read before.
     pub async fn next(&mut self) -> Result<Batch, Stop> {
+        sleep_until(self.from).await;
         loop {
             let heads = within("reading the log's heads", self.log.heads()).await?;
             let news = self.cursor.news(&heads)?;
@@ -97,6 +104,9 @@ impl Feed {
 
     fn batch(&mut self, events: Vec<RecordedEvent>, caught_up: bool) -> Batch {
         self.last = Instant::now();
+        if caught_up && !events.is_empty() {
+            self.from = self.last + self.pace.gather;
+        }
         let heads = self.cursor.heads.clone();
         Batch { events, heads, as_of: self.cursor.as_of(), caught_up }
     }

@@ -84,6 +84,7 @@ impl Rig {
             batch_events_max: 50,
             poll: Duration::from_millis(20),
             heartbeat: Duration::from_millis(50),
+            gather: Duration::from_millis(1),
         };
         let (metrics, readiness) = (Metrics::new(), Readiness::new(&["sync"]));
         Self { server, write_url, read_url, partitions, projection, metrics, readiness, pace }
