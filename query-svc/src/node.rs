@@ -166,6 +166,17 @@ impl Node {
             (0..weight).for_each(|_| breaker.failed(Instant::now().into_std()));
         });
         if before == BreakerState::Closed && after == BreakerState::Open {
+            self.left(error);
+        }
+    }
+
+    /// A fresh database holds nothing before the projector's first checkpoint. That the query
+    /// server was there first is the order of a start, not a fault.
+    fn left(&self, error: &NodeError) {
+        let was_read = self.board.checkpoint(self.index).is_some();
+        if !was_read && matches!(error, NodeError::Schema(_)) {
+            tracing::info!(node = self.name, %error, "node is not in the choice yet");
+        } else {
             tracing::warn!(node = self.name, %error, "node leaves the choice");
         }
     }
