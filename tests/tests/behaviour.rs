@@ -81,9 +81,13 @@ scenarios! {
     whole: the_log_is_dense_and_verifies;
 }
 
+/// How fast the machine is, is no behaviour.
+const SLOW: [&str; 1] = ["slow statement"];
+
 /// Runs a scenario on a shared stack, which must not have complained by its end.
 async fn on<F: Future<Output = ()>>(shape: Shared, scenario: impl FnOnce(Client) -> F) {
     let cluster = Cluster::shared(shape).await;
+    cluster.expect_logs(&SLOW);
     scenario(Client::of(cluster)).await;
     cluster.assert_quiet();
 }

@@ -33,6 +33,7 @@ async fn a_hot_item_through_three_copies_at_once() {
     // Leaked rather than shared: the client wants it for as long as the test runs.
     let cluster: &'static Cluster =
         Box::leak(Box::new(Cluster::start(options).await.expect("a cluster")));
+    cluster.expect_logs(&crate::SLOW);
     let client = Client::of(cluster);
     let shop = client.shop(STOCK).await;
     let sellers = COPIES.iter().flat_map(|copy| (0..SELLERS).map(move |seller| (copy, seller)));

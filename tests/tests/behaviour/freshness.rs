@@ -297,8 +297,7 @@ pub async fn staleness_is_limited(client: Client) {
     let mut future = decoded(&token);
     future.raise(Partition(0), Position(1_000_000_000));
     let asked = QUERIES.iter().map(|query| {
-        let ask = Ask { timeout: Some(Duration::from_millis(600)), ..by_field(&future.encode()) };
-        let answer = (query.ask)(&client, &subject, ask);
+        let answer = (query.ask)(&client, &subject, by_field(&future.encode()));
         async move { (query.name, answer.await) }
     });
     for (name, answer) in futures_util::future::join_all(asked).await {

@@ -16,7 +16,6 @@ use crate::client::{Client, address, covering, done, eur, receipt};
 pub struct Ask {
     pub field: Option<Consistency>,
     pub metadata: MetadataMap,
-    pub timeout: Option<std::time::Duration>,
 }
 
 /// What every query answers.
@@ -67,9 +66,6 @@ macro_rules! queries {
                 message.consistency = ask.field;
                 let mut request = Request::new(message);
                 *request.metadata_mut() = ask.metadata;
-                if let Some(timeout) = ask.timeout {
-                    request.set_timeout(timeout);
-                }
                 let response = client.$client().$method(request).await?;
                 let (metadata, message, _) = response.into_parts();
                 let text = format!("{message:?}");
