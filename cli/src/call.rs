@@ -14,7 +14,7 @@ use clap::Args;
 use prost_reflect::{DynamicMessage, MethodDescriptor, SerializeOptions};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use codec::DynamicCodec;
 use session::Session;
@@ -74,7 +74,7 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
         metadata.insert(TOKEN, token.parse()?);
     }
     let mut answered = send(&channel, &method, &requests, &metadata, timeout).await;
-    let is_stale = answered.as_ref().is_err_and(is_foreign_token);
+    let is_stale = answered.as_ref().is_err_and(is_unusable_token);
     if is_stale && !is_given && session.token().is_some() {
         eprintln!(
             "the session's token belongs to another log (was it wiped?): starting a new session"
@@ -143,8 +143,9 @@ fn metadata(headers: &[String]) -> anyhow::Result<MetadataMap> {
     Ok(metadata)
 }
 
-fn is_foreign_token(status: &Status) -> bool {
-    status.code() == Code::FailedPrecondition && problem::reason(status) == "TOKEN_FOREIGN"
+/// Of another log, or from a session file that was damaged.
+fn is_unusable_token(status: &Status) -> bool {
+    matches!(problem::reason(status).as_str(), "TOKEN_FOREIGN" | "TOKEN_MALFORMED")
 }
 
 /// Sends the requests, prints each reply as it comes, and gives the token that came with them.
