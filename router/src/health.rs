@@ -34,6 +34,9 @@ pub async fn follow(endpoint: Arc<Endpoint>, pool: Arc<Pool>, every: Duration) {
             match check(&mut client).await {
                 Some(health) => {
                     lost = 0;
+                    if health == Health::Serving {
+                        endpoint.links().iter().for_each(|link| link.wake());
+                    }
                     note(&endpoint, &pool, health);
                 }
                 None => {

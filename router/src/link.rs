@@ -15,8 +15,8 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::balance::Standing;
@@ -58,6 +58,8 @@ pub struct Link {
     address: SocketAddr,
     /// The first is the lasting one.
     slots: Vec<watch::Sender<Slot>>,
+    /// Told when the endpoint has been heard of on another way.
+    heard_of: Notify,
     retired: CancellationToken,
 }
 
@@ -128,7 +130,7 @@ impl Link {
         let first = std::iter::once(Slot::Connecting);
         let more = std::iter::repeat_with(|| Slot::Idle);
         let slots = first.chain(more).take(CONNECTIONS_MAX).map(watch::Sender::new).collect();
-        Link { address, slots, retired }
+        Link { address, slots, heard_of: Notify::new(), retired }
     }
 
     /// What the balancer should know.
@@ -244,9 +246,16 @@ impl Link {
         self.slots[0].send_replace(Slot::Broken("endpoint removed"));
     }
 
+    /// The endpoint answers elsewhere: no pause is needed before it is called again. Otherwise a
+    /// copy that has just come back could be without connections for up to a second, and the
+    /// requests without a copy if the next one goes.
+    pub fn wake(&self) {
+        self.heard_of.notify_waiters();
+    }
+
     async fn pause(&self, backoff: &mut Backoff, meanwhile: Slot) {
         self.slots[0].send_replace(meanwhile);
-        let pause = sleep(backoff.next(rand::random()));
+        let pause = timeout(backoff.next(rand::random()), self.heard_of.notified());
         self.retired.run_until_cancelled(pause).await;
     }
 
