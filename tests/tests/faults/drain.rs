@@ -26,12 +26,12 @@ impl World {
         assert_eq!(self.cluster.exit_code(program).await, Some(0), "{program} did not end well");
     }
 
-    /// Starts it again, and waits until the router sends it requests: for this long a rollout must
-    /// wait before it stops the next copy.
-    async fn bring_back(&self, program: &str, method: &str) {
-        self.start_again(program).await;
-        let answered = ("headwater_grpc_requests_total", &[("method", method), ("code", "OK")][..]);
-        self.until_metric(program, answered, |calls| calls > 0.0).await;
+    /// Waits until the router knows this many copies that serve: for so long a rollout must wait
+    /// before it goes on to the next copy.
+    async fn until_routed_to(&self, upstream: &str, copies: f64) {
+        let labels = [("upstream", upstream), ("health", "serving")];
+        let serving = ("headwater_router_endpoints", &labels[..]);
+        self.until_metric("router", serving, |count| count == copies).await;
     }
 }
 
@@ -44,17 +44,17 @@ async fn a_rolling_restart_goes_unnoticed() {
             world.cluster.expect_logs(COPY_AWAY);
             let load = Load::start(world, 32);
             load.more(100).await;
-            let (command, query) =
-                ("stores.v1.StockCommandService/RecordSale", "stores.v1.StockQueryService/GetItem");
-            for (program, method) in [
-                ("command-svc", command),
-                ("command-svc-2", command),
-                ("query-svc", query),
-                ("query-svc-2", query),
+            for (program, upstream) in [
+                ("command-svc", "command"),
+                ("command-svc-2", "command"),
+                ("query-svc", "query"),
+                ("query-svc-2", "query"),
             ] {
                 world.drain(program).await;
+                world.until_routed_to(upstream, 1.0).await;
                 load.more(50).await;
-                world.bring_back(program, method).await;
+                world.start_again(program).await;
+                world.until_routed_to(upstream, 2.0).await;
             }
             load.more(50).await;
             let findings = load.stop().await;

@@ -6,6 +6,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::shop::Shop;
 use super::talk::{any, at_least, reason};
 use super::world::{SOON, World};
 
@@ -41,13 +42,14 @@ async fn a_foreign_log_is_not_applied() {
         let told = world.cluster.log("projector");
         let lines: Vec<_> = told.lines().filter(|line| line.contains(refused)).collect();
         let names = |line: &&str| line.contains(&log.id.to_string());
-        if lines.iter().any(|line| names(line)) { Ok(()) } else { Err("it does not say so") }
+        if lines.iter().any(names) { Ok(()) } else { Err("it does not say so") }
     })
     .await;
     eventually(SOON, || world.sync_is(ServingStatus::NotServing)).await;
     eventually(SOON, || world.is_unready("projector")).await;
     world.read(any()).await.expect("what was there before");
-    let token = super::shop::Shop::open(world.router()).await.token;
+    // Straight to it: the router may not have found it again.
+    let token = Shop::open(world.cluster.channel("command-svc")).await.token;
     let status = world.read(at_least(&token)).await.expect_err("a token of another log");
     assert_eq!(reason(&status), "TOKEN_FOREIGN", "{status:?}");
 }

@@ -92,8 +92,13 @@ impl World {
 
     /// Sends a sale once.
     pub async fn send(&self, sale: &Sale) -> Result<Receipt, Status> {
+        self.send_within(PATIENCE, sale).await
+    }
+
+    /// Sends a sale once, and does not wait for long.
+    pub async fn send_within(&self, patience: Duration, sale: &Sale) -> Result<Receipt, Status> {
         let mut client = StockCommandServiceClient::new(self.router());
-        let reply = client.record_sale(within(PATIENCE, sale.request(""))).await?;
+        let reply = client.record_sale(within(patience, sale.request(""))).await?;
         let receipt = reply.into_inner().receipt.expect("a receipt");
         self.ledger.acknowledge(sale.clone(), receipt.clone());
         Ok(receipt)
