@@ -23,6 +23,7 @@ pub use wakeups::{Notifier, Wakeups};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 /// The log of one write database.
@@ -44,7 +45,11 @@ impl EventLog {
     pub async fn connect(url: &str, connections_max: u32) -> Result<Self, LogError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(LogError::from_sqlx)?
-            .application_name("headwater");
+            .application_name("headwater")
+            // sqlx asks `tracing::enabled!` after every statement and no event follows; that leaves
+            // the state of per-layer filters behind on the thread, and the exporter lost the next
+            // span there.
+            .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
