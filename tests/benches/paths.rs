@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use headwater_cli::postgres::settings::Size;
 use headwater_tests::bench::cpu::{Watched, spent};
 use headwater_tests::bench::load::{Round, repeat, run};
 use headwater_tests::bench::pgbench;
@@ -34,14 +35,21 @@ struct Bench {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|arg| arg == "--quick");
-    let (rounds, time) = if quick { (1, 2) } else { (5, 5) };
-    let cluster = Cluster::start(Options { on_disk: true, ..Options::default() }).await?;
+    let args: Vec<String> = std::env::args().collect();
+    let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    let (rounds, time) = if has("--quick") { (1, 2) } else { (5, 5) };
+    let size = Size { is_disposable: true, ..Size::LAPTOP };
+    let options = Options { on_disk: true, size, ..Options::default() };
+    let cluster = Cluster::start(options).await?;
     let watched = watched(&cluster).await;
     let time = Duration::from_secs(time);
     let mut bench = Bench { cluster, watched, rounds, time, samples: Vec::new() };
-    bench.commands().await?;
-    bench.reads().await?;
+    if !has("--reads") {
+        bench.commands().await?;
+    }
+    if !has("--commands") {
+        bench.reads().await?;
+    }
     print!("{}", table(&bench.samples));
     print!("{}", ratios(&bench.samples, "commands", "pgbench"));
     print!("{}", ratios(&bench.samples, "reads direct", "echo"));

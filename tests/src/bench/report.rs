@@ -71,6 +71,9 @@ pub fn ratios(samples: &[Sample], of: &str, to: &str) -> String {
         samples.iter().filter(|sample| sample.name == name).map(|sample| sample.rate).collect()
     };
     let pairs: Vec<f64> = rates(of).iter().zip(rates(to)).map(|(a, b)| a / b.max(1e-9)).collect();
+    if pairs.is_empty() {
+        return String::new();
+    }
     let each: Vec<String> = pairs.iter().map(|ratio| format!("{ratio:.2}")).collect();
     format!("{of} / {to}: median {:.2}  (rounds: {})\n", median(pairs), each.join(" "))
 }
