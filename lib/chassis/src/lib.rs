@@ -6,6 +6,8 @@
 pub mod failure;
 pub mod validate;
 
+mod memory;
+
 pub mod config;
 
 pub mod backoff;
