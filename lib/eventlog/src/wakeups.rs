@@ -36,6 +36,10 @@ impl Wakeups {
     }
 }
 
+/// Rest after a hint. Each one is a transaction and wakes every listener: under load one at the end
+/// of this time does for all that was appended meanwhile.
+const REST: Duration = Duration::from_millis(5);
+
 /// Sends hints, outside of the append's transaction: NOTIFY holds a lock of the whole database
 /// server during its commit, which would serialise the commits of all partitions. Hints that come
 /// while one is being sent are sent as one.
@@ -93,6 +97,7 @@ async fn send_hints(options: PgConnectOptions, pending: std::sync::Weak<Notify>)
             connection = None;
             tokio::time::sleep(PAUSE).await;
         }
+        tokio::time::sleep(REST).await;
     }
 }
 

@@ -75,9 +75,9 @@ fn pace(s: &mut Settings) -> Option<Pace> {
     );
     let gather = s.millis(
         "HEADWATER_GATHER_MS",
-        "5",
+        "20",
         0..=10_000,
-        "the least time between two batches that each took all there was",
+        "the longest rest after a batch that took all there was; it rests four times as long as it worked",
     );
     Some(Pace {
         batch_events_max: batch_events_max?,

@@ -10,7 +10,7 @@ use headwater_kernel::{Partition, RecordedEvent};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::stop::{Stop, within};
 use crate::projection::checkpoint::{Checkpoint, Cursor};
@@ -25,10 +25,14 @@ pub struct Pace {
     pub poll: Duration,
     /// A batch comes at least this often, be it without events.
     pub heartbeat: Duration,
-    /// After a batch that took all there was, the next one begins no sooner than this. Every batch
-    /// costs a commit on every node, so under steady load fewer and larger ones cost less.
+    /// The longest rest after a batch that took all there was. It rests [`REST`] times as long as
+    /// the batch took, at most this long: every batch costs a commit on every node, so under steady
+    /// load fewer and larger ones cost less, and a lone event is never kept waiting for long.
     pub gather: Duration,
 }
+
+/// Times as long as it worked that a projector which keeps up rests.
+const REST: u32 = 4;
 
 /// Events to apply, or only news of the time.
 #[derive(Debug)]
@@ -50,8 +54,8 @@ pub struct Feed {
     cursor: Cursor,
     bell: Bell,
     last: Instant,
-    /// When the next batch may begin.
-    from: Instant,
+    /// Whether the last batch took all there was.
+    rests: bool,
 }
 
 impl Feed {
@@ -59,7 +63,7 @@ impl Feed {
     pub fn new(log: EventLog, pace: Pace, checkpoint: &Checkpoint) -> Self {
         let bell = Bell::listening_to(log.clone());
         let now = Instant::now();
-        Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: now, from: now }
+        Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: now, rests: false }
     }
 
     /// The next batch, as soon as there are events or a heartbeat is due. Not to be called again
@@ -68,7 +72,10 @@ impl Feed {
     /// # Errors
     /// The log cannot be read, or is not the one that was read before.
     pub async fn next(&mut self) -> Result<Batch, Stop> {
-        sleep_until(self.from).await;
+        if std::mem::take(&mut self.rests) {
+            let worked = self.last.elapsed();
+            sleep(rest(worked, self.pace.gather)).await;
+        }
         loop {
             let heads = within("reading the log's heads", self.log.heads()).await?;
             let news = self.cursor.news(&heads)?;
@@ -104,12 +111,14 @@ impl Feed {
 
     fn batch(&mut self, events: Vec<RecordedEvent>, caught_up: bool) -> Batch {
         self.last = Instant::now();
-        if caught_up && !events.is_empty() {
-            self.from = self.last + self.pace.gather;
-        }
+        self.rests = caught_up && !events.is_empty();
         let heads = self.cursor.heads.clone();
         Batch { events, heads, as_of: self.cursor.as_of(), caught_up }
     }
+}
+
+fn rest(worked: Duration, longest: Duration) -> Duration {
+    worked.saturating_mul(REST).min(longest)
 }
 
 /// Rings when something may have been appended. Any number of hints that come while nobody waits
@@ -149,5 +158,24 @@ async fn listen(log: EventLog, rung: Arc<Notify>) {
         }
         tracing::debug!("not listening for hints; polling goes on");
         tokio::time::sleep(backoff.next(rand::random())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rest_follows_work_within_its_bound() {
+        let check = |worked_ms, longest_ms, expected_ms| {
+            let (worked, longest) =
+                (Duration::from_millis(worked_ms), Duration::from_millis(longest_ms));
+            assert_eq!(rest(worked, longest), Duration::from_millis(expected_ms));
+        };
+        check(1, 20, 4);
+        check(5, 20, 20);
+        check(5_000, 20, 20);
+        check(u64::MAX, 20, 20);
+        check(5, 0, 0);
     }
 }
