@@ -7,6 +7,7 @@ use prost::Message as _;
 
 const PROTOS: &[&str] = &[
     "headwater/v1/headwater.proto",
+    "headwater/v1/sync.proto",
     "stores/v1/types.proto",
     "stores/v1/events.proto",
     "stores/v1/commands.proto",

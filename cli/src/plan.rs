@@ -171,6 +171,7 @@ impl Plan {
             Plan { root, host, secrets, partitions, nodes: Vec::new(), programs: Vec::new() };
         plan.add_nodes(shape, ports)?;
         plan.add_programs(shape, ports)?;
+        plan.tell_where_the_router_is();
         Ok(plan)
     }
 
@@ -225,6 +226,17 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Command services ask through it how far the read side has come. Its address is known only
+    /// once every program has its ports.
+    fn tell_where_the_router_is(&mut self) {
+        let router = self.programs.iter().find(|program| program.kind == Kind::Router);
+        let Some(url) = router.map(|router| format!("http://{}", router.grpc)) else { return };
+        for program in self.programs.iter_mut().filter(|p| p.kind == Kind::CommandSvc) {
+            // In front: what is given by hand comes later and wins.
+            program.env.insert(0, ("HEADWATER_SYNC_URL".to_owned(), url.clone()));
+        }
     }
 
     fn environment(&self, kind: Kind) -> Vec<(String, String)> {

@@ -1,11 +1,15 @@
 //! A command's options, from its message and its metadata.
 
+use headwater_chassis::server::grpc_timeout;
 use headwater_chassis::{ErrorReason, Failure};
 use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Token};
 use headwater_proto::headwater::v1::CommandOptions;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
+
+use crate::acks::Wish;
 
 /// What a command is about and how it is to be carried out.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct CallOptions {
     /// The span it was sent in, as a W3C trace context: kept with its events where this process
     /// records no span of its own, so that the trace does not end here.
     pub traceparent: Option<String>,
+    /// How far its effect must have come before it is answered; committed if `None`.
+    pub ack: Option<Wish>,
 }
 
 /// An idempotency key and what it was sent with, as the log stores them.
@@ -82,7 +88,9 @@ impl Envelope {
         }
         let traceparent = text(String::new(), "traceparent").filter(|text| is_traceparent(text));
         let expected_version = options.expected_version.map(StreamVersion);
-        Ok(Self { options: CallOptions { key, expected_version, token, caller, traceparent } })
+        let left = grpc_timeout(metadata.as_ref());
+        let ack = Wish::read(metadata, options.acknowledgement, left, Instant::now())?;
+        Ok(Self { options: CallOptions { key, expected_version, token, caller, traceparent, ack } })
     }
 
     /// The call on an aggregate that lives in a partition of its own.

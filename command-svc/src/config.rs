@@ -1,6 +1,10 @@
 //! What the command service reads from its environment and flags.
 
+use std::str::FromStr;
+
 use headwater_chassis::{Common, ConfigErrors, Secret, Settings};
+use thiserror::Error;
+use tonic::transport::Endpoint;
 
 /// The settings of a command service.
 #[derive(Clone, Debug)]
@@ -11,6 +15,8 @@ pub struct Config {
     pub write_url: Secret,
     /// Connections for loading, beside one per partition for appending.
     pub write_connections: u32,
+    /// Where to ask how far the read side has come.
+    pub sync: Option<SyncUrl>,
     /// What it holds at most.
     pub limits: Limits,
     /// How long idempotency keys are kept.
@@ -36,6 +42,28 @@ impl Default for Limits {
     }
 }
 
+/// Where to ask how far the read side has come.
+#[derive(Clone, Debug)]
+pub struct SyncUrl(pub Endpoint);
+
+/// Not a usable address.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("must be http:// and a host, such as http://router:50050")]
+pub struct NoUrl;
+
+impl FromStr for SyncUrl {
+    type Err = NoUrl;
+
+    fn from_str(text: &str) -> Result<Self, NoUrl> {
+        let endpoint = Endpoint::from_shared(text.to_owned()).map_err(|_| NoUrl)?;
+        let uri = endpoint.uri();
+        match (uri.scheme_str(), uri.host(), uri.path()) {
+            (Some("http"), Some(host), "/" | "") if !host.is_empty() => Ok(Self(endpoint)),
+            _ => Err(NoUrl),
+        }
+    }
+}
+
 impl Config {
     /// Reads them from the process.
     ///
@@ -56,6 +84,11 @@ impl Config {
             "4",
             1..=64,
             "connections for loading, beside one per partition for appending",
+        );
+        let sync = s.optional(
+            "HEADWATER_SYNC_URL",
+            "where to ask how far the read side has come, a router's or a query service's http://host:port; \
+             unset: no acknowledgements beyond committed",
         );
         let queue_max = s.in_range(
             "HEADWATER_QUEUE_MAX",
@@ -86,6 +119,7 @@ impl Config {
             common: common?,
             write_url: write_url?,
             write_connections: write_connections?,
+            sync: sync?,
             limits: Limits {
                 queue_max: queue_max?,
                 batch_max: batch_max?,
@@ -94,5 +128,20 @@ impl Config {
             },
             key_retention_hours: key_retention_hours?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for good in ["http://router:50050", "http://127.0.0.1:1", "http://[::1]:50050/"] {
+            assert!(good.parse::<SyncUrl>().is_ok(), "{good}");
+        }
+        for bad in ["", "router:50050", "https://router", "http://", "http://a/b", "a b"] {
+            assert!(bad.parse::<SyncUrl>().is_err(), "{bad}");
+        }
     }
 }

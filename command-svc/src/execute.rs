@@ -1,4 +1,5 @@
-//! The path of a command: load -> fold -> decide -> append -> receipt.
+//! The path of a command: load -> fold -> decide -> append -> receipt, and for those who ask for
+//! it, the wait until the read side shows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::call::Call;
 use crate::config::Limits;
@@ -37,6 +39,7 @@ pub struct Executor {
     states: States,
     queues: Vec<mpsc::Sender<Job>>,
     measures: Arc<Measures>,
+    acks: Acks,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -49,11 +52,13 @@ pub struct Committed {
     pub token: Token,
     /// Whether an earlier attempt with the same key applied it.
     pub replayed: bool,
+    /// How far its effect had come when it was answered.
+    pub acked: Acked,
 }
 
 impl Executor {
     /// Starts the tasks of every partition.
-    pub fn start(log: &EventLog, limits: &Limits, metrics: &Metrics) -> Self {
+    pub fn start(log: &EventLog, limits: &Limits, acks: Acks, metrics: &Metrics) -> Self {
         let info = log.info();
         let states = States::new(limits.cache_max);
         let measures = Arc::new(Measures::new(metrics));
@@ -68,7 +73,8 @@ impl Executor {
             .map(Partition)
             .map(|p| Task::start(log.appender(p), p, limits.queue_max, shared.clone()))
             .unzip();
-        Self { info, loader: Loader::start(log.clone()), states, queues, measures, tasks }
+        let loader = Loader::start(log.clone());
+        Self { info, loader, states, queues, measures, acks, tasks }
     }
 
     /// Decides and appends a command; answers when it is committed, or refused on the newest state.
@@ -82,6 +88,7 @@ impl Executor {
         command: A::Command,
     ) -> Result<Committed, Failure> {
         let token = self.token_of(&call)?;
+        self.acks.check(call.options.ack.as_ref())?;
         let partition = call.partition_key.partition(self.info.partitions);
         let command_id = Uuid::now_v7();
         let traceparent = current_traceparent().or_else(|| call.options.traceparent.clone());
@@ -116,7 +123,7 @@ impl Executor {
             match answered.await.unwrap_or(Answer::Failed(Trouble::Defect)) {
                 Answer::Stale => self.measures.stale(),
                 Answer::Done { receipt, replayed } => {
-                    return Ok(committed(token, receipt, replayed));
+                    return Ok(self.committed(token, receipt, replayed, &call).await);
                 }
                 Answer::Refused(rejection) => {
                     return Err(Failure::rejection(call.domain, rejection));
@@ -149,6 +156,22 @@ impl Executor {
                 .map_err(|error| Failure::new(ErrorReason::TokenForeign, error.to_string()))?;
         }
         Ok(token)
+    }
+
+    /// What the client gets, as soon as its command's effect has come as far as it asked.
+    async fn committed(
+        &self,
+        mut token: Token,
+        receipt: Receipt,
+        replayed: bool,
+        call: &Call,
+    ) -> Committed {
+        token.raise(receipt.partition, receipt.position);
+        let acked = match &call.options.ack {
+            Some(wish) => self.acks.reached(wish, &token).await,
+            None => Acked::COMMITTED,
+        };
+        Committed { receipt, token, replayed, acked }
     }
 
     fn submit(&self, partition: Partition, job: Job) -> Result<(), Failure> {
@@ -185,11 +208,6 @@ impl Executor {
         }
         Err(Failure::new(ErrorReason::Internal, "the aggregate could not be loaded"))
     }
-}
-
-fn committed(mut token: Token, receipt: Receipt, replayed: bool) -> Committed {
-    token.raise(receipt.partition, receipt.position);
-    Committed { receipt, token, replayed }
 }
 
 fn overloaded() -> Failure {

@@ -33,6 +33,8 @@ impl Committed {
                 nanos: recorded.nanosecond() as i32,
             }),
             replayed: self.replayed,
+            acknowledged: self.acked.level.into(),
+            replicas: self.acked.replicas,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod execute;
 pub mod grpc;
 pub mod run;
 
+mod acks;
 mod appender;
 mod config;
 mod decide;
@@ -19,6 +20,7 @@ mod reply;
 mod settle;
 mod states;
 
+pub use acks::{Acked, Acks, Wish};
 pub use call::{Call, CallOptions, Envelope};
 pub use config::Config;
 pub use execute::{Committed, Executor};

@@ -11,6 +11,7 @@ use headwater_eventlog::{EventLog, LogError};
 use tokio::time::timeout;
 use tonic::service::Routes;
 
+use crate::acks::Acks;
 use crate::config::Config;
 use crate::execute::Executor;
 use crate::housekeeping;
@@ -43,7 +44,8 @@ pub async fn run(
     announce("command-svc", Some(grpc), admin_address);
 
     let Some(log) = connect(&config, &readiness, &shutdown).await? else { return Ok(()) };
-    let executor = Arc::new(Executor::start(&log, &config.limits, &metrics));
+    let acks = Acks::new(config.sync.clone().map(|url| url.0));
+    let executor = Arc::new(Executor::start(&log, &config.limits, acks, &metrics));
     let watch = tokio::spawn(watch(log.clone(), readiness.clone(), shutdown.clone()));
     let forget = tokio::spawn(housekeeping::forget_receipts(
         log.clone(),

@@ -22,6 +22,7 @@ pub mod node_error;
 pub mod page;
 pub mod statement;
 
+pub mod applied;
 pub mod judge;
 pub mod pick;
 pub mod sighting;

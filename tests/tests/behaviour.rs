@@ -6,6 +6,8 @@ mod client;
 #[path = "behaviour/refusal.rs"]
 mod refusal;
 
+#[path = "behaviour/acks.rs"]
+mod acks;
 #[path = "behaviour/contention.rs"]
 mod contention;
 #[path = "behaviour/fields.rs"]
@@ -61,6 +63,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    acks: the_level_asked_for_is_reached, waiting_in_vain_is_no_error,
+        what_cannot_be_waited_for_is_refused_first, a_token_can_be_waited_for;
     stores: a_store_opens_changes_and_closes, a_store_with_stock_stays_open,
         closing_and_receiving_at_once_leave_no_stock_behind;
     stock: an_item_lives_in_its_store, a_sku_is_unique_and_free_again, stock_is_never_negative;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use headwater_chassis::{Common, Metrics, Readiness, Server, Settings, Shutdown, bind, serve};
-use headwater_command_svc::Executor;
+use headwater_command_svc::{Acks, Executor};
 use headwater_eventlog::EventLog;
 use headwater_proto::headwater::v1::CommandOptions;
 use headwater_proto::headwater::v1::consistency::Requirement;
@@ -52,7 +52,8 @@ impl Counters {
         let config = headwater_command_svc::Config::read(&mut settings("command-svc", &url));
         let config = config.expect("a config");
         let log = EventLog::connect(&url, 2).await.expect("the log");
-        let executor = Arc::new(Executor::start(&log, &config.limits, &Metrics::new()));
+        let executor =
+            Arc::new(Executor::start(&log, &config.limits, Acks::new(None), &Metrics::new()));
         let commands = serving(config.common, command_routes(executor), &shutdown).await;
 
         let config = headwater_query_svc::config::Config::read(settings("query-svc", &url));

@@ -264,6 +264,7 @@ fn is_address(setting: &str) -> bool {
 /// `user:password@host:port/database` is a login of a cluster; `host:port` a service of ours.
 fn assert_address(manifests: &Manifests, address: &str) -> Option<()> {
     let Some(rest) = address.strip_prefix("postgres://") else {
+        let address = address.strip_prefix("http://").unwrap_or(address);
         let (host, port) = address.split_once(':')?;
         let ports = &manifests.get("Service", host)["spec"]["ports"];
         return array(ports).iter().find(|p| number(&p["port"]).to_string() == port).map(drop);

@@ -134,7 +134,7 @@ fn sale(item: &Item) -> RecordSaleRequest {
         options: Some(CommandOptions {
             idempotency_key: Uuid::now_v7().to_string(),
             expected_version: Some(item.version),
-            token: String::new(),
+            ..CommandOptions::default()
         }),
     }
 }

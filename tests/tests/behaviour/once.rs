@@ -77,6 +77,7 @@ pub async fn a_key_is_applied_once(client: Client) {
         idempotency_key: text.clone(),
         expected_version: Some(1),
         token: later.token.clone(),
+        ..CommandOptions::default()
     };
     let again = done(commands.rename_store(rename(&id, "Twice", Some(options))).await);
     let again = receipt(again.receipt);

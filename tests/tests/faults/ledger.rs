@@ -46,6 +46,7 @@ impl Sale {
                 idempotency_key: self.key.clone(),
                 expected_version: None,
                 token: token.to_owned(),
+                ..CommandOptions::default()
             }),
         }
     }
