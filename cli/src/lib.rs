@@ -25,6 +25,7 @@ pub mod where_is_postgres;
 pub mod load;
 
 pub mod call;
+pub mod start_epoch;
 pub mod status;
 pub mod tail;
 pub mod verify;

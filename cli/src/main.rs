@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_cli::{call, load, migrate, status, tail, up, verify, watchman, where_is_postgres};
+use headwater_cli::{
+    call, load, migrate, start_epoch, status, tail, up, verify, watchman, where_is_postgres,
+};
 
 #[derive(Parser)]
 #[command(name = "headwater", version, about = "CQRS for gRPC backends on Postgres")]
@@ -29,6 +31,8 @@ enum Command {
     Load(load::Options),
     /// Bring both databases' schemas to this version.
     Migrate(migrate::Options),
+    /// Start a new epoch of the log after it was restored to an earlier state.
+    StartEpoch(start_epoch::Options),
     /// Print the folder of the PostgreSQL server programs that `up` would use.
     Postgres(where_is_postgres::Options),
     /// Stop what a killed `up` leaves behind; started by `up` itself.
@@ -63,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Verify(options) => verify::run(options).await,
         Command::Load(options) => load::run(options).await.map(|()| true),
         Command::Migrate(options) => migrate::run(options).await.map(|()| true),
+        Command::StartEpoch(options) => start_epoch::run(options).await.map(|()| true),
         Command::Postgres(options) => where_is_postgres::run(options).map(|()| true),
         Command::Watchman => Ok(true),
     }

@@ -108,6 +108,27 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
     Ok(done)
 }
 
+/// Empties the views of the projections and takes them back to the log's beginning, for a log whose
+/// history is another one than they were made from. All or nothing; their projectors fill them
+/// again.
+///
+/// # Errors
+/// The database cannot be reached, or does not hold what the projections need.
+pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), SchemaError> {
+    let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
+    check(&connection, projections).await?;
+    let transaction = connection.transaction().await?;
+    for projection in projections {
+        let forget = include_str!("../sql/migrate/forget_progress.sql");
+        transaction.execute(forget, &[&projection.name()]).await?;
+        for view in projection.views() {
+            transaction.batch_execute(&ddl::truncate(view)).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
 /// Checks that the read database holds what the projections need.
 ///
 /// # Errors

@@ -31,6 +31,8 @@ mod full_queue;
 mod projection;
 #[path = "faults/read_side.rs"]
 mod read_side;
+#[path = "faults/restore.rs"]
+mod restore;
 #[path = "faults/single_database.rs"]
 mod single_database;
 #[path = "faults/write_side.rs"]

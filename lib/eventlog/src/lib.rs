@@ -75,6 +75,16 @@ impl EventLog {
         schema::migrate(url, partitions).await
     }
 
+    /// Starts a new epoch after the database was restored to an earlier state: tokens handed out
+    /// before are refused from now on, since they may prove events that are gone. Needs the owner's
+    /// rights.
+    ///
+    /// # Errors
+    /// The database cannot be reached, has no log, or command services are connected to it.
+    pub async fn start_epoch(url: &str) -> Result<LogInfo, LogError> {
+        schema::start_epoch(url).await
+    }
+
     /// Closes the pool's connections.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -103,7 +103,7 @@ impl EventLog {
     /// # Errors
     /// The database cannot be reached.
     pub async fn forget_receipts(&self, age_hours: u32, limit: u32) -> Result<u64, LogError> {
-        let sql = "SELECT headwater_log.forget_receipts(make_interval(hours => $1), $2)";
+        let sql = include_str!("../sql/forget_receipts.sql");
         let query = sqlx::query_scalar(sql).bind(age_hours as i32).bind(limit as i32);
         let count: i64 = answer(query.fetch_one(&self.pool)).await?;
         Ok(count.unsigned_abs())

@@ -25,7 +25,7 @@ pub struct LogInfo {
 /// Serialises migrations of the log; any number that nothing else uses.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7237421061)";
 const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
-const INFO: &str = "SELECT id, epoch, partitions, schema_version FROM headwater_log.log";
+const INFO: &str = include_str!("../sql/info.sql");
 
 pub(crate) async fn check(pool: &PgPool) -> Result<LogInfo, LogError> {
     let row = sqlx::query(INFO).fetch_optional(pool).await.map_err(LogError::from_sqlx)?;
@@ -98,21 +98,47 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
         .execute(&mut *connection)
         .await
         .map_err(LogError::from_sqlx)?;
-    sqlx::query(
-        "INSERT INTO headwater_log.log (id, partitions, schema_version) VALUES ($1, $2, $3)",
-    )
-    .bind(Uuid::new_v4())
-    .bind(partitions as i16)
-    .bind(SCHEMA_VERSION)
-    .execute(&mut *connection)
-    .await
-    .map_err(LogError::from_sqlx)?;
-    sqlx::query(
-        "INSERT INTO headwater_log.head (partition) SELECT generate_series(0, $1::int - 1)",
-    )
-    .bind(i32::from(partitions))
-    .execute(&mut *connection)
-    .await
-    .map_err(LogError::from_sqlx)?;
+    sqlx::query(include_str!("../sql/create_log.sql"))
+        .bind(Uuid::new_v4())
+        .bind(partitions as i16)
+        .bind(SCHEMA_VERSION)
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    sqlx::query(include_str!("../sql/create_heads.sql"))
+        .bind(i32::from(partitions))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
     Ok(())
+}
+
+pub(crate) async fn start_epoch(url: &str) -> Result<LogInfo, LogError> {
+    let mut connection = PgConnection::connect(url).await.map_err(LogError::from_sqlx)?;
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    let info = start_epoch_in(&mut transaction).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    connection.close().await.map_err(LogError::from_sqlx)?;
+    Ok(info)
+}
+
+async fn start_epoch_in(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
+    let appending: i64 = sqlx::query_scalar(include_str!("../sql/appending.sql"))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    if appending > 0 {
+        return Err(LogError::Schema(format!(
+            "{appending} sessions of command services are connected to it, which would go on \
+             handing out tokens of the old epoch; stop command-svc first"
+        )));
+    }
+    sqlx::query(include_str!("../sql/start_epoch.sql"))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    let row = sqlx::query(INFO).fetch_optional(connection).await.map_err(LogError::from_sqlx)?;
+    let row =
+        row.ok_or_else(|| LogError::Schema("it is empty; run `headwater migrate`".to_owned()))?;
+    read_info(&row)
 }

@@ -90,6 +90,11 @@ pub fn live_view(view: &ViewInfo) -> String {
     )
 }
 
+/// Empties the table.
+pub fn truncate(view: &ViewInfo) -> String {
+    format!(r#"TRUNCATE headwater_read."{}";"#, view.table())
+}
+
 /// Least rights on the table and on the view over it.
 pub fn grants(view: &ViewInfo) -> String {
     let (name, table) = (view.name, view.table());
