@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headwater_proto::headwater::v1::{AckLevel, Acknowledgement};
 use headwater_tests::harness::{Options, eventually};
 
 use super::load::Load;
@@ -53,6 +54,37 @@ async fn the_projector_is_killed_under_load() {
             findings.own.assert_failed_only_for(&["FRESHNESS_UNAVAILABLE"]);
             world.start_again(leader).await;
             assert_eq!(leader_and_follower(world).await, [follower, leader]);
+        })
+        .await;
+}
+
+/// No projector is left, and a client wants its command answered only when it is projected. It is
+/// told in time that the command is committed and no more; nothing invites it to send it again, and
+/// if it does, that has no second effect and is answered as projected once one is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_in_vain_for_dead_projectors() {
+    STAGE
+        .play(async |world| {
+            let [leader, follower] = leader_and_follower(world).await;
+            for projector in [leader, follower] {
+                world.kill(projector).await;
+            }
+            let sale = world.new_sale();
+            let wish = |seconds| {
+                let wait_max = Some(prost_types::Duration { seconds, nanos: 0 });
+                Acknowledgement { level: AckLevel::Projected.into(), replicas: 0, wait_max }
+            };
+            let first = world.send_and_wait(&sale, wish(1)).await.expect("committed");
+            assert_eq!((first.acknowledged(), first.replayed), (AckLevel::Committed, false));
+            for projector in [leader, follower] {
+                world.cluster.launch(projector).await.expect("launched");
+            }
+            let again = world.send_and_wait(&sale, wish(15)).await.expect("replayed");
+            assert_eq!((again.acknowledged(), again.replayed), (AckLevel::Projected, true));
+            assert_eq!(again.version, first.version);
+            for projector in [leader, follower] {
+                eventually(SOON, || world.is_ready(projector)).await;
+            }
         })
         .await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headwater_cli::postgres::node::Role;
 use headwater_proto::headwater::v1::Consistency;
-use headwater_proto::headwater::v1::Receipt;
+use headwater_proto::headwater::v1::{Acknowledgement, Receipt};
 use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
 use headwater_proto::stores::v1::{GetItemRequest, GetItemResponse};
@@ -109,6 +109,25 @@ impl World {
         let mut client = StockCommandServiceClient::new(self.router());
         let reply = client.record_sale(within(PATIENCE, self.new_sale().request(""))).await?;
         Ok(reply.into_inner().receipt.expect("a receipt"))
+    }
+
+    /// Sends a sale that is answered when it has come so far.
+    pub async fn send_and_wait(
+        &self,
+        sale: &Sale,
+        wish: Acknowledgement,
+    ) -> Result<Receipt, Status> {
+        let mut client = StockCommandServiceClient::new(self.router());
+        let mut request = sale.request("");
+        if let Some(options) = &mut request.options {
+            options.acknowledgement = Some(wish);
+        }
+        let reply = client.record_sale(within(PATIENCE, request)).await?;
+        let receipt = reply.into_inner().receipt.expect("a receipt");
+        if !receipt.replayed {
+            self.ledger.acknowledge(sale.clone(), receipt.clone());
+        }
+        Ok(receipt)
     }
 
     /// Makes a sale where nothing is in its way.
