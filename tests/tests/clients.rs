@@ -32,6 +32,16 @@ async fn node() {
     check("node").await;
 }
 
+#[tokio::test]
+async fn go() {
+    check("go").await;
+}
+
+#[tokio::test]
+async fn java() {
+    check("java").await;
+}
+
 async fn check(language: &str) {
     let cluster = Cluster::shared(Shared::FourPartitions).await;
     cluster.expect_logs(&SLOW);

@@ -99,6 +99,7 @@ fn every_statement_has_a_header_and_one_caller() {
 #[test]
 fn every_dependency_is_permissively_licensed() {
     tidy(licences::check(&licences::packages()));
+    tidy(licences::check(&licences::node_packages()));
 }
 
 #[test]

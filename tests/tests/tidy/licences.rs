@@ -1,9 +1,11 @@
-//! Every crate in the lock file can be used under a permissive licence. Where a crate offers a
-//! choice, one permissive alternative suffices; what it demands together must all be permissive.
+//! Every package in a lock file, of Rust or of the Node example, can be used under a permissive
+//! licence. Where a package offers a choice, one permissive alternative suffices; what it demands
+//! together must all be permissive.
 
 use serde_json::Value;
 
 use super::crates::metadata;
+use super::repository::root;
 
 /// Licences that ask for attribution at most. Copyleft, also the weak kind, needs a decision.
 const PERMISSIVE: [&str; 11] = [
@@ -30,6 +32,16 @@ pub fn packages() -> Vec<(String, Option<String>)> {
         .iter()
         .map(|package| (text(&package["name"]).expect("a name"), text(&package["license"])))
         .collect()
+}
+
+/// The same of the Node example's lock file.
+pub fn node_packages() -> Vec<(String, Option<String>)> {
+    let lock = std::fs::read(root().join("examples/node/package-lock.json")).expect("a lock file");
+    let lock: Value = serde_json::from_slice(&lock).expect("JSON");
+    let packages = lock["packages"].as_object().expect("packages");
+    assert!(packages.len() > 10, "these are not all packages");
+    let licence = |package: &Value| package["license"].as_str().map(str::to_owned);
+    packages.iter().map(|(name, package)| (name.clone(), licence(package))).collect()
 }
 
 /// Packages whose licence is missing or not permissive.
