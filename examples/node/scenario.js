@@ -121,7 +121,7 @@ async function keepADeadline() {
   const request = sale(1);
   const began = Date.now();
   const tooLate = await call(stock, 'RecordSale', request, { ms: 1 }).then(() => null, (error) => error);
-  assert.ok(Date.now() - began < 1000, 'a deadline ends the call');
+  assert.ok(Date.now() - began < 5000, 'a deadline ends the call');
   assert.ok(!tooLate || tooLate.code === grpc.status.DEADLINE_EXCEEDED, `only that: ${tooLate}`);
   const sold = (await call(stock, 'RecordSale', request)).reply.receipt;
   const { item } = await itemAt(sold.token);

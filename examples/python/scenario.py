@@ -146,7 +146,7 @@ class Scenario:
         except grpc.RpcError as error:
             check(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, f"only that: {error}")
             outcome = "was given up after 1 ms"
-        check(time.monotonic() - began < 1, "a deadline ends the call")
+        check(time.monotonic() - began < 5, "a deadline ends the call")
         sold = self.stock.RecordSale(sale, timeout=DEADLINE).receipt
         item = self.item_at(sold.token).item
         check((item.on_hand, item.units_sold) == (7, 3), "the sale was applied once")

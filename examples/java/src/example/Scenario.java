@@ -237,7 +237,7 @@ final class Scenario {
       check(code == Status.Code.DEADLINE_EXCEEDED, "only that: " + error);
       outcome = "was given up after 1 ms";
     }
-    check(System.nanoTime() - began < 1_000_000_000, "a deadline ends the call");
+    check(System.nanoTime() - began < 5_000_000_000L, "a deadline ends the call");
     var receipt = in10s(stock).recordSale(sale).getReceipt();
     var item = itemAt(receipt.getToken()).getItem();
     check(item.getOnHand() == 7 && item.getUnitsSold() == 3, "applied once: " + item);
