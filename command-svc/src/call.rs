@@ -1,8 +1,9 @@
 //! A command's options, from its message and its metadata.
 
+use headwater_chassis::etag::Tags;
 use headwater_chassis::server::grpc_timeout;
 use headwater_chassis::{ErrorReason, Failure};
-use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Token};
+use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Token, TokenError};
 use headwater_proto::headwater::v1::CommandOptions;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -57,6 +58,11 @@ pub struct Envelope {
     options: CallOptions,
 }
 
+/// Metadata of what the client has seen; one value for each token.
+const TOKEN: &str = "headwater-token";
+/// Metadata of the version that the client expects.
+const IF_MATCH: &str = "if-match";
+const IF_NONE_MATCH: &str = "if-none-match";
 const KEY_BYTES_MAX: usize = 255;
 const CALLER_BYTES_MAX: usize = 200;
 
@@ -66,7 +72,7 @@ impl Envelope {
     /// key stands for.
     ///
     /// # Errors
-    /// A malformed key or token.
+    /// A malformed key, token or condition, or tokens of different logs.
     pub fn read<M: prost::Message>(
         metadata: &MetadataMap,
         options: Option<CommandOptions>,
@@ -81,13 +87,21 @@ impl Envelope {
         let key = text(options.idempotency_key, "idempotency-key")
             .map(|key| hashes(&key, method, message))
             .transpose()?;
-        let token = text(options.token, "headwater-token").map(|t| parse_token(&t)).transpose()?;
+        let token = match options.token.as_str() {
+            "" => Token::decode_all(values(metadata, TOKEN)),
+            field => Token::decode_all([field]),
+        };
+        let token = token.map_err(token_failure)?;
         let mut caller = text(String::new(), "headwater-caller");
         if let Some(caller) = &mut caller {
             caller.truncate(CALLER_BYTES_MAX);
         }
         let traceparent = text(String::new(), "traceparent").filter(|text| is_traceparent(text));
-        let expected_version = options.expected_version.map(StreamVersion);
+        let expected_version = match options.expected_version {
+            Some(version) => Some(version),
+            None => expected_by_metadata(metadata)?,
+        };
+        let expected_version = expected_version.map(StreamVersion);
         let left = grpc_timeout(metadata.as_ref());
         let ack = Wish::read(metadata, options.acknowledgement, left, Instant::now())?;
         Ok(Self { options: CallOptions { key, expected_version, token, caller, traceparent, ack } })
@@ -126,9 +140,41 @@ fn is_traceparent(text: &str) -> bool {
     }
 }
 
-fn parse_token(text: &str) -> Result<Token, Failure> {
-    Token::decode(text)
-        .map_err(|error| Failure::new(ErrorReason::TokenMalformed, error.to_string()))
+/// All values of one name that are text.
+fn values<'m>(metadata: &'m MetadataMap, name: &'static str) -> impl Iterator<Item = &'m str> {
+    metadata.get_all(name).iter().filter_map(|value| value.to_str().ok())
+}
+
+fn token_failure(error: TokenError) -> Failure {
+    let reason = match error {
+        TokenError::Malformed => ErrorReason::TokenMalformed,
+        TokenError::Foreign => ErrorReason::TokenForeign,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+/// `if-match` with the ETag of a reply is the version that it shows, `if-none-match: *` is 0: the
+/// aggregate must not exist yet.
+fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> {
+    let tags = |name| {
+        let all = values(metadata, name).collect::<Vec<_>>().join(",");
+        if metadata.contains_key(name) { Some(all.parse::<Tags>()) } else { None }
+    };
+    let wrong = |name: &'static str, must: &'static str| {
+        let message = format!("the condition {name} cannot be checked");
+        Err(Failure::new(ErrorReason::InvalidRequest, message).violation(name, must))
+    };
+    match (tags(IF_MATCH), tags(IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (None, Some(Ok(Tags::All))) => Ok(Some(0)),
+        (None, Some(_)) => wrong(IF_NONE_MATCH, "must be *, for what must not exist yet"),
+        (Some(Ok(Tags::Some(tags))), None) => match tags.as_slice() {
+            [tag] if tag.version().is_some() => Ok(tag.version()),
+            _ => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+        },
+        (Some(_), None) => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+        (Some(_), Some(_)) => wrong(IF_MATCH, "must not be sent with if-none-match"),
+    }
 }
 
 fn hashes<M: prost::Message>(key: &str, method: &str, message: &M) -> Result<KeyHashes, Failure> {
@@ -155,6 +201,7 @@ fn half_hash(bytes: &[u8]) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use headwater_kernel::{Epoch, LogId, Position};
     use headwater_proto::stores::v1::OpenStoreRequest;
 
     use super::*;
@@ -191,6 +238,69 @@ mod tests {
         let field = CommandOptions { idempotency_key: "field".to_owned(), ..Default::default() };
         assert_eq!(read(None).map(|k| k.key), Some(half_hash(b"from-metadata")));
         assert_eq!(read(Some(field)).map(|k| k.key), Some(half_hash(b"field")));
+    }
+
+    /// What is read from metadata, or the fields and the reason of what is wrong with it.
+    fn sent(
+        pairs: &[(&'static str, &str)],
+        options: Option<CommandOptions>,
+    ) -> Result<CallOptions, &'static str> {
+        let mut metadata = MetadataMap::new();
+        for (name, value) in pairs {
+            metadata.append(*name, value.parse().expect("ascii"));
+        }
+        Envelope::read(&metadata, options, "m", &OpenStoreRequest::default())
+            .map(|envelope| envelope.options)
+            .map_err(|failure| failure.reason())
+    }
+
+    #[test]
+    fn a_condition_is_an_expected_version() {
+        let wrong = Err("INVALID_REQUEST");
+        let (is, none) = (IF_MATCH, IF_NONE_MATCH);
+        let table: [(&[(&'static str, &str)], Result<Option<u64>, &str>); 13] = [
+            (&[], Ok(None)),
+            (&[(is, "\"3\"")], Ok(Some(3))),
+            (&[(is, " \"18\" ")], Ok(Some(18))),
+            (&[(none, "*")], Ok(Some(0))),
+            (&[(is, "3")], wrong),
+            (&[(is, "")], wrong),
+            (&[(is, "*")], wrong),
+            (&[(is, "\"3\", \"4\"")], wrong),
+            (&[(is, "\"3\""), (is, "\"3\"")], wrong),
+            (&[(is, "\"d0000000000000003\"")], wrong),
+            (&[(none, "\"3\"")], wrong),
+            (&[(is, "\"3\""), (none, "*")], wrong),
+            (&[(none, "\"")], wrong),
+        ];
+        for (pairs, expected) in table {
+            let version = sent(pairs, None).map(|options| options.expected_version);
+            assert_eq!(version, expected.map(|v| v.map(StreamVersion)), "{pairs:?}");
+        }
+        let field = CommandOptions { expected_version: Some(7), ..Default::default() };
+        let read = sent(&[(is, "nonsense")], Some(field)).expect("the field wins");
+        assert_eq!(read.expected_version, Some(StreamVersion(7)));
+    }
+
+    #[test]
+    fn all_tokens_are_merged() {
+        let token = |log: u128, positions: &[u64]| {
+            let positions: Vec<_> = positions.iter().copied().map(Position).collect();
+            Token::of_positions(LogId(Uuid::from_u128(log)), Epoch(1), &positions)
+        };
+        let (one, two, both) = (token(1, &[5, 2]), token(1, &[3, 9]), token(1, &[5, 9]));
+        let (a, b) = (one.encode(), two.encode());
+        let read = |pairs: &[(&'static str, &str)], field: String| {
+            let field = CommandOptions { token: field, ..Default::default() };
+            sent(pairs, Some(field)).map(|options| options.token)
+        };
+        let none = String::new;
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, &b)], none()), Ok(Some(both.clone())));
+        assert_eq!(read(&[(TOKEN, "nonsense")], format!("{a}, {b}")), Ok(Some(both)));
+        assert_eq!(read(&[(TOKEN, "")], none()), Ok(None));
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, "nonsense")], none()), Err("TOKEN_MALFORMED"));
+        let other = token(2, &[1]).encode();
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, &other)], none()), Err("TOKEN_FOREIGN"));
     }
 
     #[test]

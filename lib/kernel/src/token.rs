@@ -36,6 +36,8 @@ pub enum TokenError {
 }
 
 const FORMAT: u8 = 1;
+/// Tokens that a request may carry; one for each session that it takes part in.
+const TOKENS_MAX: usize = 16;
 
 impl Token {
     /// A token that requires nothing yet.
@@ -100,6 +102,30 @@ impl Token {
         let check = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&check.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads all tokens that a client sent, and merges them: each text holds one, or several joined
+    /// by commas, as proxies join repeated headers. `None` if there are none.
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`] if any of them is, or there are more than 16;
+    /// [`TokenError::Foreign`] if they are of different logs or epochs.
+    pub fn decode_all<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Option<Self>, TokenError> {
+        let parts = texts.into_iter().flat_map(|text| text.split(',')).map(str::trim);
+        let mut merged: Option<Self> = None;
+        for (number, part) in parts.filter(|part| !part.is_empty()).enumerate() {
+            if number == TOKENS_MAX {
+                return Err(TokenError::Malformed);
+            }
+            let token = Self::decode(part)?;
+            match &mut merged {
+                Some(merged) => merged.merge(&token)?,
+                None => merged = Some(token),
+            }
+        }
+        Ok(merged)
     }
 
     /// Reads a token that a client sent.
