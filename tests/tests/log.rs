@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_eventlog::{
-    Appender, Command, EventLog, Fact, FactKind, Head, Key, LogError, Outcome, SavedSnapshot,
+    Appender, Command, EventLog, Fact, FactKind, Head, Key, LogError, LogInfo, Outcome,
+    SavedSnapshot,
 };
 use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{NewEvent, Partition, Position, RecordedEvent, StreamId, StreamVersion};
+use headwater_kernel::{
+    NewEvent, Partition, Position, RecordedEvent, StreamId, StreamVersion, Token,
+};
 use headwater_tests::harness::{Cluster, Options, eventually};
 use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -355,6 +358,31 @@ async fn the_command_role_cannot_change_events() {
     let refusal =
         feed.appender(P0).append(&[command(stream(), 0, 1)]).await.expect_err("read only");
     assert!(refusal.to_string().contains("refused"), "{refusal}");
+}
+
+/// Who may read how far the log goes may read nothing of what is in it.
+#[tokio::test]
+async fn the_end_of_the_log_is_all_that_its_role_sees() {
+    let log = fresh_log(4).await;
+    append(&mut log.appender(P0), &[command(stream(), 0, 3)]).await;
+    let restricted = as_role(&log, "headwater_end").await;
+    let end = restricted.end().await.expect("the end");
+    let heads = log.heads().await.expect("heads");
+    let positions: Vec<Position> = heads.heads.iter().map(|head| head.position).collect();
+    let LogInfo { id, epoch, .. } = log.info();
+    assert_eq!(end.token, Token::of_positions(id, epoch, &positions));
+    assert_eq!(end.token.position(P0), Position(3));
+    assert!(end.now <= heads.now, "{end:?} {heads:?}");
+    for statement in [
+        "SELECT FROM headwater_log.event",
+        "SELECT FROM headwater_log.receipt",
+        "SELECT FROM headwater_log.snapshot",
+        "UPDATE headwater_log.head SET position = 0",
+        "UPDATE headwater_log.log SET epoch = 2",
+    ] {
+        let refusal = role_runs(&restricted, statement).await.expect_err(statement);
+        assert!(refusal.contains("permission denied"), "{statement}: {refusal}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod answer;
 mod append;
 mod decode;
+mod end;
 mod error;
 mod feed;
 mod load;
@@ -14,6 +15,7 @@ mod schema;
 mod wakeups;
 
 pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
+pub use end::LogEnd;
 pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
 pub use load::{Loaded, SavedSnapshot};
