@@ -7,6 +7,7 @@ set -eu
 namespace=${1:-headwater}
 for login in write-db-command-svc=headwater_command_svc \
     write-db-projector=headwater_projector_svc \
+    write-db-query-svc=headwater_query_svc \
     read-db-projector=headwater_projector_svc \
     read-db-query-svc=headwater_query_svc; do
     secret=${login%%=*}

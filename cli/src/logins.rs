@@ -12,7 +12,7 @@ use crate::secrets::Secrets;
 pub const COMMAND: &str = "headwater_command_svc";
 /// The projector: reads the log, writes the views.
 pub const PROJECTOR: &str = "headwater_projector_svc";
-/// query-svc: reads the views.
+/// query-svc: reads the views, and how far the log goes.
 pub const QUERY: &str = "headwater_query_svc";
 /// `headwater status`, `tail` and `verify`: reads both sides, and sees who is connected.
 pub const CLI: &str = "headwater_cli";
@@ -24,6 +24,7 @@ pub fn on(role: Role, secrets: &Secrets) -> Vec<Login> {
     if role.holds_log() {
         logins.push(login(COMMAND, &secrets.command, &["headwater_command"]));
         logins.push(login(PROJECTOR, &secrets.projector, &["headwater_feed"]));
+        logins.push(read_only(login(QUERY, &secrets.query, &["headwater_end"])));
         logins.push(read_only(login(CLI, &secrets.cli, &["headwater_feed", "pg_monitor"])));
     }
     if role.holds_views() {

@@ -256,7 +256,10 @@ impl Plan {
             Kind::QuerySvc => {
                 let urls = self.read_urls(logins::QUERY, &secrets.query);
                 let urls: Vec<String> = urls.into_iter().map(|(_, url)| url).collect();
-                vec![set("HEADWATER_READ_URLS", urls.join(","))]
+                vec![
+                    set("HEADWATER_READ_URLS", urls.join(",")),
+                    set("HEADWATER_WRITE_URL", self.write_url(logins::QUERY, &secrets.query)),
+                ]
             }
             Kind::Router => vec![
                 set("HEADWATER_COMMAND_UPSTREAMS", self.upstreams(Kind::CommandSvc)),

@@ -1,11 +1,17 @@
 //! The query server's settings: the one place where its environment is read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Secret, Settings};
+use headwater_proto::FILE_DESCRIPTOR_SET;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use prost_types::method_options::IdempotencyLevel;
 
 use crate::node::connection::Address;
 use crate::pick::NODES_MAX;
+use crate::policy::Policies;
 
 /// What the query server is told.
 pub struct Config {
@@ -19,6 +25,11 @@ pub struct Config {
     pub wait_max: Duration,
     /// Time between probes of a node.
     pub probe_every: Duration,
+    /// The write database, for the end of the log and the time; without it there are no strong
+    /// reads.
+    pub write_url: Option<Secret>,
+    /// What is set for each method.
+    pub policies: Policies,
 }
 
 impl Config {
@@ -60,14 +71,64 @@ impl Config {
             10..=10_000,
             "time between looks at each node while no query waits",
         );
+        let write_url = s.optional_secret(
+            "HEADWATER_WRITE_URL",
+            "URL of the write database, for strong reads and the clock that ages are measured by",
+        );
+        let policies = policies(s, write_url.is_some());
         Some(Self {
             common: common?,
             nodes: nodes?,
             connections: connections?,
             wait_max: Duration::from_millis(wait_ms_max?),
             probe_every: probe_every?,
+            write_url,
+            policies: policies?,
         })
     }
+}
+
+fn policies(settings: &mut Settings, has_write_url: bool) -> Option<Policies> {
+    const CONSISTENCY: &str = "HEADWATER_DEFAULT_CONSISTENCY";
+    const MAX_AGE: &str = "HEADWATER_MAX_AGE";
+    let consistencies: Option<String> = settings.optional(
+        CONSISTENCY,
+        "freshness of queries that ask for none: method=any, =strong or =max_staleness=5s, each \
+         with `; or_stale` if wanted; separated by commas, * for every other method",
+    )?;
+    let ages: Option<String> = settings.optional(
+        MAX_AGE,
+        "how long clients may keep replies: method=5s, separated by commas, * for every other one",
+    )?;
+    let (mut policies, methods) = (Policies::default(), queries());
+    let wrong = policies.set_consistencies(&consistencies.unwrap_or_default(), &methods);
+    let mut mistakes: Vec<_> = wrong.into_iter().map(|what| (CONSISTENCY, what)).collect();
+    if policies.any_strong() && !has_write_url {
+        mistakes.push((CONSISTENCY, "strong needs HEADWATER_WRITE_URL".to_owned()));
+    }
+    let wrong = policies.set_max_ages(&ages.unwrap_or_default(), &methods);
+    mistakes.extend(wrong.into_iter().map(|what| (MAX_AGE, what)));
+    let is_right = mistakes.is_empty();
+    mistakes.into_iter().for_each(|(name, what)| settings.mistake(name, what));
+    is_right.then_some(policies)
+}
+
+/// Full names of the domain's queries. The platform's own tell of nodes: no policy applies to them.
+fn queries() -> BTreeSet<String> {
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
+        .expect("the descriptor set that this program was built with");
+    let mut names = BTreeSet::new();
+    for file in set.file.iter().filter(|file| file.package() != "headwater.v1") {
+        for service in &file.service {
+            let queries = service.method.iter().filter(|method| {
+                let level = method.options.as_ref().map(|options| options.idempotency_level());
+                level == Some(IdempotencyLevel::NoSideEffects)
+            });
+            let service = format!("{}.{}", file.package(), service.name());
+            names.extend(queries.map(|method| format!("{service}/{}", method.name())));
+        }
+    }
+    names
 }
 
 fn nodes(settings: &mut Settings) -> Option<Vec<Address>> {
@@ -93,6 +154,7 @@ fn nodes(settings: &mut Settings) -> Option<Vec<Address>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consistency::Requirement;
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -120,6 +182,27 @@ mod tests {
         let text = errors.to_string();
         assert!(errors.mistakes().len() >= 3, "{text}");
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn policies_are_read_and_their_mistakes_reported() {
+        let get = "stores.v1.StoreQueryService/GetStore";
+        let urls = ("HEADWATER_READ_URLS", "postgres://q@a/db");
+        let (strong, age) = (format!("{get}=strong"), format!("{get}=5s"));
+        let both =
+            [urls, ("HEADWATER_DEFAULT_CONSISTENCY", &*strong), ("HEADWATER_MAX_AGE", &*age)];
+        let errors = read(&both).err().expect("no way to the write database").to_string();
+        assert!(errors.contains("strong needs HEADWATER_WRITE_URL"), "{errors}");
+        let with_url = [&both[..], &[("HEADWATER_WRITE_URL", "postgres://q@b/db")]].concat();
+        let policy = read(&with_url).expect("a configuration").policies.of(get);
+        assert_eq!(policy.consistency.requirement, Some(Requirement::Strong));
+        assert_eq!(policy.max_age, Duration::from_secs(5));
+        let wrong = [
+            urls,
+            ("HEADWATER_DEFAULT_CONSISTENCY", "stores.v1.StoreCommandService/OpenStore=any,x"),
+            ("HEADWATER_MAX_AGE", "*=soon"),
+        ];
+        assert_eq!(read(&wrong).err().expect("mistakes").mistakes().len(), 3);
     }
 
     #[test]

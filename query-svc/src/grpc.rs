@@ -1,6 +1,7 @@
 //! The edge: requests in, statements out, rows back as messages. With `views` and the binaries the
 //! only modules that name the domain.
 
+pub mod asked;
 pub mod call;
 mod paging;
 mod stock;

@@ -12,6 +12,9 @@ pub mod run;
 pub mod read;
 pub mod transaction;
 
+pub mod log_end;
+pub mod policy;
+
 pub mod coalesce;
 pub mod pool;
 
@@ -23,6 +26,8 @@ pub mod page;
 pub mod statement;
 
 pub mod applied;
+pub mod clock;
+pub mod consistency;
 pub mod judge;
 pub mod pick;
 pub mod sighting;

@@ -43,7 +43,7 @@ impl NodeMeters {
         let (fresh, stale) = (of("fresh"), of("stale"));
         let staleness = metrics.gauges_f64::<Labels<1>>(
             "headwater_node_staleness_seconds",
-            "Age of the newest state seen on a node, by this process's clock",
+            "Age of the newest state seen on a node, by the write database's clock if it is known",
         );
         let breaker = metrics.gauges::<Labels<1>>(
             "headwater_node_breaker_state",

@@ -9,11 +9,11 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use headwater_chassis::breaker::BreakerState;
 use headwater_chassis::{Breaker, Delays, Metrics};
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use crate::board::Board;
+use crate::clock::WriteClock;
 use crate::meters::{NodeMeters, role_name};
 use crate::node_error::NodeError;
 use crate::sighting::{Answer, Sighting};
@@ -47,6 +47,7 @@ pub struct Node {
     in_flight: AtomicU32,
     projection: String,
     board: Arc<Board>,
+    clock: Arc<WriteClock>,
     meters: NodeMeters,
 }
 
@@ -82,6 +83,7 @@ impl Node {
             in_flight: AtomicU32::new(0),
             projection: common.projection.clone(),
             board: Arc::clone(&common.board),
+            clock: Arc::clone(&common.clock),
             meters: NodeMeters::new(&common.metrics, &address.name),
         })
     }
@@ -118,7 +120,7 @@ impl Node {
     ) -> Result<Answer<Vec<R>>, NodeError> {
         let params = self.with_projection(params);
         let rows = self.conclude(run_pooled(&self.lent, statement.sql, &params).await)?;
-        Ok(Answer { value: rows.decode(statement)?, sighting: rows.sighting })
+        Ok(Answer::new(rows.decode(statement)?, rows.sighting))
     }
 
     /// Runs a statement on a shared connection, among others that are in flight on it.
@@ -134,7 +136,7 @@ impl Node {
         let params = self.with_projection(params);
         let lane = &self.lanes[lane];
         let rows = self.conclude(lane.run(&self.shared, statement.sql, &params).await)?;
-        Ok(Answer { value: rows.decode(statement)?, sighting: rows.sighting })
+        Ok(Answer::new(rows.decode(statement)?, rows.sighting))
     }
 
     /// Asks the node for its role and checkpoint, unless its circuit breaker is open, and notes the
@@ -149,7 +151,7 @@ impl Node {
         let rows = self.probes.run(&self.shared, CHECKPOINT, &params).await;
         if let Ok(rows) = self.conclude(rows) {
             self.board.corrected(self.index, &rows.sighting);
-            let age = rows.sighting.checkpoint.freshness.staleness(OffsetDateTime::now_utc());
+            let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
             self.meters.staleness(age);
         }
     }
@@ -229,6 +231,8 @@ pub struct NodeCommon {
     pub projection: String,
     /// Where sightings are noted.
     pub board: Arc<Board>,
+    /// What ages are measured by.
+    pub clock: Arc<WriteClock>,
     /// Where reads are counted.
     pub metrics: Metrics,
 }

@@ -45,7 +45,9 @@ pub struct Wish<'a> {
     pub avoided: NodeSet,
     /// Whether waiting for a replica has taken long enough.
     pub primary_too: bool,
-    /// This process's clock.
+    /// Whether the log itself is known to be in the epoch of the token that is required.
+    pub in_tokens_epoch: bool,
+    /// What ages are measured by.
     pub now: OffsetDateTime,
     /// Any number, another one each time: spreads reads over nodes that are equally loaded.
     pub spin: usize,
@@ -58,6 +60,9 @@ pub enum Choice {
     Read(usize),
     /// No node will do now; wait until more is seen of one.
     Wait,
+    /// The token is of a later epoch than any node shows. Either the log was restored and the nodes
+    /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
+    Later,
     /// The token is of another log than the one that the nodes show, or from before that log was
     /// restored.
     Foreign,
@@ -75,10 +80,13 @@ enum Rank {
 /// Chooses among the nodes; `loads` are the reads in flight on each.
 pub fn pick(nodes: &[NodeSeen], loads: &[u32], wish: &Wish<'_>) -> Choice {
     let Some(truth) = newest(nodes) else { return Choice::Wait };
-    if let Consistency::AtLeast(token) = wish.consistency
-        && is_foreign(token, truth)
-    {
-        return Choice::Foreign;
+    if let Consistency::AtLeast(token) = wish.consistency {
+        if is_foreign(token, truth) {
+            return Choice::Foreign;
+        }
+        if token.epoch > truth.epoch {
+            return if wish.in_tokens_epoch { Choice::Wait } else { Choice::Later };
+        }
     }
     let offers = || offers(nodes, truth);
     let lags = |seen: &Sighting| behind(seen, truth) > LAG_MAX;
@@ -142,8 +150,17 @@ fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
         .max_by_key(|checkpoint| checkpoint.freshness.as_of)
 }
 
-/// A token of a later epoch of the same log is not foreign: the log was restored, and no node shows
-/// it yet.
+/// The node with the freshest state; of equally fresh ones a replica. For readers who have waited
+/// in vain for something fresher.
+pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
+    offers(nodes, newest(nodes)?)
+        .filter(|(node, _)| !avoided.contains(*node))
+        .max_by_key(|(_, seen)| (seen.checkpoint.freshness.as_of, seen.role == NodeRole::Replica))
+        .map(|(node, _)| node)
+}
+
+/// A token of a later epoch of the same log is not foreign by itself: the log may have been
+/// restored, and no node shows it yet.
 fn is_foreign(token: &Token, truth: &Checkpoint) -> bool {
     token.log != truth.log || token.epoch < truth.epoch
 }

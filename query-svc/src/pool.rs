@@ -10,6 +10,7 @@ use headwater_kernel::NodeRole;
 use tokio::time::Instant;
 
 use crate::board::{Board, Pace};
+use crate::clock::WriteClock;
 use crate::meters::role_name;
 use crate::node::connection::Address;
 use crate::node::{Node, NodeCommon};
@@ -36,6 +37,7 @@ pub struct PoolConfig {
 pub struct ReadPool {
     nodes: Vec<Arc<Node>>,
     board: Arc<Board>,
+    clock: Arc<WriteClock>,
     metrics: Metrics,
     probe_every: Duration,
     spin: AtomicUsize,
@@ -51,9 +53,11 @@ impl ReadPool {
         let count = config.nodes.len();
         ensure!((1..=NODES_MAX).contains(&count), "a pool has 1 to {NODES_MAX} nodes");
         let board = Arc::new(Board::new(count));
+        let clock = Arc::new(WriteClock::new(metrics));
         let common = NodeCommon {
             projection: config.projection.clone(),
             board: Arc::clone(&board),
+            clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         };
         let node = |(index, address)| Node::new(index, address, config.connections, &common);
@@ -61,6 +65,7 @@ impl ReadPool {
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
             board,
+            clock,
             metrics: metrics.clone(),
             probe_every: config.probe_every,
             spin: AtomicUsize::new(0),
@@ -86,6 +91,11 @@ impl ReadPool {
     /// What was last seen of them.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// What ages are measured by.
+    pub fn clock(&self) -> &Arc<WriteClock> {
+        &self.clock
     }
 
     /// Where it is measured.

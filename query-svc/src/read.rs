@@ -1,100 +1,75 @@
 //! The pipeline of a query: pick -> read rows and checkpoint in one statement -> judge -> reply,
-//! wait, or go on to the read primary. Knows no domain.
+//! wait, or go on to the read primary, and at last the freshest there is, for whoever takes that.
+//! Knows no domain.
+
+mod need;
+mod progress;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_kernel::Consistency;
-use thiserror::Error;
-use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clock::Reading;
 use crate::coalesce::{Key, PointReader, RETRY_AFTER};
 use crate::judge::{Verdict, judge};
+use crate::log_end::{EndError, LogEnds};
 use crate::meters::WaitMeters;
 use crate::node::connection::Params;
 use crate::node::{LANES, Node};
 use crate::node_error::NodeError;
-use crate::pick::{Choice, NodeSet, Wish, best_on_offer};
+use crate::pick::{Choice, NodeSet, best_on_offer, freshest};
+use crate::policy::Policies;
 use crate::pool::ReadPool;
-use crate::sighting::{Answer, NodeSeen, Sighting};
+use crate::sighting::{Answer, NodeSeen};
 use crate::statement::Statement;
+pub use need::{Best, Need, ReadError, Required};
+use progress::{Missed, Progress};
 
 /// Statements sent for one read at most. Each is a node that failed or went back; with more, the
 /// pool is in trouble and the client's own retry comes later and better.
 const ATTEMPTS_MAX: u32 = 4;
-/// How long a read waits for a replica before it may go to the read primary. Replication takes
-/// milliseconds; what takes longer than this may take for ever.
-const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
-
-/// What a read requires.
-#[derive(Clone, Debug)]
-pub struct Need {
-    /// The freshness.
-    pub consistency: Consistency,
-    /// Time that the client leaves for the reply.
-    pub time_left: Option<Duration>,
-}
-
-/// Why a read was not answered.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// The token is of another log, or from before a restore.
-    #[error("the token is of another log")]
-    Foreign,
-    /// No node became fresh enough in time.
-    #[error("no node became fresh enough in time")]
-    Stale {
-        /// The freshest state that there was.
-        best: Sighting,
-    },
-    /// No node could be read from in time.
-    #[error("no node can be read from")]
-    NoNode(#[source] Option<NodeError>),
-    /// Too many reads at once, or one that takes too long.
-    #[error("too much to read")]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// A mistake of ours.
-    #[error("a statement is wrong")]
-    Defect(#[source] NodeError),
-}
 
 /// Answers reads from the nodes of a pool.
 #[derive(Clone)]
 pub struct Reads {
     pool: Arc<ReadPool>,
     wait_max: Duration,
+    log: LogEnds,
+    policies: Arc<Policies>,
     meters: Arc<WaitMeters>,
 }
 
-/// What an attempt came to, if not to a reply.
-enum Missed {
-    /// An answer that was not fresh enough, or of another log.
-    TooOld,
-    /// No answer.
-    Failed(NodeError),
-}
-
-/// How a read stands that was not answered at once.
-struct Progress {
-    /// When waiting has been long enough.
-    until: Instant,
-    /// When the read primary will do, too.
-    primary_from: Instant,
-    attempts: u32,
-    avoided: NodeSet,
-    /// What the last node said.
-    error: Option<NodeError>,
-}
-
 impl Reads {
-    /// Reads from the pool; none waits for freshness longer than `wait_max`.
+    /// Reads from the pool; none waits for freshness longer than `wait_max`. Without a way to the
+    /// log, and with no method's policy set.
     pub fn new(pool: Arc<ReadPool>, wait_max: Duration) -> Self {
         let meters = Arc::new(WaitMeters::new(pool.metrics()));
-        Self { pool, wait_max, meters }
+        let (log, policies) = (LogEnds::unknown(), Arc::default());
+        Self { pool, wait_max, log, policies, meters }
+    }
+
+    /// Asks there for the end of the log.
+    #[must_use]
+    pub fn asking(self, log: LogEnds) -> Self {
+        Self { log, ..self }
+    }
+
+    /// With what is set for each method.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies: Arc::new(policies), ..self }
+    }
+
+    /// What is set for each method.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The time that ages are measured by.
+    pub fn time(&self) -> Reading {
+        self.pool.clock().read()
     }
 
     /// The pool.
@@ -145,26 +120,122 @@ impl Reads {
         F: Future<Output = Result<Answer<T>, NodeError>>,
     {
         let mut progress = Progress::begin(self.wait_max, need.time_left);
+        let outcome = match &need.required {
+            Required::State(required) => self.fresh(required, &mut progress, &ask).await,
+            Required::LogEnd => self.strong(&mut progress, &ask).await,
+        };
+        match outcome {
+            Err(error @ (ReadError::Stale(_) | ReadError::NoLogEnd { .. })) if need.or_stale => {
+                self.freshest(&need.required, &ask).await.ok_or(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Everything: at least the end of the log, looked at after the read arrived.
+    async fn strong<'s, T, A, F>(
+        &'s self,
+        progress: &mut Progress,
+        ask: &A,
+    ) -> Result<Answer<T>, ReadError>
+    where
+        A: Fn(&'s Node) -> F,
+        F: Future<Output = Result<Answer<T>, NodeError>>,
+    {
+        let silent = |_| EndError::Unavailable("no answer in time".into());
+        let end = timeout_at(progress.until, self.log.ask()).await.map_err(silent).flatten();
+        let unknown = |cause| ReadError::NoLogEnd { cause, best: self.best() };
+        let required = Consistency::AtLeast(end.map_err(unknown)?.token);
+        progress.in_tokens_epoch = true;
+        match self.fresh(&required, progress, ask).await {
+            // The client has sent no token that could be refused.
+            Err(ReadError::Foreign) => Err(unknown(EndError::OtherLog)),
+            outcome => outcome,
+        }
+    }
+
+    /// At least as fresh as required.
+    async fn fresh<'s, T, A, F>(
+        &'s self,
+        required: &Consistency,
+        progress: &mut Progress,
+        ask: &A,
+    ) -> Result<Answer<T>, ReadError>
+    where
+        A: Fn(&'s Node) -> F,
+        F: Future<Output = Result<Answer<T>, NodeError>>,
+    {
         loop {
-            match self.pool.pick(&progress.wish(&need.consistency, self.pool.spin())) {
+            match self.pick(required, progress) {
                 Choice::Read(node) => {
                     let node = &*self.pool.nodes()[node];
-                    match self.attempt(node, &need.consistency, ask(node)).await {
+                    match self.attempt(node, required, ask(node)).await {
                         Ok(answer) => return Ok(answer),
                         Err(missed) => progress.missed(node.index, missed)?,
                     }
                     if progress.attempts >= ATTEMPTS_MAX {
-                        return Err(self.give_up(progress.error));
+                        return Err(self.give_up(progress.error.take()));
                     }
                 }
                 Choice::Wait => {
-                    if !self.wait(&mut progress, need).await {
-                        return Err(self.expire(progress.error));
+                    if !self.wait(progress, required).await {
+                        return Err(self.expire(progress.error.take()));
                     }
                 }
+                Choice::Later => self.later_epoch(required, progress).await?,
                 Choice::Foreign => return Err(ReadError::Foreign),
             }
         }
+    }
+
+    /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
+    /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
+    async fn later_epoch(
+        &self,
+        required: &Consistency,
+        progress: &mut Progress,
+    ) -> Result<(), ReadError> {
+        let Consistency::AtLeast(token) = required else { return Ok(()) };
+        match timeout_at(progress.until, self.log.ask()).await {
+            Ok(Ok(end)) if (end.token.log, end.token.epoch) != (token.log, token.epoch) => {
+                Err(ReadError::Foreign)
+            }
+            Ok(Err(EndError::NotConfigured)) => Err(ReadError::Foreign),
+            Ok(_) | Err(_) => {
+                progress.in_tokens_epoch = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The freshest answer there is, marked if it is older than required; `None` if no node
+    /// answers.
+    async fn freshest<'s, T, A, F>(&'s self, required: &Required, ask: &A) -> Option<Answer<T>>
+    where
+        A: Fn(&'s Node) -> F,
+        F: Future<Output = Result<Answer<T>, NodeError>>,
+    {
+        let mut avoided = NodeSet::default();
+        for _ in 0..ATTEMPTS_MAX {
+            let node = self.pool.board().look(|seen| freshest(seen, avoided))?;
+            let node = &*self.pool.nodes()[node];
+            if let Ok(mut answer) = self.attempt(node, &Consistency::Any, ask(node)).await {
+                answer.stale = match required {
+                    Required::State(required) => {
+                        let shown = &answer.sighting.checkpoint;
+                        judge(shown, required, self.time().now) != Verdict::Fresh
+                    }
+                    Required::LogEnd => true,
+                };
+                return Some(answer);
+            }
+            avoided.insert(node.index);
+        }
+        None
+    }
+
+    fn pick(&self, required: &Consistency, progress: &Progress) -> Choice {
+        self.pool.pick(&progress.wish(required, self.time(), self.pool.spin()))
     }
 
     /// One statement on one node.
@@ -180,7 +251,7 @@ impl Reads {
         match answer {
             Ok(answer) => {
                 let shown = &answer.sighting;
-                let verdict = judge(&shown.checkpoint, required, OffsetDateTime::now_utc());
+                let verdict = judge(&shown.checkpoint, required, self.time().now);
                 node.meters().answered(shown.role, verdict == Verdict::Fresh);
                 if verdict == Verdict::Fresh {
                     return Ok(answer);
@@ -202,15 +273,15 @@ impl Reads {
     }
 
     /// Waits until there is a node to read from; false if there was none in time.
-    async fn wait(&self, progress: &mut Progress, need: &Need) -> bool {
+    async fn wait(&self, progress: &mut Progress, required: &Consistency) -> bool {
         let begun = Instant::now();
         let mut waiter = self.pool.board().wait();
         let found = loop {
             // Pick again after each change, the first time because something may have changed
             // before the waiter was there to see it.
             progress.avoided = NodeSet::default();
-            match self.pool.pick(&progress.wish(&need.consistency, self.pool.spin())) {
-                Choice::Read(_) | Choice::Foreign => break true,
+            match self.pick(required, progress) {
+                Choice::Read(_) | Choice::Later | Choice::Foreign => break true,
                 Choice::Wait if Instant::now() >= progress.until => break false,
                 Choice::Wait => {}
             }
@@ -237,56 +308,16 @@ impl Reads {
 
     /// No node became fresh enough, or none could be read from at all.
     fn expire(&self, error: Option<NodeError>) -> ReadError {
-        let best = |seen: &[NodeSeen]| best_on_offer(seen).cloned();
-        match self.pool.board().look(best) {
-            Some(best) => ReadError::Stale { best },
+        match self.best() {
+            Some(best) => ReadError::Stale(best),
             None => ReadError::NoNode(error),
         }
     }
-}
 
-impl Progress {
-    fn begin(wait_max: Duration, time_left: Option<Duration>) -> Self {
-        let now = Instant::now();
-        // The rest of the client's time is for the reply: an answer that says what is missing is
-        // worth more than a deadline exceeded.
-        let left = time_left.map_or(wait_max, |left| wait_max.min(left.mul_f64(0.9)));
-        Self {
-            until: now + left,
-            primary_from: now + REPLICA_PATIENCE.min(left / 2),
-            attempts: 0,
-            avoided: NodeSet::default(),
-            error: None,
-        }
-    }
-
-    fn wish<'a>(&self, consistency: &'a Consistency, spin: usize) -> Wish<'a> {
-        Wish {
-            consistency,
-            avoided: self.avoided,
-            primary_too: Instant::now() >= self.primary_from,
-            now: OffsetDateTime::now_utc(),
-            spin,
-        }
-    }
-
-    /// The next moment at which more becomes possible, or nothing any more.
-    fn next_stage(&self) -> Instant {
-        if Instant::now() < self.primary_from { self.primary_from } else { self.until }
-    }
-
-    /// Counts an attempt, and avoids its node from now on.
-    fn missed(&mut self, node: usize, missed: Missed) -> Result<(), ReadError> {
-        self.attempts += 1;
-        self.avoided.insert(node);
-        match missed {
-            Missed::TooOld => self.error = None,
-            Missed::Failed(error) if error.try_elsewhere() => self.error = Some(error),
-            Missed::Failed(NodeError::TooSlow) => {
-                return Err(ReadError::Overloaded { retry_after: RETRY_AFTER });
-            }
-            Missed::Failed(error) => return Err(ReadError::Defect(error)),
-        }
-        Ok(())
+    fn best(&self) -> Option<Best> {
+        let best = |seen: &[NodeSeen]| best_on_offer(seen).cloned();
+        let sighting = self.pool.board().look(best)?;
+        let age = sighting.checkpoint.freshness.staleness(self.time().now);
+        Some(Best { sighting, age })
     }
 }

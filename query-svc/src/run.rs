@@ -7,6 +7,7 @@ use headwater_chassis::{Metrics, Readiness, Server, Shutdown, admin, announce, b
 use tonic::service::Routes;
 
 use crate::config::Config;
+use crate::log_end::LogEnds;
 use crate::pool::{PoolConfig, READY_CHECK, ReadPool};
 use crate::read::Reads;
 
@@ -41,7 +42,12 @@ pub async fn run(
     pool.watch(&readiness, &watch);
     announce("query-svc", Some(grpc), admin_address);
 
-    let routes = routes(&Reads::new(pool, config.wait_max));
+    let log = match config.write_url {
+        Some(url) => LogEnds::watch(url, Arc::clone(pool.clock()), &metrics),
+        None => LogEnds::unknown(),
+    };
+    let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);
+    let routes = routes(&reads);
     let server = Server::new(config.common, metrics, readiness, shutdown, listener);
     let served = serve(server, routes).await;
     watch.trigger();

@@ -49,6 +49,15 @@ pub struct NodeSeen {
     pub sighting: Option<Sighting>,
 }
 
+/// What a value was read from, and whether that is older than what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Role and checkpoint.
+    pub sighting: Sighting,
+    /// As in [`Answer::stale`].
+    pub stale: bool,
+}
+
 /// A value and what it was read from.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
@@ -56,11 +65,23 @@ pub struct Answer<T> {
     pub value: T,
     /// Role and checkpoint from the very statement that gave the value.
     pub sighting: Sighting,
+    /// Whether it is older than what was asked for, to which the asker agreed.
+    pub stale: bool,
 }
 
 impl<T> Answer<T> {
-    /// The same sighting with another value.
+    /// A value and what it was read from. Not stale: nobody has asked for more yet.
+    pub fn new(value: T, sighting: Sighting) -> Self {
+        Self { value, sighting, stale: false }
+    }
+
+    /// The value, and what a reply says of its freshness.
+    pub fn split(self) -> (T, Shown) {
+        (self.value, Shown { sighting: self.sighting, stale: self.stale })
+    }
+
+    /// The same with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer { value: change(self.value), sighting: self.sighting }
+        Answer { value: change(self.value), sighting: self.sighting, stale: self.stale }
     }
 }

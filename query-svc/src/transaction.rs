@@ -4,7 +4,6 @@ use std::ops::Deref;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use headwater_kernel::Consistency;
-use time::OffsetDateTime;
 
 use crate::node::Node;
 use crate::node_error::NodeError;
@@ -123,12 +122,13 @@ impl ReadPool {
                     consistency: &Consistency::Any,
                     avoided,
                     primary_too: false,
-                    now: OffsetDateTime::now_utc(),
+                    in_tokens_epoch: false,
+                    now: self.clock().read().now,
                     spin: self.spin(),
                 };
                 match self.pick(&wish) {
                     Choice::Read(node) => Some(&self.nodes()[node]),
-                    Choice::Wait | Choice::Foreign => None,
+                    Choice::Wait | Choice::Later | Choice::Foreign => None,
                 }
             }
         }

@@ -369,12 +369,13 @@ async fn consistency_by_field_and_by_metadata() {
     let foreign = |log: LogId, epoch| Token::of_positions(log, epoch, &[Position(1)]).encode();
     let other_log = foreign(LogId(id(5)), common::EPOCH);
     let restored = foreign(common::LOG, Epoch(common::EPOCH.0 - 1));
+    let never_made = foreign(common::LOG, Epoch(common::EPOCH.0 + 1));
     let mut damaged = written.clone();
     damaged.replace_range(6..7, if &damaged[6..7] == "A" { "B" } else { "A" });
     let future = token(99);
 
     // The field, the token in the metadata, headwater-consistency; and how it ends.
-    let table: [(Option<&str>, &str, &str, &str); 14] = [
+    let table: [(Option<&str>, &str, &str, &str); 18] = [
         (None, "", "", "OK"),
         (Some(&written), "", "", "OK"),
         (None, &written, "", "OK"),
@@ -389,7 +390,12 @@ async fn consistency_by_field_and_by_metadata() {
         // The field wins, and so does the word that this call needs no freshness.
         (Some(&written), &future, "", "OK"),
         (None, &future, "any", "OK"),
-        (None, "", "strong", "INVALID_REQUEST"),
+        (None, "", "soon", "INVALID_REQUEST"),
+        // Nobody can be asked for the log's end here, nor whether the log was restored.
+        (None, "", "strong", "LOG_END_UNKNOWN"),
+        (None, "", "strong; or_stale", "OK"),
+        (Some(&never_made), "", "", "TOKEN_FOREIGN"),
+        (None, &never_made, "or_stale", "TOKEN_FOREIGN"),
     ];
     for (field, metadata, word, expected) in table {
         let mut request = Request::new(get(id(1), field.and_then(at_least)));

@@ -9,7 +9,7 @@ use common::postgres::{Postgres, url};
 use common::proxy::Proxy;
 use common::service::{Service, at_least, detail, get, reason, within};
 use common::{Cluster, Projector, eventually, id, store, token};
-use headwater_proto::headwater::v1::NodeRole;
+use headwater_proto::headwater::v1::{Clock, NodeRole};
 use headwater_query_svc::transaction::AccessMode;
 use tokio::time::Instant;
 use tonic::{Code, Request};
@@ -104,6 +104,8 @@ async fn staleness_is_bounded_on_request() {
     let (_, freshness) = service.get(id(1), within(Duration::from_secs(60))).await.unwrap();
     let staleness = freshness.staleness.unwrap().seconds;
     assert!((5..60).contains(&staleness), "{staleness}");
+    // Nobody has told this server the write database's time, and it says so.
+    assert_eq!(freshness.staleness_clock(), Clock::Own);
     let status = service.get(id(1), within(Duration::from_secs(2))).await.unwrap_err();
     assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
     // An idle projector's heartbeat is enough.

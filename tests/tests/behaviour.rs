@@ -8,6 +8,8 @@ mod refusal;
 
 #[path = "behaviour/acks.rs"]
 mod acks;
+#[path = "behaviour/consistency.rs"]
+mod consistency;
 #[path = "behaviour/contention.rs"]
 mod contention;
 #[path = "behaviour/fields.rs"]
@@ -16,6 +18,8 @@ mod fields;
 mod freshness;
 #[path = "behaviour/once.rs"]
 mod once;
+#[path = "behaviour/outages.rs"]
+mod outages;
 #[path = "behaviour/overview.rs"]
 mod overview;
 #[path = "behaviour/pages.rs"]
@@ -76,6 +80,9 @@ scenarios! {
         a_page_token_belongs_to_its_list, a_batch_keeps_the_order_of_its_ids;
     freshness: a_write_is_read_by_every_query, every_reply_is_dated, tokens_cover_all_partitions,
         reads_never_go_back, bad_tokens_are_refused, what_is_missing_is_dated, staleness_is_limited;
+    consistency: a_strong_read_shows_every_write, freshness_is_asked_for_in_words,
+        an_older_answer_is_given_to_those_who_take_it, several_tokens_count_together,
+        what_is_known_is_not_sent_again, a_command_with_an_etag_is_for_that_version;
     once: a_key_is_applied_once, ten_at_once_have_one_effect, a_key_stands_for_its_payload,
         what_was_refused_may_be_tried_again;
     versions: an_expected_version_is_checked, what_changes_nothing_records_nothing;

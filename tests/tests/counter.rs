@@ -89,7 +89,8 @@ impl Counters {
     /// The total, at least as fresh as the token.
     async fn total(&mut self, counter: Uuid, token: &str) -> Result<i64, Status> {
         let requirement = Some(Requirement::AtLeast(token.to_owned()));
-        let consistency = Some(headwater_proto::headwater::v1::Consistency { requirement });
+        let consistency =
+            Some(headwater_proto::headwater::v1::Consistency { requirement, ..Default::default() });
         let request = GetCounterRequest { counter_id: counter.to_string(), consistency };
         Ok(self.queries.get_counter(request).await?.into_inner().total)
     }

@@ -59,7 +59,8 @@ async fn open(cluster: &Cluster, traceparent: &str) -> OpenStoreResponse {
 /// Reads it once it has been projected, through the router.
 async fn get(cluster: &Cluster, opened: &OpenStoreResponse, traceparent: &str) {
     let token = opened.receipt.as_ref().expect("a receipt").token.clone();
-    let consistency = Consistency { requirement: Some(Requirement::AtLeast(token)) };
+    let consistency =
+        Consistency { requirement: Some(Requirement::AtLeast(token)), ..Default::default() };
     let store_id = opened.store_id.clone();
     let request = GetStoreRequest { store_id, consistency: Some(consistency) };
     let mut client = StoreQueryServiceClient::new(cluster.router());

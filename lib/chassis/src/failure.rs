@@ -162,6 +162,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UpstreamUnavailable
         | ErrorReason::DatabaseUnavailable
         | ErrorReason::OutcomeUnknown
+        | ErrorReason::LogEndUnknown
         | ErrorReason::ShuttingDown => Code::Unavailable,
         ErrorReason::MethodUnknown => Code::Unimplemented,
         ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,

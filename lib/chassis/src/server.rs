@@ -39,6 +39,7 @@ use connections::Connections;
 pub use deadline::grpc_timeout;
 pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
+pub use methods::MethodName;
 use methods::Methods;
 use stack::Stack;
 

@@ -1,119 +1,129 @@
-//! What every query has in common on the wire: the freshness it asks for, the freshness it gets,
-//! and its errors.
+//! What every query has in common on the wire: replies that say how fresh they are, and errors.
+//! What a request asks for is read in [`super::asked`].
 
 use std::time::Duration;
 
-use headwater_chassis::server::grpc_timeout;
+use headwater_chassis::etag::ETag;
 use headwater_chassis::{ErrorReason, Failure, Violations};
-use headwater_kernel::{Consistency, NodeRole, Token, TokenError};
+use headwater_kernel::{NodeRole, TokenError};
 use headwater_proto::headwater::v1;
-use headwater_proto::headwater::v1::consistency::Requirement;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
+use super::asked::{Asked, TOKEN, token_failure};
+use crate::clock::Source;
+use crate::log_end::EndError;
 use crate::meters::role_name;
-use crate::read::{Need, ReadError};
-use crate::sighting::{Answer, Sighting};
+use crate::read::{Best, ReadError};
+use crate::sighting::{Answer, Shown, Sighting};
 
-/// Token of the state that is required, and of the state that was shown.
-const TOKEN: &str = "headwater-token";
-/// `any`: the token in the metadata is not a requirement, for this call.
-const CONSISTENCY: &str = "headwater-consistency";
-/// Version of the entity.
+/// What tells this state of the entity from others.
 const ETAG: &str = "etag";
+/// How long the client may keep the reply for itself.
+const CACHE_CONTROL: &str = "cache-control";
 
-const STALENESS_MIN: Duration = Duration::from_millis(10);
-const STALENESS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// When to ask again after no node could answer: about what a failover or a restart takes to show.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The longest text that the details of an error carry; a longer token would arrive cut, and be
 /// refused.
 const DETAIL_CHARS_MAX: usize = 300;
 
-/// What the request requires: its field, or else its metadata. `None` after recording a violation.
-pub fn need(
-    metadata: &MetadataMap,
-    field: Option<v1::Consistency>,
-    violations: &mut Violations,
-) -> Result<Option<Need>, Failure> {
-    let consistency = match field.and_then(|field| field.requirement) {
-        Some(Requirement::Any(_)) => Some(Consistency::Any),
-        Some(Requirement::AtLeast(token)) => Some(at_least(&token)?),
-        Some(Requirement::MaxStaleness(limit)) => max_staleness(limit, violations),
-        None => from_metadata(metadata, violations)?,
-    };
-    let time_left = grpc_timeout(metadata.as_ref());
-    Ok(consistency.map(|consistency| Need { consistency, time_left }))
+/// An entity with what tells its states apart.
+pub struct Entity<R> {
+    row: R,
+    tag: ETag,
+    version: Option<u64>,
 }
 
-fn from_metadata(
-    metadata: &MetadataMap,
-    violations: &mut Violations,
-) -> Result<Option<Consistency>, Failure> {
-    match metadata.get(CONSISTENCY).map(MetadataValue::as_bytes) {
-        Some(b"any") => return Ok(Some(Consistency::Any)),
-        Some(_) => {
-            violations.add(CONSISTENCY, "must be any; ask for more by the field `consistency`");
-            return Ok(None);
+impl<R> Entity<R> {
+    /// An aggregate's row.
+    pub fn of_version(version: u64, row: R) -> Self {
+        Self { row, tag: ETag::of_version(version), version: Some(version) }
+    }
+}
+
+impl<R: prost::Message> Entity<R> {
+    /// A row that joins several aggregates, none of whose versions is its own: told apart by its
+    /// content.
+    pub fn of_content(row: R) -> Self {
+        let digest = Sha256::digest(row.encode_to_vec());
+        let mut half = [0; 8];
+        half.copy_from_slice(&digest[..8]);
+        Self { row, tag: ETag::of_digest(u64::from_be_bytes(half)), version: None }
+    }
+}
+
+impl Asked<'_> {
+    /// A reply that says how fresh it is, in its message and in its metadata.
+    pub fn reply<M>(
+        &self,
+        shown: &Shown,
+        message: impl FnOnce(Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        self.dated(shown, message(Some(self.freshness(shown))))
+    }
+
+    /// The same for a single entity, which is left out if the client has it already.
+    pub fn reply_one<R, M>(
+        &self,
+        shown: &Shown,
+        entity: Entity<R>,
+        message: impl FnOnce(Option<R>, Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        let Entity { row, tag, version } = entity;
+        let not_modified = self.known.as_ref().is_some_and(|known| known.contain(&tag));
+        let freshness =
+            v1::Freshness { entity_version: version, not_modified, ..self.freshness(shown) };
+        let message = message((!not_modified).then_some(row), Some(freshness));
+        let mut response = self.dated(shown, message);
+        // Letters, digits and quotes: always a valid header value.
+        if let Ok(tag) = MetadataValue::try_from(tag.to_string()) {
+            response.metadata_mut().insert(ETAG, tag);
         }
-        None => {}
+        response
     }
-    let Some(token) = metadata.get(TOKEN).filter(|token| !token.is_empty()) else {
-        return Ok(Some(Consistency::Any));
-    };
-    let token = token.to_str().map_err(|_| token_failure(TokenError::Malformed))?;
-    at_least(token).map(Some)
-}
 
-fn at_least(token: &str) -> Result<Consistency, Failure> {
-    Token::decode(token).map(Consistency::AtLeast).map_err(token_failure)
-}
-
-fn max_staleness(limit: prost_types::Duration, violations: &mut Violations) -> Option<Consistency> {
-    let range = STALENESS_MIN..=STALENESS_MAX;
-    let limit = Duration::try_from(limit).ok().filter(|limit| range.contains(limit));
-    if limit.is_none() {
-        violations.add("consistency.max_staleness", "must be from 10 ms to 1 day");
+    fn dated<M>(&self, shown: &Shown, message: M) -> Response<M> {
+        let mut response = Response::new(message);
+        if let Some(token) = token_value(&shown.sighting) {
+            response.metadata_mut().insert(TOKEN, token);
+        }
+        // What was too old when it was sent is not to be kept.
+        let age = if shown.stale { 0 } else { self.max_age.as_secs() };
+        if let Ok(value) = MetadataValue::try_from(format!("max-age={age}")) {
+            response.metadata_mut().insert(CACHE_CONTROL, value);
+        }
+        response
     }
-    limit.map(Consistency::MaxStaleness)
-}
 
-/// A reply that says how fresh it is, in its message and, by this, in its metadata.
-pub fn reply<T>(message: T, shown: &Sighting) -> Response<T> {
-    let mut response = Response::new(message);
-    if let Some(token) = token_value(shown) {
-        response.metadata_mut().insert(TOKEN, token);
-    }
-    response
-}
-
-/// The same for a single entity, whose version is its ETag.
-pub fn reply_with_etag<T>(message: T, version: u64, shown: &Sighting) -> Response<T> {
-    let mut response = reply(message, shown);
-    // Digits and quotes: always a valid header value.
-    if let Ok(etag) = MetadataValue::try_from(format!("\"{version}\"")) {
-        response.metadata_mut().insert(ETAG, etag);
-    }
-    response
-}
-
-/// The freshness of a reply made now.
-pub fn freshness(shown: &Sighting) -> v1::Freshness {
-    let checkpoint = &shown.checkpoint;
-    let age = checkpoint.freshness.staleness(OffsetDateTime::now_utc());
-    let role = match shown.role {
-        NodeRole::Primary => v1::NodeRole::Primary,
-        NodeRole::Replica => v1::NodeRole::Replica,
-    };
-    v1::Freshness {
-        token: checkpoint.token.clone(),
-        as_of: Some(timestamp(checkpoint.freshness.as_of)),
-        // No age overflows: both times are of this era.
-        staleness: prost_types::Duration::try_from(age).ok(),
-        node_role: role.into(),
+    /// The freshness of a reply made now.
+    fn freshness(&self, shown: &Shown) -> v1::Freshness {
+        let checkpoint = &shown.sighting.checkpoint;
+        let time = self.reads.time();
+        let age = checkpoint.freshness.staleness(time.now);
+        let role = match shown.sighting.role {
+            NodeRole::Primary => v1::NodeRole::Primary,
+            NodeRole::Replica => v1::NodeRole::Replica,
+        };
+        let clock = match time.source {
+            Source::WriteDatabase => v1::Clock::WriteDatabase,
+            Source::Own => v1::Clock::Own,
+        };
+        v1::Freshness {
+            token: checkpoint.token.clone(),
+            as_of: Some(timestamp(checkpoint.freshness.as_of)),
+            // No age overflows: both times are of this era.
+            staleness: prost_types::Duration::try_from(age).ok(),
+            node_role: role.into(),
+            stale: shown.stale,
+            staleness_clock: clock.into(),
+            entity_version: None,
+            not_modified: false,
+        }
     }
 }
 
@@ -123,15 +133,11 @@ pub fn timestamp(time: OffsetDateTime) -> prost_types::Timestamp {
 }
 
 /// The row that was asked for; NOT_FOUND, dated like any other answer, if there is none.
-pub fn found<R>(
-    answer: Answer<Option<R>>,
-    what: &str,
-    name: &str,
-) -> Result<(R, Sighting), Status> {
-    let shown = answer.sighting;
-    match answer.value {
+pub fn found<R>(answer: Answer<Option<R>>, what: &str, name: &str) -> Result<(R, Shown), Status> {
+    let (row, shown) = answer.split();
+    match row {
         Some(row) => Ok((row, shown)),
-        None => Err(not_found(what, name, &shown)),
+        None => Err(not_found(what, name, &shown.sighting)),
     }
 }
 
@@ -168,7 +174,13 @@ pub fn ids(field: &str, ids: &[String], violations: &mut Violations) -> Option<V
 pub fn failure(error: ReadError) -> Failure {
     match error {
         ReadError::Foreign => token_failure(TokenError::Foreign),
-        ReadError::Stale { best } => stale(&best),
+        ReadError::Stale(best) => {
+            let message =
+                "no node became as fresh as asked for in time; ask for less, or again later";
+            let failure = Failure::new(ErrorReason::FreshnessUnavailable, message);
+            offering(failure.retry_after(RETRY_AFTER), &best)
+        }
+        ReadError::NoLogEnd { cause, best } => no_log_end(cause, best.as_ref()),
         ReadError::NoNode(cause) => {
             let message = "no node of the read database can be reached at the moment";
             let failure = Failure::new(ErrorReason::DatabaseUnavailable, message);
@@ -189,27 +201,35 @@ pub fn failure(error: ReadError) -> Failure {
     }
 }
 
-fn stale(best: &Sighting) -> Failure {
-    let message = "no node became as fresh as asked for in time; ask for less, or again later";
-    let checkpoint = &best.checkpoint;
-    let age = checkpoint.freshness.staleness(OffsetDateTime::now_utc());
-    let failure = Failure::new(ErrorReason::FreshnessUnavailable, message)
-        .with("best_as_of", as_of(best))
-        .with("best_staleness_ms", age.as_millis())
-        .with("best_node_role", role_name(best.role))
-        .retry_after(RETRY_AFTER);
-    if checkpoint.token.len() > DETAIL_CHARS_MAX {
-        return failure;
+fn no_log_end(cause: EndError, best: Option<&Best>) -> Failure {
+    let (message, passes) = match cause {
+        EndError::NotConfigured => {
+            ("strong reads need a way to the write database, which is not configured", false)
+        }
+        EndError::Unavailable(_) => {
+            ("the write database cannot be asked for the end of its log at the moment", true)
+        }
+        EndError::Busy => ("too many strong reads wait for the end of the log", true),
+        EndError::OtherLog => {
+            ("the read database does not show the log that the write database holds", true)
+        }
+    };
+    let failure = Failure::new(ErrorReason::LogEndUnknown, message).because(cause);
+    let failure = if passes { failure.retry_after(RETRY_AFTER) } else { failure };
+    match best {
+        Some(best) => offering(failure, best),
+        None => failure,
     }
-    failure.with("best_token", &checkpoint.token)
 }
 
-fn token_failure(error: TokenError) -> Failure {
-    let reason = match error {
-        TokenError::Malformed => ErrorReason::TokenMalformed,
-        TokenError::Foreign => ErrorReason::TokenForeign,
-    };
-    Failure::new(reason, error.to_string())
+/// Says what could be had.
+fn offering(failure: Failure, best: &Best) -> Failure {
+    let failure = failure
+        .with("best_as_of", as_of(&best.sighting))
+        .with("best_staleness_ms", best.age.as_millis())
+        .with("best_node_role", role_name(best.sighting.role));
+    let token = &best.sighting.checkpoint.token;
+    if token.len() > DETAIL_CHARS_MAX { failure } else { failure.with("best_token", token) }
 }
 
 fn as_of(shown: &Sighting) -> String {

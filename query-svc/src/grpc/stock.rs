@@ -12,12 +12,13 @@ use tokio_postgres::types::ToSql;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::call::{failure, found, freshness, ids, in_order, need, reply, reply_with_etag};
+use super::asked::{Asked, asked};
+use super::call::{Entity, failure, found, ids, in_order};
 use super::paging::Page;
 use crate::coalesce::PointReader;
 use crate::node::connection::Params;
 use crate::page::{Scope, SortValue};
-use crate::read::{Need, Reads};
+use crate::read::Reads;
 use crate::statement::{ColumnError, Columns, Statement};
 
 static BY_ID: Statement<(Uuid, StockItem)> = Statement {
@@ -73,14 +74,14 @@ impl StockQueries {
         listing: &Listing<S>,
         store: Uuid,
         page: &Page<S>,
-        need: &Need,
+        asked: &Asked<'_>,
     ) -> Result<Response<ListItemsResponse>, Failure> {
         let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit, &store];
-        let answer = self.reads.rows(&listing.statement, params, need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (items, next_page_token) = page.cut(answer.value, listing.sort);
-        let freshness = Some(freshness(&shown));
-        Ok(reply(ListItemsResponse { items, next_page_token, freshness }, &shown))
+        let answer = self.reads.rows(&listing.statement, params, &asked.need).await;
+        let answer = answer.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (items, next_page_token) = page.cut(rows, listing.sort);
+        Ok(asked.reply(&shown, |freshness| ListItemsResponse { items, next_page_token, freshness }))
     }
 }
 
@@ -90,74 +91,75 @@ impl StockQueryService for StockQueries {
         &self,
         request: Request<GetItemRequest>,
     ) -> Result<Response<GetItemResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("item_id", &request.item_id);
-        let (id, need) = violations.finish(id.zip(need))?;
-        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let answer = self.reads.point(&self.by_id, id, &asked.need).await.map_err(failure)?;
         let (item, shown) = found(answer, "item", &request.item_id)?;
-        let version = item.version;
-        let message = GetItemResponse { item: Some(item), freshness: Some(freshness(&shown)) };
-        Ok(reply_with_etag(message, version, &shown))
+        let entity = Entity::of_version(item.version, item);
+        Ok(asked.reply_one(&shown, entity, |item, freshness| GetItemResponse { item, freshness }))
     }
 
     async fn get_item_by_sku(
         &self,
         request: Request<GetItemBySkuRequest>,
     ) -> Result<Response<GetItemBySkuResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let store = violations.uuid("store_id", &request.store_id);
         let sku = sku(&request.sku, &mut violations);
-        let (store, (sku, need)) = violations.finish(store.zip(sku.zip(need)))?;
-        let answer = self.reads.rows(&BY_SKU, &[&store, &sku.as_str()], &need).await;
+        let (store, (sku, asked)) = violations.finish(store.zip(sku.zip(asked)))?;
+        let answer = self.reads.rows(&BY_SKU, &[&store, &sku.as_str()], &asked.need).await;
         let answer = answer.map_err(failure)?;
         let answer = answer.map(|rows| rows.into_iter().next());
         let ((_, item), shown) = found(answer, "listed item with the SKU", &request.sku)?;
-        let version = item.version;
-        let freshness = Some(freshness(&shown));
-        let message = GetItemBySkuResponse { item: Some(item), freshness };
-        Ok(reply_with_etag(message, version, &shown))
+        let entity = Entity::of_version(item.version, item);
+        Ok(asked
+            .reply_one(&shown, entity, |item, freshness| GetItemBySkuResponse { item, freshness }))
     }
 
     async fn batch_get_items(
         &self,
         request: Request<BatchGetItemsRequest>,
     ) -> Result<Response<BatchGetItemsResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let ids = ids("item_ids", &request.item_ids, &mut violations);
-        let (ids, need) = violations.finish(ids.zip(need))?;
-        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (items, missing_ids) = in_order(&ids, answer.value);
-        let freshness = Some(freshness(&shown));
-        Ok(reply(BatchGetItemsResponse { items, missing_ids, freshness }, &shown))
+        let (ids, asked) = violations.finish(ids.zip(asked))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (items, missing_ids) = in_order(&ids, rows);
+        Ok(asked.reply(&shown, |freshness| BatchGetItemsResponse { items, missing_ids, freshness }))
     }
 
     async fn list_items(
         &self,
         request: Request<ListItemsRequest>,
     ) -> Result<Response<ListItemsResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let store = violations.uuid("store_id", &request.store_id);
         let order = order(request.order, &mut violations);
         let scope = Scope::new("items").with(&store.unwrap_or_default().to_string());
-        let asked = (request.page_size, request.page_token.as_str());
+        let sized = (request.page_size, request.page_token.as_str());
         // An order that is not known has been recorded: either arm ends with the violations.
         if order == Some(ItemOrder::Price) {
-            let page = Page::read(scope.with("price"), asked, i64::MIN, &mut violations)?;
-            let (store, (page, need)) = violations.finish(store.zip(page.zip(need)))?;
-            Ok(self.list(&LIST_BY_PRICE, store, &page, &need).await?)
+            let page = Page::read(scope.with("price"), sized, i64::MIN, &mut violations)?;
+            let (store, (page, asked)) = violations.finish(store.zip(page.zip(asked)))?;
+            Ok(self.list(&LIST_BY_PRICE, store, &page, &asked).await?)
         } else {
-            let page = Page::read(scope.with("sku"), asked, String::new(), &mut violations)?;
-            let (store, (page, need)) = violations.finish(store.zip(page.zip(need)))?;
-            Ok(self.list(&LIST_BY_SKU, store, &page, &need).await?)
+            let page = Page::read(scope.with("sku"), sized, String::new(), &mut violations)?;
+            let (store, (page, asked)) = violations.finish(store.zip(page.zip(asked)))?;
+            Ok(self.list(&LIST_BY_SKU, store, &page, &asked).await?)
         }
     }
 }

@@ -13,7 +13,8 @@ use headwater_proto::stores::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::call::{failure, found, freshness, ids, in_order, need, reply, reply_with_etag};
+use super::asked::asked;
+use super::call::{Entity, failure, found, ids, in_order};
 use super::paging::Page;
 use super::words::prefix_query;
 use crate::coalesce::PointReader;
@@ -65,41 +66,47 @@ impl StoreQueryService for StoreQueries {
         &self,
         request: Request<GetStoreRequest>,
     ) -> Result<Response<GetStoreResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("store_id", &request.store_id);
-        let (id, need) = violations.finish(id.zip(need))?;
-        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let answer = self.reads.point(&self.by_id, id, &asked.need).await.map_err(failure)?;
         let (store, shown) = found(answer, "store", &request.store_id)?;
-        let version = store.version;
-        let message = GetStoreResponse { store: Some(store), freshness: Some(freshness(&shown)) };
-        Ok(reply_with_etag(message, version, &shown))
+        let entity = Entity::of_version(store.version, store);
+        Ok(asked
+            .reply_one(&shown, entity, |store, freshness| GetStoreResponse { store, freshness }))
     }
 
     async fn batch_get_stores(
         &self,
         request: Request<BatchGetStoresRequest>,
     ) -> Result<Response<BatchGetStoresResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let ids = ids("store_ids", &request.store_ids, &mut violations);
-        let (ids, need) = violations.finish(ids.zip(need))?;
-        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (stores, missing_ids) = in_order(&ids, answer.value);
-        let freshness = Some(freshness(&shown));
-        Ok(reply(BatchGetStoresResponse { stores, missing_ids, freshness }, &shown))
+        let (ids, asked) = violations.finish(ids.zip(asked))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (stores, missing_ids) = in_order(&ids, rows);
+        Ok(asked.reply(&shown, |freshness| BatchGetStoresResponse {
+            stores,
+            missing_ids,
+            freshness,
+        }))
     }
 
     async fn list_stores(
         &self,
         request: Request<ListStoresRequest>,
     ) -> Result<Response<ListStoresResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let city = violations.text("city", &request.city, 0..=200);
         let status = StoreStatus::try_from(request.status).ok();
         violations.check(status.is_some(), "status", "must be one of the statuses that there are");
@@ -107,22 +114,26 @@ impl StoreQueryService for StoreQueries {
         let scope = Scope::new("stores").with(&request.city).with(status.unwrap_or_default());
         let page = (request.page_size, request.page_token.as_str());
         let page = Page::read(scope, page, String::new(), &mut violations)?;
-        let (city, (page, need)) = violations.finish(city.zip(page.zip(need)))?;
+        let (city, (page, asked)) = violations.finish(city.zip(page.zip(asked)))?;
 
-        let answer = self.list(&page, &city, status, &need).await?;
-        let shown = answer.sighting;
-        let (stores, next_page_token) = page.cut(answer.value, |store| store.name.clone());
-        let freshness = Some(freshness(&shown));
-        Ok(reply(ListStoresResponse { stores, next_page_token, freshness }, &shown))
+        let answer = self.list(&page, &city, status, &asked.need).await?;
+        let (rows, shown) = answer.split();
+        let (stores, next_page_token) = page.cut(rows, |store| store.name.clone());
+        Ok(asked.reply(&shown, |freshness| ListStoresResponse {
+            stores,
+            next_page_token,
+            freshness,
+        }))
     }
 
     async fn search_stores(
         &self,
         request: Request<SearchStoresRequest>,
     ) -> Result<Response<SearchStoresResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let text = violations.text("query", &request.query, 1..=100);
         let query = text.as_deref().and_then(prefix_query);
         if text.is_some() && query.is_none() {
@@ -131,49 +142,60 @@ impl StoreQueryService for StoreQueries {
         let scope = Scope::new("stores/search").with(query.as_deref().unwrap_or_default());
         let page = (request.page_size, request.page_token.as_str());
         let page = Page::read(scope, page, String::new(), &mut violations)?;
-        let (query, (page, need)) = violations.finish(query.zip(page.zip(need)))?;
+        let (query, (page, asked)) = violations.finish(query.zip(page.zip(asked)))?;
 
         let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit, &query];
-        let answer = self.reads.rows(&SEARCH, params, &need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (stores, next_page_token) = page.cut(answer.value, |store| store.name.clone());
-        let freshness = Some(freshness(&shown));
-        Ok(reply(SearchStoresResponse { stores, next_page_token, freshness }, &shown))
+        let answer = self.reads.rows(&SEARCH, params, &asked.need).await.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (stores, next_page_token) = page.cut(rows, |store| store.name.clone());
+        Ok(asked.reply(&shown, |freshness| SearchStoresResponse {
+            stores,
+            next_page_token,
+            freshness,
+        }))
     }
 
     async fn get_store_overview(
         &self,
         request: Request<GetStoreOverviewRequest>,
     ) -> Result<Response<GetStoreOverviewResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("store_id", &request.store_id);
-        let (id, need) = violations.finish(id.zip(need))?;
-        let answer = self.reads.point(&self.overview_by_id, id, &need).await.map_err(failure)?;
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let answer =
+            self.reads.point(&self.overview_by_id, id, &asked.need).await.map_err(failure)?;
         let (overview, shown) = found(answer, "store", &request.store_id)?;
-        let freshness = Some(freshness(&shown));
-        // No ETag: the row joins several aggregates, and none of their versions is its own.
-        Ok(reply(GetStoreOverviewResponse { overview: Some(overview), freshness }, &shown))
+        let entity = Entity::of_content(overview);
+        Ok(asked.reply_one(&shown, entity, |overview, freshness| GetStoreOverviewResponse {
+            overview,
+            freshness,
+        }))
     }
 
     async fn list_store_overviews(
         &self,
         request: Request<ListStoreOverviewsRequest>,
     ) -> Result<Response<ListStoreOverviewsResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let page = (request.page_size, request.page_token.as_str());
         let scope = Scope::new("store_overviews");
         let page = Page::read(scope, page, i64::MAX, &mut violations)?;
-        let (page, need) = violations.finish(page.zip(need))?;
+        let (page, asked) = violations.finish(page.zip(asked))?;
 
         let params: Params<'_> = &[&page.after.sort, &page.after.id, &page.limit];
-        let answer = self.reads.rows(&OVERVIEW_LIST, params, &need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (overviews, next_page_token) = page.cut(answer.value, rows::revenue);
-        let freshness = Some(freshness(&shown));
-        Ok(reply(ListStoreOverviewsResponse { overviews, next_page_token, freshness }, &shown))
+        let answer = self.reads.rows(&OVERVIEW_LIST, params, &asked.need).await.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (overviews, next_page_token) = page.cut(rows, rows::revenue);
+        Ok(asked.reply(&shown, |freshness| ListStoreOverviewsResponse {
+            overviews,
+            next_page_token,
+            freshness,
+        }))
     }
 }

@@ -10,9 +10,8 @@ use headwater_proto::users::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::call::{
-    failure, found, freshness, ids, in_order, need, reply, reply_with_etag, timestamp,
-};
+use super::asked::asked;
+use super::call::{Entity, failure, found, ids, in_order, timestamp};
 use crate::coalesce::PointReader;
 use crate::read::Reads;
 use crate::statement::{ColumnError, Columns, Statement};
@@ -50,50 +49,52 @@ impl UserQueryService for UserQueries {
         &self,
         request: Request<GetUserRequest>,
     ) -> Result<Response<GetUserResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("user_id", &request.user_id);
-        let (id, need) = violations.finish(id.zip(need))?;
-        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let answer = self.reads.point(&self.by_id, id, &asked.need).await.map_err(failure)?;
         let (user, shown) = found(answer, "user", &request.user_id)?;
-        let version = user.version;
-        let message = GetUserResponse { user: Some(user), freshness: Some(freshness(&shown)) };
-        Ok(reply_with_etag(message, version, &shown))
+        let entity = Entity::of_version(user.version, user);
+        Ok(asked.reply_one(&shown, entity, |user, freshness| GetUserResponse { user, freshness }))
     }
 
     async fn get_user_by_email(
         &self,
         request: Request<GetUserByEmailRequest>,
     ) -> Result<Response<GetUserByEmailResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let email = violations.text("email", &request.email, 3..=254);
-        let (email, need) = violations.finish(email.zip(need))?;
+        let (email, asked) = violations.finish(email.zip(asked))?;
         let email = email.to_lowercase();
-        let answer = self.reads.point(&self.by_email, email, &need).await.map_err(failure)?;
+        let answer = self.reads.point(&self.by_email, email, &asked.need).await.map_err(failure)?;
         let (user, shown) = found(answer, "user with the e-mail address", &request.email)?;
-        let version = user.version;
-        let freshness = Some(freshness(&shown));
-        let message = GetUserByEmailResponse { user: Some(user), freshness };
-        Ok(reply_with_etag(message, version, &shown))
+        let entity = Entity::of_version(user.version, user);
+        Ok(asked.reply_one(&shown, entity, |user, freshness| GetUserByEmailResponse {
+            user,
+            freshness,
+        }))
     }
 
     async fn batch_get_users(
         &self,
         request: Request<BatchGetUsersRequest>,
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let ids = ids("user_ids", &request.user_ids, &mut violations);
-        let (ids, need) = violations.finish(ids.zip(need))?;
-        let answer = self.reads.rows(&BY_ID, &[&ids], &need).await.map_err(failure)?;
-        let shown = answer.sighting;
-        let (users, missing_ids) = in_order(&ids, answer.value);
-        let freshness = Some(freshness(&shown));
-        Ok(reply(BatchGetUsersResponse { users, missing_ids, freshness }, &shown))
+        let (ids, asked) = violations.finish(ids.zip(asked))?;
+        let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
+        let (rows, shown) = answer.split();
+        let (users, missing_ids) = in_order(&ids, rows);
+        Ok(asked.reply(&shown, |freshness| BatchGetUsersResponse { users, missing_ids, freshness }))
     }
 }
 

@@ -49,6 +49,17 @@ fn within(seconds: u64) -> Consistency {
     Consistency::MaxStaleness(std::time::Duration::from_secs(seconds))
 }
 
+fn wish(consistency: &Consistency) -> Wish<'_> {
+    Wish {
+        consistency,
+        avoided: NodeSet::default(),
+        primary_too: false,
+        in_tokens_epoch: false,
+        now: at(NOW),
+        spin: 0,
+    }
+}
+
 fn choose(
     nodes: &[N],
     loads: &[u32],
@@ -59,7 +70,7 @@ fn choose(
     let nodes: Vec<_> = nodes.iter().map(seen).collect();
     let mut set = NodeSet::default();
     avoided.iter().for_each(|node| set.insert(*node));
-    let wish = Wish { consistency, avoided: set, primary_too: late, now: at(NOW), spin: 0 };
+    let wish = Wish { avoided: set, primary_too: late, ..wish(consistency) };
     pick(&nodes, loads, &wish)
 }
 
@@ -70,7 +81,7 @@ fn check(nodes: &[N], consistency: &Consistency, early: Choice, late: Choice) {
     assert_eq!(choose(nodes, &loads, consistency, &[], true), late, "after patience is over");
 }
 
-use Choice::{Foreign, Read, Wait};
+use Choice::{Foreign, Later, Read, Wait};
 
 #[test]
 fn any_goes_to_a_replica() {
@@ -145,8 +156,15 @@ fn tokens_of_other_logs_are_foreign() {
     check(&nodes, &token(2, 3, 1), Foreign, Foreign);
     check(&nodes, &token(1, 2, 1), Foreign, Foreign);
     check(&nodes, &token(1, 3, 1), Read(1), Read(1));
-    // Restored, and not projected again yet: that will come.
-    check(&nodes, &token(1, 4, 1), Wait, Wait);
+    // Restored, and not projected again yet, or forged: the log knows.
+    check(&nodes, &token(1, 4, 1), Later, Later);
+    let gone: Vec<_> = nodes.iter().map(seen).collect();
+    let later = token(1, 4, 1);
+    let confirmed = Wish { in_tokens_epoch: true, ..wish(&later) };
+    assert_eq!(pick(&gone, &[0, 0], &confirmed), Wait);
+    // What the log says of one epoch does not help a token of another one.
+    let earlier = token(1, 2, 1);
+    assert_eq!(pick(&gone, &[0, 0], &Wish { in_tokens_epoch: true, ..wish(&earlier) }), Foreign);
     // Also while nothing can be read: what the nodes showed last still tells.
     let gone: Vec<_> = nodes.iter().cloned().map(down).collect();
     check(&gone, &token(2, 3, 1), Foreign, Foreign);
@@ -165,6 +183,25 @@ fn a_node_of_another_log_is_left_out() {
 }
 
 #[test]
+fn the_freshest_is_what_is_left_for_those_who_waited_in_vain() {
+    let freshest = |nodes: &[N], avoided: &[usize]| {
+        let mut set = NodeSet::default();
+        avoided.iter().for_each(|node| set.insert(*node));
+        super::freshest(&nodes.iter().map(seen).collect::<Vec<_>>(), set)
+    };
+    let nodes = [n('R', 5, NOW - 9), n('P', 7, NOW - 2), n('R', 6, NOW - 60)];
+    assert_eq!(freshest(&nodes, &[]), Some(1));
+    assert_eq!(freshest(&nodes, &[1]), Some(0));
+    assert_eq!(freshest(&nodes, &[0, 1]), Some(2));
+    assert_eq!(freshest(&nodes, &[0, 1, 2]), None);
+    // Of two that show the same, the one that has no writes to carry.
+    assert_eq!(freshest(&[n('P', 7, NOW), n('R', 7, NOW), n('P', 7, NOW)], &[]), Some(1));
+    assert_eq!(freshest(&[down(n('P', 7, NOW)), n('R', 5, NOW - 9)], &[]), Some(1));
+    assert_eq!(freshest(&[of_log(n('R', 9, NOW - 1), 2, 1), n('P', 7, NOW)], &[]), Some(1));
+    assert_eq!(freshest(&[], &[]), None);
+}
+
+#[test]
 fn load_decides_among_equals_and_then_the_turn() {
     let nodes = [n('R', 5, NOW), n('R', 5, NOW), n('P', 5, NOW)];
     let any = Consistency::Any;
@@ -172,13 +209,7 @@ fn load_decides_among_equals_and_then_the_turn() {
     assert_eq!(choose(&nodes, &[2, 3, 0], &any, &[], true), Read(0));
     let seen: Vec<_> = nodes.iter().map(seen).collect();
     let turns = |spin| {
-        let wish = Wish {
-            consistency: &any,
-            avoided: NodeSet::default(),
-            primary_too: false,
-            now: at(NOW),
-            spin,
-        };
+        let wish = Wish { spin, ..wish(&any) };
         pick(&seen, &[0, 0, 0], &wish)
     };
     let chosen: Vec<_> = (0..30).map(turns).collect();
@@ -259,7 +290,7 @@ proptest! {
                     }
                 }
             }
-            Foreign => prop_assert!(matches!(consistency, Consistency::AtLeast(_))),
+            Foreign | Later => prop_assert!(matches!(consistency, Consistency::AtLeast(_))),
             Wait => {}
         }
     }

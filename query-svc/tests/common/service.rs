@@ -131,12 +131,15 @@ pub fn get(id: Uuid, consistency: Option<Consistency>) -> GetStoreRequest {
 }
 
 pub fn at_least(token: &str) -> Option<Consistency> {
-    Some(Consistency { requirement: Some(Requirement::AtLeast(token.to_owned())) })
+    Some(Consistency {
+        requirement: Some(Requirement::AtLeast(token.to_owned())),
+        ..Default::default()
+    })
 }
 
 pub fn within(limit: Duration) -> Option<Consistency> {
     let limit = prost_types::Duration::try_from(limit).unwrap();
-    Some(Consistency { requirement: Some(Requirement::MaxStaleness(limit)) })
+    Some(Consistency { requirement: Some(Requirement::MaxStaleness(limit)), ..Default::default() })
 }
 
 /// The stable reason of an error.

@@ -152,8 +152,10 @@ pub async fn read(
     repeat(over, || {
         let mut client = client.clone();
         next = (next + 7_919) % ids.len();
-        let consistency =
-            Consistency { requirement: Some(consistency::Requirement::AtLeast(token.clone())) };
+        let consistency = Consistency {
+            requirement: Some(consistency::Requirement::AtLeast(token.clone())),
+            ..Default::default()
+        };
         let request = GetItemRequest { item_id: ids[next].clone(), consistency: Some(consistency) };
         let answered = Arc::clone(&answered);
         async move {

@@ -2,7 +2,8 @@
 
 use headwater_chassis::Violations;
 use headwater_query_svc::coalesce::PointReader;
-use headwater_query_svc::grpc::call::{failure, found, freshness, need, reply};
+use headwater_query_svc::grpc::asked::asked;
+use headwater_query_svc::grpc::call::{failure, found};
 use headwater_query_svc::read::Reads;
 use headwater_query_svc::statement::Statement;
 use tonic::{Request, Response, Status};
@@ -36,16 +37,16 @@ impl CounterQueryService for CounterQueries {
         &self,
         request: Request<GetCounterRequest>,
     ) -> Result<Response<GetCounterResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let mut violations = Violations::new();
-        let need = need(&metadata, request.consistency, &mut violations)?;
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("counter_id", &request.counter_id);
-        let (id, need) = violations.finish(id.zip(need))?;
+        let (id, asked) = violations.finish(id.zip(asked))?;
 
-        let answer = self.reads.point(&self.by_id, id, &need).await.map_err(failure)?;
+        let answer = self.reads.point(&self.by_id, id, &asked.need).await.map_err(failure)?;
         let (total, shown) = found(answer, "counter", &request.counter_id)?;
-        let freshness = Some(freshness(&shown));
-        let message = GetCounterResponse { counter_id: id.to_string(), total, freshness };
-        Ok(reply(message, &shown))
+        let counter_id = id.to_string();
+        Ok(asked.reply(&shown, |freshness| GetCounterResponse { counter_id, total, freshness }))
     }
 }

@@ -212,7 +212,7 @@ pub fn at_least(token: &str) -> Option<Consistency> {
 }
 
 pub fn require(requirement: Requirement) -> Option<Consistency> {
-    Some(Consistency { requirement: Some(requirement) })
+    Some(Consistency { requirement: Some(requirement), ..Default::default() })
 }
 
 pub fn key(key: &str) -> Option<CommandOptions> {

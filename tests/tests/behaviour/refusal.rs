@@ -17,6 +17,7 @@ pub const REFUSALS: &[(&str, &str, Code)] = &[
     ("IDEMPOTENCY_KEY_REUSED", PLATFORM, Code::FailedPrecondition),
     ("CONTENTION", PLATFORM, Code::Aborted),
     ("FRESHNESS_UNAVAILABLE", PLATFORM, Code::Unavailable),
+    ("LOG_END_UNKNOWN", PLATFORM, Code::Unavailable),
     ("METHOD_UNKNOWN", PLATFORM, Code::Unimplemented),
     ("NOT_FOUND", PLATFORM, Code::NotFound),
     ("STORE_EXISTS", "stores", Code::AlreadyExists),

@@ -16,11 +16,14 @@ pub fn money(minor_units: i64) -> Option<Money> {
 }
 
 pub fn any() -> Option<Consistency> {
-    Some(Consistency { requirement: Some(Requirement::Any(true)) })
+    Some(Consistency { requirement: Some(Requirement::Any(true)), ..Default::default() })
 }
 
 pub fn at_least(token: &str) -> Option<Consistency> {
-    Some(Consistency { requirement: Some(Requirement::AtLeast(token.to_owned())) })
+    Some(Consistency {
+        requirement: Some(Requirement::AtLeast(token.to_owned())),
+        ..Default::default()
+    })
 }
 
 /// A request that does not wait for ever.

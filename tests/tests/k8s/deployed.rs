@@ -170,7 +170,10 @@ async fn write_and_read(router: &str) -> anyhow::Result<()> {
     let mut queries = StoreQueryServiceClient::connect(router.to_owned()).await?;
     let get = GetStoreRequest {
         store_id: opened.store_id,
-        consistency: Some(Consistency { requirement: Some(Requirement::AtLeast(token)) }),
+        consistency: Some(Consistency {
+            requirement: Some(Requirement::AtLeast(token)),
+            ..Default::default()
+        }),
     };
     let store = queries.get_store(get).await?.into_inner().store;
     anyhow::ensure!(store.is_some_and(|store| store.city == "Bergen"));

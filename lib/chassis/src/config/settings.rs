@@ -129,6 +129,12 @@ impl Settings {
         self.text(setting).map(Secret::new)
     }
 
+    /// A value that is never shown, and may be unset.
+    pub fn optional_secret(&mut self, name: &'static str, help: &'static str) -> Option<Secret> {
+        let setting = Setting { secret: true, ..Setting::new(name, Some(""), help) };
+        self.given(setting).map(Secret::new)
+    }
+
     /// Secrets separated by commas; at least one.
     pub fn secrets(
         &mut self,

@@ -62,9 +62,11 @@ impl<S: Handler> Stack<S> {
     where
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + 'static,
     {
-        let request = request.map(Body::new);
+        let mut request = request.map(Body::new);
         let timeout = grpc_timeout(request.headers());
         let mut call = Call::begin(&self.methods, request.uri().path());
+        // For handlers that treat methods differently by configuration.
+        request.extensions_mut().insert(call.method().full_name.clone());
         let span = self.span(call.method(), request.headers());
         call.set_span(span.clone());
         let end = End {

@@ -1,0 +1,70 @@
+//! What a read requires, and why it was not answered.
+
+use std::time::Duration;
+
+use headwater_kernel::Consistency;
+use thiserror::Error;
+
+use crate::log_end::EndError;
+use crate::node_error::NodeError;
+use crate::sighting::Sighting;
+
+/// The freshness that a read requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Required {
+    /// What can be judged by an answer alone.
+    State(Consistency),
+    /// All that was committed when the read arrived.
+    LogEnd,
+}
+
+/// What a read requires.
+#[derive(Clone, Debug)]
+pub struct Need {
+    /// The freshness.
+    pub required: Required,
+    /// Rather an older answer than none.
+    pub or_stale: bool,
+    /// Time that the client leaves for the reply.
+    pub time_left: Option<Duration>,
+}
+
+/// Why a read was not answered.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The token is of another log, or from before a restore.
+    #[error("the token is of another log")]
+    Foreign,
+    /// No node became fresh enough in time.
+    #[error("no node became fresh enough in time")]
+    Stale(Best),
+    /// It cannot be said what everything is.
+    #[error("the end of the log is not known")]
+    NoLogEnd {
+        /// Why not.
+        cause: EndError,
+        /// The freshest state that there was, if any.
+        best: Option<Best>,
+    },
+    /// No node could be read from in time.
+    #[error("no node can be read from")]
+    NoNode(#[source] Option<NodeError>),
+    /// Too many reads at once, or one that takes too long.
+    #[error("too much to read")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A mistake of ours.
+    #[error("a statement is wrong")]
+    Defect(#[source] NodeError),
+}
+
+/// The freshest state that a reader could have been given.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// What was seen.
+    pub sighting: Sighting,
+    /// How old it was.
+    pub age: Duration,
+}

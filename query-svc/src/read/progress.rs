@@ -1,0 +1,88 @@
+//! How one read stands: what it has tried, and how long it may go on.
+
+use std::time::Duration;
+
+use headwater_kernel::Consistency;
+use tokio::time::Instant;
+
+use super::need::ReadError;
+use crate::clock::Reading;
+use crate::coalesce::RETRY_AFTER;
+use crate::node_error::NodeError;
+use crate::pick::{NodeSet, Wish};
+
+/// How long a read waits for a replica before it may go to the read primary. Replication takes
+/// milliseconds; what takes longer than this may take for ever.
+const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What an attempt came to, if not to a reply.
+pub enum Missed {
+    /// An answer that was not fresh enough, or of another log.
+    TooOld,
+    /// No answer.
+    Failed(NodeError),
+}
+
+/// How a read stands that was not answered at once.
+pub struct Progress {
+    /// When waiting has been long enough.
+    pub until: Instant,
+    /// When the read primary will do, too.
+    pub primary_from: Instant,
+    /// Statements sent so far.
+    pub attempts: u32,
+    /// Nodes that have failed this read, until something changes.
+    pub avoided: NodeSet,
+    /// Whether the log itself is in the epoch of the token, or nobody can say that it is not.
+    pub in_tokens_epoch: bool,
+    /// What the last node said.
+    pub error: Option<NodeError>,
+}
+
+impl Progress {
+    pub fn begin(wait_max: Duration, time_left: Option<Duration>) -> Self {
+        let now = Instant::now();
+        // The rest of the client's time is for the reply: an answer that says what is missing is
+        // worth more than a deadline exceeded.
+        let left = time_left.map_or(wait_max, |left| wait_max.min(left.mul_f64(0.9)));
+        Self {
+            until: now + left,
+            primary_from: now + REPLICA_PATIENCE.min(left / 2),
+            attempts: 0,
+            avoided: NodeSet::default(),
+            in_tokens_epoch: false,
+            error: None,
+        }
+    }
+
+    pub fn wish<'a>(&self, consistency: &'a Consistency, time: Reading, spin: usize) -> Wish<'a> {
+        Wish {
+            consistency,
+            avoided: self.avoided,
+            primary_too: Instant::now() >= self.primary_from,
+            in_tokens_epoch: self.in_tokens_epoch,
+            now: time.now,
+            spin,
+        }
+    }
+
+    /// The next moment at which more becomes possible, or nothing any more.
+    pub fn next_stage(&self) -> Instant {
+        if Instant::now() < self.primary_from { self.primary_from } else { self.until }
+    }
+
+    /// Counts an attempt, and avoids its node from now on.
+    pub fn missed(&mut self, node: usize, missed: Missed) -> Result<(), ReadError> {
+        self.attempts += 1;
+        self.avoided.insert(node);
+        match missed {
+            Missed::TooOld => self.error = None,
+            Missed::Failed(error) if error.try_elsewhere() => self.error = Some(error),
+            Missed::Failed(NodeError::TooSlow) => {
+                return Err(ReadError::Overloaded { retry_after: RETRY_AFTER });
+            }
+            Missed::Failed(error) => return Err(ReadError::Defect(error)),
+        }
+        Ok(())
+    }
+}
