@@ -258,7 +258,8 @@ mod tests {
     fn a_condition_is_an_expected_version() {
         let wrong = Err("INVALID_REQUEST");
         let (is, none) = (IF_MATCH, IF_NONE_MATCH);
-        let table: [(&[(&'static str, &str)], Result<Option<u64>, &str>); 13] = [
+        type Sent<'a> = &'a [(&'static str, &'a str)];
+        let table: [(Sent<'_>, Result<Option<u64>, &str>); 13] = [
             (&[], Ok(None)),
             (&[(is, "\"3\"")], Ok(Some(3))),
             (&[(is, " \"18\" ")], Ok(Some(18))),
