@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn table() {
         let millis = |millis| Some(Requirement::MaxStaleness(Duration::from_millis(millis)));
-        let table: [(&str, Option<(Option<Requirement>, bool)>); 19] = [
+        type Parsed = Option<(Option<Requirement>, bool)>;
+        let table: [(&str, Parsed); 19] = [
             ("any", Some((Some(Requirement::Any), false))),
             ("strong", Some((Some(Requirement::Strong), false))),
             ("strong; or_stale", Some((Some(Requirement::Strong), true))),

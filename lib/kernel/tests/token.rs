@@ -78,7 +78,8 @@ fn the_tokens_of_a_request_are_merged() {
     let joined = format!("{one}, {two},");
     let both = token(1, 1, &[(0, 5), (1, 2), (2, 9)]);
     let malformed = Err(TokenError::Malformed);
-    let table: [(&[&str], Result<Option<Token>, TokenError>); 9] = [
+    type Merged = Result<Option<Token>, TokenError>;
+    let table: [(&[&str], Merged); 9] = [
         (&[], Ok(None)),
         (&["", " , "], Ok(None)),
         (&[one, two], Ok(Some(both.clone()))),
