@@ -5,7 +5,7 @@ cargo := cargo
 release := $(target)/release
 debug := $(target)/debug
 
-.PHONY: up test bench data lint clean
+.PHONY: up test soak bench data lint clean
 
 # Set up what is missing, build, and run everything on this machine until Ctrl-C: make up
 # ARGS="--replicas 3"
@@ -19,6 +19,14 @@ test:
 	$(cargo) build --locked --workspace --bins
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
 	$(cargo) test --locked $(or $(ARGS),--workspace)
+
+# Let clients and faults loose on a cluster for ten minutes, and check the whole history: make soak
+# HEADWATER_SOAK_SECONDS=3600
+soak: export HEADWATER_SOAK_SECONDS ?= 600
+soak:
+	$(cargo) build --locked --workspace --bins
+	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
+	$(cargo) test --locked -p headwater-tests --test history -- --nocapture every_promise
 
 # Measure commands and reads over gRPC; what the figures mean stands in BENCHMARKS.md
 bench:

@@ -1,5 +1,7 @@
-//! What the tests stand on: a stack of real processes to test, and a second domain.
+//! What the tests stand on: a stack of real processes to test, a second domain, and the checker of
+//! histories.
 
 pub mod bench;
 pub mod counter;
 pub mod harness;
+pub mod history;

@@ -1,0 +1,159 @@
+//! The log as it stands in the end: the truth that everything else is held against.
+
+use headwater_proto::stores::v1 as stores;
+use headwater_proto::users::v1 as users;
+use prost::DecodeError;
+use uuid::Uuid;
+
+use super::record::{LogName, Moment, Positions};
+
+/// A whole log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Which one it is.
+    pub name: LogName,
+    /// By partition, and in each by position.
+    pub events: Vec<Event>,
+}
+
+/// An event, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its partition.
+    pub partition: u16,
+    /// Its place there.
+    pub position: u64,
+    /// Its stream.
+    pub stream: Uuid,
+    /// Its place there.
+    pub version: u64,
+    /// When it was recorded.
+    pub recorded: Moment,
+    /// What it says.
+    pub change: Change,
+    /// Units in stock after it, as whoever decided on it saw them.
+    pub on_hand: Option<i64>,
+}
+
+/// What an event says: all that a command decided on. What it merely notes of the state that it met
+/// is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A store was opened.
+    StoreOpened {
+        /// What it is called.
+        name: String,
+        /// Where it is.
+        city: String,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// A store got this name.
+    StoreRenamed(String),
+    /// A store got this manager.
+    ManagerAssigned(Uuid),
+    /// A product was listed.
+    ItemListed {
+        /// In this store.
+        store: Uuid,
+        /// The store's number for it.
+        sku: String,
+        /// What it is called.
+        name: String,
+        /// Of one unit, in minor units.
+        price: i64,
+    },
+    /// An item got this price.
+    ItemRepriced(i64),
+    /// So many units arrived.
+    StockReceived(i64),
+    /// Units were sold.
+    SaleRecorded {
+        /// So many.
+        quantity: i64,
+        /// For so much.
+        amount: i64,
+    },
+    /// An item left the range.
+    ItemDelisted,
+    /// A user was registered.
+    UserRegistered {
+        /// With this address.
+        email: String,
+        /// And this name.
+        name: String,
+    },
+    /// A user got this name.
+    UserRenamed(String),
+    /// Anything else, by its type. Nobody caused it.
+    Other(String),
+}
+
+impl Log {
+    /// The last position of each partition.
+    pub fn heads(&self) -> Positions {
+        let mut heads = Positions::default();
+        for event in &self.events {
+            heads.raise(event.partition, event.position);
+        }
+        heads
+    }
+}
+
+impl Change {
+    /// From what is stored; with the units in stock that it notes.
+    ///
+    /// # Errors
+    /// The bytes are not of that type.
+    pub fn decode(type_name: &str, payload: &[u8]) -> Result<(Self, Option<i64>), DecodeError> {
+        let change = match type_name {
+            "stores.v1.StoreOpened" => {
+                let stores::StoreOpened { name, city, currency } = decoded(payload)?;
+                Self::StoreOpened { name, city, currency }
+            }
+            "stores.v1.StoreRenamed" => {
+                Self::StoreRenamed(decoded::<stores::StoreRenamed>(payload)?.name)
+            }
+            "stores.v1.ManagerAssigned" => {
+                Self::ManagerAssigned(id(&decoded::<stores::ManagerAssigned>(payload)?.user_id))
+            }
+            "stores.v1.ItemListed" => {
+                let event: stores::ItemListed = decoded(payload)?;
+                let (store, price) = (id(&event.store_id), event.price_minor_units);
+                Self::ItemListed { store, sku: event.sku, name: event.name, price }
+            }
+            "stores.v1.ItemRepriced" => {
+                let event: stores::ItemRepriced = decoded(payload)?;
+                return Ok((Self::ItemRepriced(event.new_price_minor_units), Some(event.on_hand)));
+            }
+            "stores.v1.StockReceived" => {
+                let event: stores::StockReceived = decoded(payload)?;
+                return Ok((Self::StockReceived(event.quantity), Some(event.on_hand)));
+            }
+            "stores.v1.SaleRecorded" => {
+                let event: stores::SaleRecorded = decoded(payload)?;
+                let (quantity, amount) = (event.quantity, event.amount_minor_units);
+                return Ok((Self::SaleRecorded { quantity, amount }, Some(event.on_hand)));
+            }
+            "stores.v1.ItemDelisted" => Self::ItemDelisted,
+            "users.v1.UserRegistered" => {
+                let users::UserRegistered { email, name } = decoded(payload)?;
+                Self::UserRegistered { email, name }
+            }
+            "users.v1.UserRenamed" => {
+                Self::UserRenamed(decoded::<users::UserRenamed>(payload)?.name)
+            }
+            other => Self::Other(other.to_owned()),
+        };
+        Ok((change, None))
+    }
+}
+
+fn decoded<M: prost::Message + Default>(payload: &[u8]) -> Result<M, DecodeError> {
+    M::decode(payload)
+}
+
+/// An id that is none names nothing.
+fn id(text: &str) -> Uuid {
+    Uuid::parse_str(text).unwrap_or_default()
+}
