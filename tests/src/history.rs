@@ -5,6 +5,8 @@
 //! It knows the log's format and what rows mean, and shares nothing with the product's own folds:
 //! what it says about a view is a second opinion.
 
+pub mod terms;
+
 pub mod log;
 pub mod record;
 

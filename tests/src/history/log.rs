@@ -5,7 +5,7 @@ use headwater_proto::users::v1 as users;
 use prost::DecodeError;
 use uuid::Uuid;
 
-use super::record::{LogName, Moment, Positions};
+use super::terms::{LogName, Moment, Positions};
 
 /// A whole log.
 #[derive(Clone, Debug)]

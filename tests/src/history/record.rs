@@ -6,23 +6,7 @@ use headwater_proto::stores::v1::{StockItem, Store, StoreOverview};
 use uuid::Uuid;
 
 use super::log::Change;
-
-/// A moment, in microseconds since 1970, by the clock of the machine on which everything runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
-
-/// A position of each partition, from partition 0 on; those that are left out are at 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Positions(pub Vec<u64>);
-
-/// Which log positions are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogName {
-    /// Its id.
-    pub id: Uuid,
-    /// Its epoch.
-    pub epoch: u32,
-}
+pub use super::terms::{LogName, Moment, Positions};
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,40 +182,4 @@ pub enum Row {
     Store(Store),
     /// Of overviews.
     Overview(StoreOverview),
-}
-
-impl Positions {
-    /// The position of a partition.
-    pub fn at(&self, partition: u16) -> u64 {
-        self.0.get(usize::from(partition)).copied().unwrap_or_default()
-    }
-
-    /// Makes the partition's position at least this.
-    pub fn raise(&mut self, partition: u16, position: u64) {
-        let index = usize::from(partition);
-        if self.0.len() <= index {
-            self.0.resize(index + 1, 0);
-        }
-        self.0[index] = self.0[index].max(position);
-    }
-
-    /// Makes every position at least the other one's.
-    pub fn join(&mut self, other: &Self) {
-        for (partition, position) in (0..).zip(&other.0) {
-            self.raise(partition, *position);
-        }
-    }
-
-    /// The first partition in which this is behind the other.
-    pub fn behind(&self, other: &Self) -> Option<u16> {
-        (0..).zip(&other.0).find(|(at, position)| self.at(*at) < **position).map(|(at, _)| at)
-    }
-}
-
-impl Moment {
-    /// The moment this long before.
-    #[must_use]
-    pub fn before(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(by.as_micros() as u64))
-    }
 }
