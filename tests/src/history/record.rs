@@ -142,7 +142,7 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Rows, and the state that they show.
-    Shown(Shown),
+    Shown(Box<Shown>),
     /// No answer, for a reason that a fault explains.
     Failed(String),
     /// Ended in a way that no fault explains.

@@ -32,10 +32,13 @@ const STEP_EVERY: Duration = Duration::from_millis(40);
 /// An attempt that is not answered by then is given up.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Attempts at a command. After the last one its outcome is unknown.
-const ATTEMPTS_MAX: u32 = 5;
+const ATTEMPTS_MAX: u32 = 6;
 /// What a client waits for before it tries again, at most, and if it was not told.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Pages of a list that a client reads one after the other. A page has up to four rows, and lists
+/// grow.
+const PAGES_MAX: usize = 4;
 /// More than there ever is in stock.
 const TOO_MANY: i64 = 1_000_000_000;
 
@@ -85,13 +88,14 @@ impl Client {
         let (order, read_own) = (self.order(&mut rng), rng.random_bool(0.7));
         let cursor = Cursor { size: rng.random_range(1..=4), token: String::new() };
         if rng.random_bool(0.7) {
-            self.read(ask, requirement, cursor, rng.random_bool(0.6)).await;
+            let pages = if rng.random_bool(0.6) { PAGES_MAX } else { 1 };
+            self.read(ask, requirement, cursor, pages).await;
             return;
         }
         let subject = subject(&order);
         self.command(order, rng.random(), rng.random_bool(0.1)).await;
         if read_own {
-            self.read(subject, self.onward(), cursor, false).await;
+            self.read(subject, self.onward(), cursor, 1).await;
         }
     }
 
@@ -246,23 +250,25 @@ impl Client {
         }
     }
 
-    /// Reads a page, and the next ones if so wished.
+    /// Reads a list page by page, or whatever else there is to be read.
     pub async fn read(
         &mut self,
         ask: Ask,
         requirement: Requirement,
         mut cursor: Cursor,
-        onward: bool,
+        pages_max: usize,
     ) {
         let (mut requirement, mut after) = (requirement, None);
-        loop {
+        for _ in 0..pages_max {
             let began = self.clock.now();
             let token = self.session.text();
             let wanted = queries::consistency(&requirement, token, self.enforcement);
             let sent = queries::send(&self.channel, &ask, &cursor, wanted).await;
             let next = sent.as_ref().map(|reply| reply.next.clone()).unwrap_or_default();
             let answer = match sent {
-                Ok(reply) => Answer::Shown(self.shown(&ask, &cursor, after.take(), reply)),
+                Ok(reply) => {
+                    Answer::Shown(Box::new(self.shown(&ask, &cursor, after.take(), reply)))
+                }
                 Err(status) if passes(&status) => Answer::Failed(reason(&status)),
                 Err(status) => Answer::Broken(format!("{status:?}")),
             };
@@ -271,7 +277,7 @@ impl Client {
             }
             let query = Query { ask: ask.clone(), requirement, answer };
             self.note(began, What::Query(query));
-            if !onward || next.is_empty() {
+            if next.is_empty() {
                 return;
             }
             cursor.token = next;

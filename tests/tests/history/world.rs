@@ -24,8 +24,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// Numbers of the clients that open the shop, and that look at it last.
 const OPENER: usize = 30;
 const LAST: usize = 31;
-/// On the pages of the last look.
-const LAST_PAGE_SIZE: i32 = 20;
+/// Rows on the pages of the last look, and how many pages it takes at most.
+const LAST_PAGE_SIZE: i32 = 100;
+const LAST_PAGES_MAX: usize = 100;
 
 /// Whatever is killed or hangs is missed by those who need it, and every one of them warns. What
 /// would be an alarm all the same is not listed: a panic, a stop of the projection, an event that
@@ -151,7 +152,8 @@ impl World {
         asks.push(Ask::Items(self.shop.items.iter().map(|item| item.id).collect()));
         for ask in asks {
             let cursor = Cursor { size: LAST_PAGE_SIZE, token: String::new() };
-            client.read(ask, Requirement::AtLeast(proof.clone()), cursor, true).await;
+            let requirement = Requirement::AtLeast(proof.clone());
+            client.read(ask, requirement, cursor, LAST_PAGES_MAX).await;
         }
         for operation in &client.record {
             let What::Query(query) = &operation.what else { continue };

@@ -112,7 +112,7 @@ impl History {
         let (began, ended) = self.next();
         let proof = Proof { log: LOG, positions: Positions(positions.to_vec()) };
         let shown = Shown { proof, as_of: Moment(0), page: None, rows };
-        let what = What::Query(Query { ask, requirement, answer: Answer::Shown(shown) });
+        let what = What::Query(Query { ask, requirement, answer: Answer::Shown(Box::new(shown)) });
         self.operations.push(Operation { client, began, ended, what });
     }
 
