@@ -1,5 +1,6 @@
 //! What a client carries from call to call, and what it makes of answers.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use headwater_kernel::{Partition, Token};
@@ -78,12 +79,9 @@ pub fn passes(status: &Status) -> bool {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
             true
         }
-        // What the client's own library says of a time that ran out or a connection that was
-        // closed.
-        Code::Cancelled => {
-            ["Timeout", "operation was canceled"].iter().any(|w| status.message().contains(w))
-        }
-        Code::Unknown => status.message().contains("transport error"),
+        // What the client's own library says of a time that ran out or a connection that broke, be
+        // it in the middle of a reply. It has a cause; what came over the wire has none.
+        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
         _ => false,
     }
 }
