@@ -186,6 +186,7 @@ impl Client {
             idempotency_key: Uuid::from_u128(key).to_string(),
             expected_version: order.expected_version,
             token: self.session.text(),
+            ..wire::CommandOptions::default()
         };
         if order.change == Change::ItemDelisted {
             // Whatever comes of it: nobody delists an item twice, or one could not be told from the
