@@ -112,7 +112,8 @@ impl Client {
                 self.session.join(&self.shared.board.lock().expect("no panic"));
                 self.onward()
             }
-            70..90 => Requirement::Any,
+            70..83 => Requirement::Any,
+            83..90 => Requirement::Strong,
             _ => Requirement::MaxStaleness(Duration::from_millis(rng.random_range(500..5_000))),
         }
     }

@@ -62,9 +62,9 @@ pub fn consistency(
             let limit = prost_types::Duration::try_from(*limit).expect("a short time");
             Wanted::MaxStaleness(limit)
         }
-        Requirement::Strong => panic!("no query can ask for that yet"),
+        Requirement::Strong => Wanted::Strong(true),
     };
-    Some(Consistency { requirement: Some(wanted) })
+    Some(Consistency { requirement: Some(wanted), ..Consistency::default() })
 }
 
 /// Sends a query once. What is not there is an answer without rows.
