@@ -1,5 +1,6 @@
 //! What clients say, and what they are told.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use headwater_kernel::{Partition, Token};
@@ -49,18 +50,15 @@ pub fn retry_after(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
 }
 
-/// Whether a client that has an idempotency key, or only reads, should try again. CANCELLED and
-/// UNKNOWN are what the client's own library says of a time that ran out or a connection that was
-/// closed.
+/// Whether a client that has an idempotency key, or only reads, should try again: also if its own
+/// library says that a time ran out or a connection broke, be it in the middle of a reply. What the
+/// library says has a cause; what came over the wire has none.
 pub fn passes(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
             true
         }
-        Code::Cancelled => {
-            ["Timeout", "operation was canceled"].iter().any(|w| status.message().contains(w))
-        }
-        Code::Unknown => status.message().contains("transport error"),
+        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
         _ => false,
     }
 }
