@@ -164,6 +164,15 @@ impl DataFolder {
     }
 }
 
+impl Drop for DataFolder {
+    /// Gives the lock back in so many words. Closing alone would not do: a child that some thread
+    /// is just starting has copies of all descriptors until it becomes another program, and a lock
+    /// ends only with its last copy.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
 fn must_be_ours(root: &Path) -> anyhow::Result<()> {
     let data = data_in(root)?;
     match data.first() {
@@ -235,8 +244,10 @@ mod tests {
             error.contains(&format!("process {} (headwater up)", std::process::id())),
             "{error}"
         );
+        let copy = first.lock.try_clone().expect("what a child has before it becomes a program");
         drop(first);
         DataFolder::open(folder.path()).expect("a lock ends with its holder");
+        drop(copy);
     }
 
     #[test]
