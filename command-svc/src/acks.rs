@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Backoff, Delays, ErrorReason, Failure};
+use headwater_chassis::ack::{self, WAIT_MIN, Wanted};
+use headwater_chassis::{Backoff, Delays, ErrorReason, Failure, Violations};
 use headwater_kernel::Token;
 use headwater_proto::headwater::v1::sync_query_service_client::SyncQueryServiceClient;
 use headwater_proto::headwater::v1::{AckLevel, Acknowledgement, AwaitRequest};
@@ -11,12 +12,6 @@ use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-/// Unless the command says otherwise.
-const WAIT_DEFAULT: Duration = Duration::from_secs(5);
-const WAIT_MIN: Duration = Duration::from_millis(1);
-const WAIT_MAX: Duration = Duration::from_secs(60);
-/// More replicas than a pool can have nodes.
-const REPLICAS_MAX: u32 = 64;
 /// The metadata that asks for a level.
 const ACK: &str = "headwater-ack";
 /// While the read side cannot be asked.
@@ -71,27 +66,10 @@ impl Wish {
                 })?
             }
         };
-        let level = AckLevel::try_from(asked.level).map_err(|_| {
-            refuse("options.acknowledgement.level", "is not a level that this version knows")
-        })?;
-        if asked.replicas > REPLICAS_MAX {
-            return Err(refuse("options.acknowledgement.replicas", "must be at most 64"));
-        }
-        let range = WAIT_MIN..=WAIT_MAX;
-        let wait = match asked.wait_max {
-            None => WAIT_DEFAULT,
-            Some(wait) => {
-                let wait = Duration::try_from(wait).ok().filter(|wait| range.contains(wait));
-                wait.ok_or_else(|| {
-                    refuse("options.acknowledgement.wait_max", "must be from 1 ms to 60 s")
-                })?
-            }
-        };
-        if matches!(level, AckLevel::Unspecified | AckLevel::Committed) {
-            return Ok(None);
-        }
-        let wait = left.map_or(wait, |left| wait.min(left.mul_f64(0.9)));
-        Ok(Some(Self { level, replicas: asked.replicas, until: now + wait }))
+        let mut violations = Violations::new();
+        let wanted = ack::wanted(&asked, "options.acknowledgement", left, &mut violations);
+        let Wanted { level, replicas, wait } = violations.finish(wanted)?;
+        Ok((level != AckLevel::Committed).then(|| Self { level, replicas, until: now + wait }))
     }
 }
 
@@ -216,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_read_side_a_wish_is_refused_before_and_committed_after() {
         let acks = Acks::new(None);
-        let until = Instant::now() + WAIT_DEFAULT;
+        let until = Instant::now() + Duration::from_secs(5);
         let wish = Wish { level: AckLevel::Projected, replicas: 0, until };
         assert!(acks.check(None).is_ok());
         assert!(acks.check(Some(&wish)).is_err());

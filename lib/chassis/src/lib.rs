@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of logs, views or routes; a program is a pipeline of its own inside this frame.
 
+pub mod ack;
 pub mod etag;
 pub mod failure;
 pub mod validate;
