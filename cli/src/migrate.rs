@@ -10,20 +10,27 @@ use clap::Args;
 /// them.
 #[derive(Args)]
 pub struct Options {
+    #[command(flatten)]
+    owners: Owners,
+    /// Partitions of the log; fixed when it is created.
+    #[arg(long, env = "HEADWATER_PARTITIONS", default_value_t = 1)]
+    partitions: u16,
+}
+
+/// Where the databases' owner connects.
+#[derive(Args)]
+pub struct Owners {
     /// The write database, as its owner: postgres://owner:…@host/database.
     #[arg(long, env = "HEADWATER_WRITE_OWNER_URL", hide_env_values = true)]
     pub write_owner_url: String,
     /// The read database, as its owner; the same as the write database's in single-database mode.
     #[arg(long, env = "HEADWATER_READ_OWNER_URL", hide_env_values = true)]
     pub read_owner_url: String,
-    /// Partitions of the log; fixed when it is created.
-    #[arg(long, env = "HEADWATER_PARTITIONS", default_value_t = 1)]
-    pub partitions: u16,
 }
 
 /// Runs the command.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { write_owner_url, read_owner_url, partitions } = options;
+    let Options { owners: Owners { write_owner_url, read_owner_url }, partitions } = options;
     let log = both(&write_owner_url, &read_owner_url, partitions).await?;
     println!("migrated: {log}");
     Ok(())

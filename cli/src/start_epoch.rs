@@ -4,21 +4,19 @@
 use anyhow::Context;
 use clap::Args;
 
+use crate::migrate::Owners;
+
 /// Connections of the databases' owner. Stop the command services before.
 #[derive(Args)]
 pub struct Options {
-    /// The write database, as its owner: postgres://owner:…@host/database.
-    #[arg(long, env = "HEADWATER_WRITE_OWNER_URL", hide_env_values = true)]
-    pub write_owner_url: String,
-    /// The read database, as its owner; the same as the write database's in single-database mode.
-    #[arg(long, env = "HEADWATER_READ_OWNER_URL", hide_env_values = true)]
-    pub read_owner_url: String,
+    #[command(flatten)]
+    owners: Owners,
 }
 
 /// Runs the command. The epoch first: should the second step fail, the projector refuses to mix the
 /// old views with the new epoch, and the command can be run again.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { write_owner_url, read_owner_url } = options;
+    let Owners { write_owner_url, read_owner_url } = options.owners;
     let log = headwater_eventlog::EventLog::start_epoch(&write_owner_url)
         .await
         .context("the epoch was not raised; nothing was changed")?;
