@@ -5,3 +5,4 @@ pub mod bench;
 pub mod counter;
 pub mod harness;
 pub mod history;
+pub mod talk;

@@ -1,13 +1,13 @@
 //! What clients say, and what they are told.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use headwater_kernel::{Partition, Token};
 use headwater_proto::headwater::v1::consistency::Requirement;
 use headwater_proto::headwater::v1::{Consistency, Freshness};
 use headwater_proto::stores::v1::Money;
-use tonic::{Code, Request, Status};
+pub use headwater_tests::talk::{passes, reason, within};
+use tonic::Status;
 use tonic_types::StatusExt as _;
 
 pub const CURRENCY: &str = "EUR";
@@ -27,40 +27,12 @@ pub fn at_least(token: &str) -> Option<Consistency> {
     })
 }
 
-/// A request that does not wait for ever.
-pub fn within<M>(patience: Duration, message: M) -> Request<M> {
-    let mut request = Request::new(message);
-    request.set_timeout(patience);
-    request
-}
-
-/// The stable reason of an error; its code and text if it has none.
-pub fn reason(status: &Status) -> String {
-    match status.get_details_error_info() {
-        Some(info) => info.reason,
-        None => format!("{:?}: {}", status.code(), status.message()),
-    }
-}
-
 pub fn detail(status: &Status, key: &str) -> Option<String> {
     status.get_details_error_info()?.metadata.get(key).cloned()
 }
 
 pub fn retry_after(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
-}
-
-/// Whether a client that has an idempotency key, or only reads, should try again: also if its own
-/// library says that a time ran out or a connection broke, be it in the middle of a reply. What the
-/// library says has a cause; what came over the wire has none.
-pub fn passes(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
-            true
-        }
-        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
-        _ => false,
-    }
 }
 
 /// The token of a reply, which must prove all that was seen before.

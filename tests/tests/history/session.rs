@@ -1,11 +1,9 @@
 //! What a client carries from call to call, and what it makes of answers.
 
-use std::error::Error as _;
-use std::time::Duration;
-
 use headwater_kernel::{Partition, Token};
 use headwater_tests::history::record::{LogName, Positions, Proof};
-use tonic::{Code, Request, Status};
+pub use headwater_tests::talk::{passes, reason, within};
+use tonic::Status;
 use tonic_types::StatusExt as _;
 
 /// The partitions of the log.
@@ -52,36 +50,8 @@ fn proof(token: &Token) -> Proof {
     Proof { log: LogName { id: token.log.0, epoch: token.epoch.0 }, positions }
 }
 
-/// A request that does not wait for ever.
-pub fn within<M>(patience: Duration, message: M) -> Request<M> {
-    let mut request = Request::new(message);
-    request.set_timeout(patience);
-    request
-}
-
-/// The stable reason of an error; its code and text if it has none.
-pub fn reason(status: &Status) -> String {
-    match status.get_details_error_info() {
-        Some(info) => info.reason,
-        None => format!("{:?}: {}", status.code(), status.message()),
-    }
-}
-
 /// Whether the domain said no, or the version was another one.
 pub fn is_refusal(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.domain != PLATFORM || info.reason == "VERSION_CONFLICT")
-}
-
-/// Whether a fault explains it: the client tries again, or gives up.
-pub fn passes(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
-            true
-        }
-        // What the client's own library says of a time that ran out or a connection that broke, be
-        // it in the middle of a reply. It has a cause; what came over the wire has none.
-        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
-        _ => false,
-    }
 }
