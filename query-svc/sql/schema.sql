@@ -52,8 +52,75 @@ CREATE TABLE IF NOT EXISTS headwater_read.checkpoint (
     as_of      timestamptz NOT NULL,
     -- Raised by whoever changes rows by another way than the projector, which then starts anew.
     revision   bigint NOT NULL DEFAULT 0,
+    -- The changes of all commits after these positions are there.
+    watched_from bigint[] NOT NULL,
     CHECK (cardinality(positions) = cardinality(digests))
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000);
+
+-- Databases of version 1. From the moment at which changes are kept: whoever resumes a watch from before has to read
+-- anew. A projector of that version finds its checkpoint moved, and ends. Locks nothing where the column is there.
+DO $changes$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute
+                    WHERE attrelid = 'headwater_read.checkpoint'::regclass AND attname = 'watched_from') THEN
+        ALTER TABLE headwater_read.checkpoint ADD COLUMN watched_from bigint[];
+        UPDATE headwater_read.checkpoint SET watched_from = positions, revision = revision + 1;
+        ALTER TABLE headwater_read.checkpoint ALTER COLUMN watched_from SET NOT NULL;
+    END IF;
+END
+$changes$;
+
+-- Which rows of the views changed, for those who watch: one row a commit and view, written by the commit. The rows
+-- themselves are read from the views.
+CREATE TABLE IF NOT EXISTS headwater_read.change (
+    projection text NOT NULL,
+    -- Events that the projection had applied after this commit, over all partitions: what commits are ordered by.
+    applied    bigint NOT NULL,
+    view       text NOT NULL,
+    -- The checkpoint after this commit.
+    positions  bigint[] NOT NULL,
+    as_of      timestamptz NOT NULL,
+    -- The changed rows, as text.
+    keys       text[] NOT NULL,
+    -- By key: what the columns that lists are filtered by held before, as a JSON array; 'null' if there was no row;
+    -- NULL if they did not change.
+    former     text[] NOT NULL,
+    PRIMARY KEY (projection, applied, view)
+);
+
+-- Events that come before or at these positions.
+CREATE OR REPLACE FUNCTION headwater_read.applied(positions bigint[]) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $applied$ SELECT coalesce(sum(p), 0)::bigint FROM unnest(positions) p $applied$;
+
+-- Whether all that is at these positions is at or before those of a token.
+CREATE OR REPLACE FUNCTION headwater_read.is_within(positions bigint[], token bigint[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $within$
+    SELECT coalesce(bool_and(p <= coalesce(t, 0)), true) FROM unnest(positions, token) u(p, t) WHERE p IS NOT NULL
+$within$;
+
+-- The rows of a view that changed after a place in the changes (a commit, and a key in it), at most so many: each row
+-- once, at its last change, with all that its filter columns held before. Ordered by that last change, so that a reader
+-- who stops anywhere goes on from there: a row that it has not seen yet comes later. Index: change's primary key.
+CREATE OR REPLACE FUNCTION headwater_read.changed(
+    in_projection text, in_view text, in_applied bigint, in_key text, in_limit integer
+) RETURNS TABLE (key text, applied bigint, positions bigint[], as_of timestamptz, former text[])
+LANGUAGE sql STABLE
+AS $changed$
+    SELECT k.key, k.applied, c.positions, c.as_of, k.former
+      FROM (SELECT u.key, max(c.applied) AS applied,
+                   array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL) AS former
+              FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
+             WHERE c.projection = in_projection AND c.view = in_view AND c.applied >= in_applied
+             GROUP BY u.key
+            HAVING (max(c.applied), u.key) > (in_applied, in_key)
+             ORDER BY max(c.applied), u.key
+             LIMIT in_limit) k
+      JOIN headwater_read.change c
+        ON c.projection = in_projection AND c.view = in_view AND c.applied = k.applied
+     ORDER BY k.applied, k.key
+$changed$;
 
 -- Events that could not be applied to a row, and those that wait behind them, with all that it takes to try again.
 CREATE TABLE IF NOT EXISTS headwater_read.parked (
@@ -82,9 +149,11 @@ CREATE INDEX IF NOT EXISTS parked_row ON headwater_read.parked (projection, view
 -- Least rights, granted anew by every migration; those on the views' tables are granted beside their creation.
 REVOKE ALL ON ALL TABLES IN SCHEMA headwater_read FROM PUBLIC;
 GRANT USAGE ON SCHEMA headwater_read TO headwater_query, headwater_projector;
-GRANT SELECT ON headwater_read.schema_version, headwater_read.view_version, headwater_read.checkpoint
+GRANT SELECT ON headwater_read.schema_version, headwater_read.view_version, headwater_read.checkpoint,
+                headwater_read.change
    TO headwater_query, headwater_projector;
 GRANT INSERT, UPDATE ON headwater_read.checkpoint TO headwater_projector;
+GRANT INSERT, DELETE ON headwater_read.change TO headwater_projector;
 GRANT SELECT, INSERT ON headwater_read.parked TO headwater_projector;
 -- Enough to count them, not to read what they hold.
 GRANT SELECT (projection) ON headwater_read.parked TO headwater_query;

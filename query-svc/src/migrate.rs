@@ -12,7 +12,7 @@ use crate::primary::PrimaryConnection;
 use crate::projection::{Projection, ViewInfo};
 
 /// Version of `sql/schema.sql`.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// What a migration did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,11 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
     let transaction = connection.transaction().await?;
     transaction.batch_execute(include_str!("../sql/migrate/lock.sql")).await?;
     if exists(&transaction).await? {
-        check_version(&transaction).await?;
+        match check_version(&transaction).await {
+            // Brought up to date by what follows.
+            Err(SchemaError::Version { found, .. }) if found < SCHEMA_VERSION => {}
+            checked => checked?,
+        }
     }
     transaction.batch_execute(include_str!("../sql/schema.sql")).await?;
     let set_version = include_str!("../sql/migrate/set_version.sql");

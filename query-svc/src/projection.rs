@@ -18,8 +18,8 @@ use headwater_kernel::row::{Column, Row};
 use headwater_kernel::{EventSet, RecordedEvent, View};
 
 use plan::{Member, Plan};
-pub use workset::Changes;
 use workset::Workset;
+pub use workset::{Change, Changes};
 
 /// A group of views with one checkpoint.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub struct ViewInfo {
     pub columns: &'static [Column],
     /// Its indexes, as [`View::INDEXES`] writes them.
     pub indexes: &'static [&'static str],
+    /// As in [`View::WATCHED_BY`].
+    pub watched_by: Option<&'static [&'static str]>,
 }
 
 impl ViewInfo {
@@ -96,19 +98,25 @@ impl<E: EventSet> Builder<E> {
     /// Adds a view.
     ///
     /// # Panics
-    /// If it references a view that does not stand before it, or one of its name is there already.
+    /// If it references a view that does not stand before it, one of its name is there already, or
+    /// it is watched by a column that it does not have.
     #[must_use]
     pub fn view<V: View<Event = E>>(mut self) -> Self {
         assert!(self.index(V::NAME).is_none(), "two views named {}", V::NAME);
         let referenced = V::REFERENCED.map(|name| {
             self.index(name).unwrap_or_else(|| panic!("{} must come after {name}", V::NAME))
         });
+        for name in V::WATCHED_BY.unwrap_or_default() {
+            let has = V::Row::COLUMNS.iter().any(|column| column.name == *name);
+            assert!(has, "{} has no column {name} to be watched by", V::NAME);
+        }
         self.members.push(Blank { name: V::NAME, referenced, rows: workset::of::<V> });
         self.views.push(ViewInfo {
             name: V::NAME,
             version: V::VERSION,
             columns: V::Row::COLUMNS,
             indexes: V::INDEXES,
+            watched_by: V::WATCHED_BY,
         });
         self
     }

@@ -43,6 +43,7 @@ impl View for ItemView {
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] =
         &["(store_id, price, item_id) WHERE listed", "(store_id, sku, item_id) WHERE listed"];
+    const WATCHED_BY: Option<&'static [&'static str]> = Some(&["store_id", "listed"]);
     type Event = DomainEvent;
     type Row = ItemRow;
 

@@ -49,6 +49,7 @@ impl View for StoreView {
         "(city, status, name, store_id)",
         "USING gin (to_tsvector('simple', name))",
     ];
+    const WATCHED_BY: Option<&'static [&'static str]> = Some(&["city", "status"]);
     type Event = DomainEvent;
     type Row = StoreRow;
 

@@ -51,6 +51,7 @@ impl View for StoreOverviewView {
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(manager_id)", "(revenue DESC, store_id)"];
     const REFERENCED: Option<&'static str> = Some(UserView::NAME);
+    const WATCHED_BY: Option<&'static [&'static str]> = Some(&[]);
     type Event = DomainEvent;
     type Row = StoreOverviewRow;
 

@@ -39,6 +39,7 @@ impl View for UserView {
     const NAME: &'static str = "user";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(email)"];
+    const WATCHED_BY: Option<&'static [&'static str]> = Some(&[]);
     type Event = DomainEvent;
     type Row = UserRow;
 

@@ -21,6 +21,9 @@ pub trait View: Send + Sync + 'static {
     /// Indexes: each the part of `CREATE INDEX … ON <table>` that follows the table, such as
     /// `(city, status)` or `USING gin (to_tsvector('simple', name))`.
     const INDEXES: &'static [&'static str];
+    /// Columns by which lists of it are filtered that can be watched; their order is that of the
+    /// filter. `None` if nobody may watch the view: then its changes are not kept.
+    const WATCHED_BY: Option<&'static [&'static str]> = None;
     /// The events it reads.
     type Event: EventSet;
     /// Its rows.

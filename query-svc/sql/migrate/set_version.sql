@@ -1,2 +1,3 @@
--- Names the version of a schema that has just been made. Index: its primary key.
-INSERT INTO headwater_read.schema_version (version) VALUES ($1) ON CONFLICT DO NOTHING
+-- Names the version of a schema that has just been made, or brought up to date. Index: its primary key.
+INSERT INTO headwater_read.schema_version AS s (version) VALUES ($1)
+ON CONFLICT (one) DO UPDATE SET version = excluded.version WHERE s.version <> excluded.version

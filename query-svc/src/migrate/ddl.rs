@@ -7,7 +7,7 @@ use headwater_kernel::row::{Column, ColumnType};
 use crate::projection::ViewInfo;
 
 /// Relations of `sql/schema.sql`, whose names a view cannot have.
-const RESERVED: &[&str] = &["schema_version", "view_version", "checkpoint", "parked"];
+const RESERVED: &[&str] = &["schema_version", "view_version", "checkpoint", "parked", "change"];
 
 /// Free space left in pages, so that a row can be updated on its page and without touching the
 /// indexes (HOT).
@@ -118,6 +118,7 @@ mod tests {
             Column { name: "price", kind: ColumnType::I64, nullable: false },
         ],
         indexes: &["(price)", "(name) WHERE price > 0"],
+        watched_by: None,
     };
 
     #[test]

@@ -7,6 +7,9 @@ use std::marker::PhantomData;
 use headwater_kernel::row::{ColumnType, Row, Value};
 use headwater_kernel::view::{About, Lookup};
 use headwater_kernel::{Touch, View, ViewError};
+use serde_json::json;
+
+use super::parked::key_text;
 
 /// The longest text that names a row. An index entry of Postgres holds 2.7 KB.
 const KEY_BYTES_MAX: usize = 1_024;
@@ -65,6 +68,33 @@ pub struct Changes {
     pub updates: Vec<Vec<Value>>,
     /// Keys of rows to delete.
     pub deletes: Vec<Value>,
+    /// All of these for those who watch the view; empty if it cannot be watched.
+    pub log: Vec<Change>,
+}
+
+/// What a watcher of lists has to know of a row that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The row's key as text.
+    pub key: String,
+    /// What the columns of [`View::WATCHED_BY`] held before, as a JSON array of texts and nulls;
+    /// `null` if there was no row; `None` if they hold the same now.
+    pub former: Option<String>,
+}
+
+impl Change {
+    fn of<V: View>(key: &Value, before: Option<&[Value]>, after: Option<&[Value]>) -> Self {
+        let watched = |row: &[Value]| -> Vec<Option<String>> {
+            let columns = V::WATCHED_BY.unwrap_or_default().iter();
+            let place =
+                |name: &&str| V::Row::COLUMNS.iter().position(|column| column.name == *name);
+            let text = |value: &Value| (*value != Value::Null).then(|| key_text(value));
+            columns.filter_map(place).map(|place| text(&row[place])).collect()
+        };
+        let (before, after) = (before.map(watched), after.map(watched));
+        let former = (before != after).then(|| json!(before).to_string());
+        Self { key: key_text(key), former }
+    }
 }
 
 impl Changes {
@@ -222,16 +252,21 @@ impl<V: View> Workset<V::Event> for Rows<V> {
 
     fn changes(self: Box<Self>) -> Changes {
         let mut changes = Changes::default();
-        for (key, slot) in self.slots {
-            match (slot.loaded, slot.now) {
-                (None, Some(now)) => changes.inserts.push(now.into_values()),
-                (Some(loaded), Some(now)) if loaded != now => {
-                    changes.updates.push(now.into_values());
-                }
-                (Some(_), None) => changes.deletes.push(key),
-                (None, None) | (Some(_), Some(_)) => {}
+        for (key, Slot { loaded, now }) in self.slots {
+            if loaded == now {
+                continue;
+            }
+            let (before, after) = (loaded.map(Row::into_values), now.map(Row::into_values));
+            if V::WATCHED_BY.is_some() {
+                changes.log.push(Change::of::<V>(&key, before.as_deref(), after.as_deref()));
+            }
+            match (before, after) {
+                (None, Some(row)) => changes.inserts.push(row),
+                (_, Some(row)) => changes.updates.push(row),
+                (_, None) => changes.deletes.push(key),
             }
         }
+        changes.log.sort_by(|a, b| a.key.cmp(&b.key));
         changes.inserts.sort_by(|a, b| by_key(&a[0], &b[0]));
         changes.updates.sort_by(|a, b| by_key(&a[0], &b[0]));
         changes.deletes.sort_by(by_key);

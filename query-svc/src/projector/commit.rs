@@ -70,6 +70,10 @@ fn push_changes(
     arrays.extend(Array::of_rows(view.columns, changes.updates)?);
     arrays.extend(Array::of_rows(view.columns, changes.inserts)?);
     arrays.push(Array::of(view.columns[0].kind, changes.deletes.into_iter())?);
+    if view.watched_by.is_some() {
+        let (keys, former) = changes.log.into_iter().map(|c| (Some(c.key), c.former)).unzip();
+        arrays.extend([Array::Text(keys), Array::Text(former)]);
+    }
     Ok(())
 }
 

@@ -79,7 +79,14 @@ fn pace(s: &mut Settings) -> Option<Pace> {
         0..=10_000,
         "the longest rest after a batch that took all there was; it rests four times as long as it worked",
     );
+    let changes_kept = s.in_range(
+        "HEADWATER_CHANGES_KEPT",
+        "20000",
+        100..=10_000_000,
+        "commits whose changes are kept for watches that resume, counted once for each view",
+    );
     Some(Pace {
+        changes_kept: changes_kept?,
         batch_events_max: batch_events_max?,
         poll: poll?,
         heartbeat: heartbeat?,

@@ -15,6 +15,9 @@ use crate::projection::Projection;
 use crate::projection::checkpoint::{Checkpoint, Cursor};
 use crate::projection::parked::{BLOCKED_MAX, Blocked};
 
+/// Commits after which old changes are forgotten, all at once.
+const PRUNE_EVERY: u32 = 256;
+
 /// Applies one projection for as long as nothing goes wrong. Whatever does go wrong, a new one
 /// started from the stored checkpoint goes on.
 pub struct Engine {
@@ -39,6 +42,9 @@ struct Applier {
     reporter: Reporter,
     /// Whether something has been committed since the start.
     works: bool,
+    changes_kept: u32,
+    /// Commits until old changes are forgotten.
+    until_pruned: u32,
 }
 
 impl Engine {
@@ -67,8 +73,16 @@ impl Engine {
         let blocked = session.blocked().await?;
         reporter.meters.blocked.set(blocked.len() as i64);
         let feed = Feed::new(log, pace, &checkpoint);
-        let works = false;
-        let applier = Applier { projection, session, checkpoint, blocked, reporter, works };
+        let applier = Applier {
+            projection,
+            session,
+            checkpoint,
+            blocked,
+            reporter,
+            works: false,
+            changes_kept: pace.changes_kept,
+            until_pruned: PRUNE_EVERY,
+        };
         Ok(Self { feed, applier })
     }
 
@@ -151,6 +165,11 @@ impl Applier {
         }
         self.checkpoint = after;
         self.blocked = blocked;
+        self.until_pruned -= 1;
+        if self.until_pruned == 0 {
+            self.session.prune(self.changes_kept).await?;
+            self.until_pruned = PRUNE_EVERY;
+        }
         let meters = &self.reporter.meters;
         meters.events.inc_by(events as u64);
         meters.rows.inc_by(written as u64);

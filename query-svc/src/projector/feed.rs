@@ -18,6 +18,8 @@ use crate::projection::checkpoint::{Checkpoint, Cursor};
 /// How the feed paces itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
+    /// Commits whose changes are kept for those who watch, counted once for each view.
+    pub changes_kept: u32,
     /// About how many events a batch may have, over all partitions. Appends are not cut, so it may
     /// be more.
     pub batch_events_max: u32,

@@ -180,6 +180,19 @@ impl Session {
         Ok(within("a heartbeat", moved).await? == 1)
     }
 
+    /// Forgets the oldest changes, for those who watch, but `kept` (a commit counts once for each
+    /// view).
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn prune(&self, kept: u32) -> Result<(), Stop> {
+        let sql = include_str!("../../sql/projector/prune.sql");
+        let (name, kept) = (self.projection.name(), i64::from(kept));
+        let parameters: [&(dyn ToSql + Sync); 2] = [&name, &kept];
+        within("forgetting old changes", self.connection.execute(sql, &parameters)).await?;
+        Ok(())
+    }
+
     async fn prepare(&mut self, index: usize, column: &'static str) -> Result<(), Stop> {
         if !self.by_column.contains_key(&(index, column)) {
             let view = &self.projection.views()[index];

@@ -33,7 +33,8 @@ fn matching(view: &ViewInfo, column: &str, limit: Option<usize>) -> String {
 
 /// The statement that commits a batch. After the parameters that `sql/projector/commit.sql` names
 /// come, for each view, one array a column of the rows to update, one array a column of the rows to
-/// insert, and the keys to delete.
+/// insert, and the keys to delete; of a view that can be watched, all these keys, and what
+/// watchers have to know of each.
 pub fn commit(views: &[ViewInfo]) -> String {
     let mut parameters = COMMIT_PARAMETERS;
     let parts: String =
@@ -57,6 +58,10 @@ fn changes(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let inserts = arrays(view, parameters);
     *parameters += 1;
     let (deletes, kind) = (*parameters, sql_type(view.columns[0].kind));
+    let log = match view.watched_by {
+        Some(_) => changed(view, number, parameters),
+        None => String::new(),
+    };
     // A view of nothing but its key has nothing to update.
     let update = if sets.is_empty() { format!(r#""{key}" = n."{key}""#) } else { sets };
     format!(
@@ -65,7 +70,19 @@ u{number} AS (UPDATE {table} t SET {update} FROM moved, unnest({updates}) n ({co
       WHERE t."{key}" = n."{key}"),
 i{number} AS (INSERT INTO {table} ({columns})
       SELECT n.* FROM moved, unnest({inserts}) n ({columns})),
-d{number} AS (DELETE FROM {table} t USING moved WHERE t."{key}" = ANY (${deletes}::{kind}[]))"#
+d{number} AS (DELETE FROM {table} t USING moved WHERE t."{key}" = ANY (${deletes}::{kind}[])){log}"#
+    )
+}
+
+/// What changed, for watchers: one row a commit and view, and none where nothing changed.
+fn changed(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
+    *parameters += 2;
+    let (keys, former, name) = (*parameters - 1, *parameters, view.name);
+    format!(
+        r#",
+c{number} AS (INSERT INTO headwater_read.change (projection, applied, view, positions, as_of, keys, former)
+      SELECT moved.projection, moved.applied, '{name}', $5::bigint[], $7::timestamptz, ${keys}::text[], ${former}::text[]
+        FROM moved WHERE cardinality(${keys}::text[]) > 0)"#
     )
 }
 

@@ -89,7 +89,7 @@ impl Projector {
             .await;
         let client = primary.admin().await;
         let sql = "INSERT INTO headwater_read.checkpoint \
-                   VALUES ('retail', $1, $2, '{0}', '{\"\"}', clock_timestamp())";
+                   VALUES ('retail', $1, $2, '{0}', '{\"\"}', clock_timestamp(), 0, '{0}')";
         client.execute(sql, &[&LOG.0, &(EPOCH.0 as i32)]).await.unwrap();
         Self { client, position: 0 }
     }

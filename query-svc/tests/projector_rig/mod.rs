@@ -85,6 +85,7 @@ impl Rig {
             poll: Duration::from_millis(20),
             heartbeat: Duration::from_millis(50),
             gather: Duration::from_millis(1),
+            changes_kept: 1_000,
         };
         let (metrics, readiness) = (Metrics::new(), Readiness::new(&["sync"]));
         Self { server, write_url, read_url, partitions, projection, metrics, readiness, pace }
