@@ -8,6 +8,7 @@ mod stock;
 mod stores;
 mod sync;
 mod users;
+mod watching;
 mod words;
 
 use headwater_chassis::PAYLOAD_BYTES_MAX;

@@ -9,6 +9,8 @@ pub mod config;
 pub mod grpc;
 pub mod run;
 
+pub mod watch;
+
 pub mod read;
 pub mod transaction;
 

@@ -120,6 +120,15 @@ pub fn batch_keys(metrics: &Metrics, statement: &'static str) -> Histogram {
     batches.get_or_create(&[("statement", statement.to_owned())]).clone()
 }
 
+/// Streams that watch a view.
+pub fn watchers(metrics: &Metrics, view: &'static str) -> Gauge {
+    let watchers = metrics.gauges::<Labels<1>>(
+        "headwater_watchers",
+        "Streams of changes that are under way, by view",
+    );
+    watchers.get_or_create(&[("view", view.to_owned())]).clone()
+}
+
 /// A role's name in metrics and logs.
 pub fn role_name(role: NodeRole) -> &'static str {
     match role {

@@ -8,6 +8,7 @@ mod progress;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_chassis::Shutdown;
 use headwater_kernel::Consistency;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,6 +40,7 @@ pub struct Reads {
     log: LogEnds,
     policies: Arc<Policies>,
     meters: Arc<WaitMeters>,
+    ending: Shutdown,
 }
 
 impl Reads {
@@ -47,13 +49,24 @@ impl Reads {
     pub fn new(pool: Arc<ReadPool>, wait_max: Duration) -> Self {
         let meters = Arc::new(WaitMeters::new(pool.metrics()));
         let (log, policies) = (LogEnds::unknown(), Arc::default());
-        Self { pool, wait_max, log, policies, meters }
+        Self { pool, wait_max, log, policies, meters, ending: Shutdown::new() }
     }
 
     /// Asks there for the end of the log.
     #[must_use]
     pub fn asking(self, log: LogEnds) -> Self {
         Self { log, ..self }
+    }
+
+    /// Streams that have no end of their own end with this.
+    #[must_use]
+    pub fn until(self, ending: Shutdown) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// When streams have to end.
+    pub fn ending(&self) -> &Shutdown {
+        &self.ending
     }
 
     /// With what is set for each method.

@@ -47,6 +47,7 @@ pub async fn run(
         None => LogEnds::unknown(),
     };
     let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);
+    let reads = reads.until(shutdown.clone());
     let routes = routes(&reads);
     let server = Server::new(config.common, metrics, readiness, shutdown, listener);
     let served = serve(server, routes).await;

@@ -58,6 +58,14 @@ impl<'r> Columns<'r> {
         Ok(value)
     }
 
+    /// Whether the next column is NULL.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn is_null(&self) -> Result<bool, ColumnError> {
+        Ok(is_null(self.row, self.next)?)
+    }
+
     /// The next column, a count or version that is never negative.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ mod upcast;
 mod users;
 #[path = "behaviour/versions.rs"]
 mod versions;
+#[path = "behaviour/watch.rs"]
+mod watch;
 #[path = "behaviour/whole.rs"]
 mod whole;
 
@@ -89,6 +91,8 @@ scenarios! {
     fields: wrong_fields_are_named;
     reasons: every_refusal_of_the_domain, what_the_router_does_not_know;
     upcast: rows_of_the_first_version_are_read;
+    watch: one_entity_is_followed, a_list_is_followed, a_watch_goes_on_where_it_was_cut,
+        every_kind_is_watched, time_passes_for_a_watcher_too, what_cannot_be_watched_is_refused;
     whole: the_log_is_dense_and_verifies;
 }
 

@@ -155,7 +155,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::InvalidRequest
         | ErrorReason::TokenMalformed
         | ErrorReason::PageTokenMalformed => Code::InvalidArgument,
-        ErrorReason::TokenForeign | ErrorReason::IdempotencyKeyReused => Code::FailedPrecondition,
+        ErrorReason::TokenForeign
+        | ErrorReason::ResumeExpired
+        | ErrorReason::IdempotencyKeyReused => Code::FailedPrecondition,
         ErrorReason::VersionConflict | ErrorReason::Contention => Code::Aborted,
         ErrorReason::Overloaded => Code::ResourceExhausted,
         ErrorReason::FreshnessUnavailable

@@ -18,7 +18,7 @@ use super::asked::{Asked, TOKEN, token_failure};
 use crate::clock::Source;
 use crate::log_end::EndError;
 use crate::meters::role_name;
-use crate::read::{Best, ReadError};
+use crate::read::{Best, ReadError, Reads};
 use crate::sighting::{Answer, Shown, Sighting};
 
 /// What tells this state of the entity from others.
@@ -102,28 +102,33 @@ impl Asked<'_> {
 
     /// The freshness of a reply made now.
     fn freshness(&self, shown: &Shown) -> v1::Freshness {
-        let checkpoint = &shown.sighting.checkpoint;
-        let time = self.reads.time();
-        let age = checkpoint.freshness.staleness(time.now);
-        let role = match shown.sighting.role {
-            NodeRole::Primary => v1::NodeRole::Primary,
-            NodeRole::Replica => v1::NodeRole::Replica,
-        };
-        let clock = match time.source {
-            Source::WriteDatabase => v1::Clock::WriteDatabase,
-            Source::Own => v1::Clock::Own,
-        };
-        v1::Freshness {
-            token: checkpoint.token.clone(),
-            as_of: Some(timestamp(checkpoint.freshness.as_of)),
-            // No age overflows: both times are of this era.
-            staleness: prost_types::Duration::try_from(age).ok(),
-            node_role: role.into(),
-            stale: shown.stale,
-            staleness_clock: clock.into(),
-            entity_version: None,
-            not_modified: false,
-        }
+        freshness(self.reads, shown)
+    }
+}
+
+/// The freshness of a message sent now.
+pub fn freshness(reads: &Reads, shown: &Shown) -> v1::Freshness {
+    let checkpoint = &shown.sighting.checkpoint;
+    let time = reads.time();
+    let age = checkpoint.freshness.staleness(time.now);
+    let role = match shown.sighting.role {
+        NodeRole::Primary => v1::NodeRole::Primary,
+        NodeRole::Replica => v1::NodeRole::Replica,
+    };
+    let clock = match time.source {
+        Source::WriteDatabase => v1::Clock::WriteDatabase,
+        Source::Own => v1::Clock::Own,
+    };
+    v1::Freshness {
+        token: checkpoint.token.clone(),
+        as_of: Some(timestamp(checkpoint.freshness.as_of)),
+        // No age overflows: both times are of this era.
+        staleness: prost_types::Duration::try_from(age).ok(),
+        node_role: role.into(),
+        stale: shown.stale,
+        staleness_clock: clock.into(),
+        entity_version: None,
+        not_modified: false,
     }
 }
 

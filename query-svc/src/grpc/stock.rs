@@ -1,12 +1,17 @@
 //! `stores.v1.StockQueryService`.
 
+use std::sync::Arc;
+
 use headwater_chassis::{Failure, Violations};
 use headwater_domain::values::{SKU_LEN_MAX, Sku};
+use headwater_domain::views::ItemView;
+use headwater_kernel::View;
 use headwater_proto::stores::v1::stock_query_service_server::StockQueryService;
 use headwater_proto::stores::v1::{
     BatchGetItemsRequest, BatchGetItemsResponse, GetItemBySkuRequest, GetItemBySkuResponse,
-    GetItemRequest, GetItemResponse, ItemOrder, ListItemsRequest, ListItemsResponse, Money,
-    StockItem,
+    GetItemRequest, GetItemResponse, ItemChange, ItemOrder, ListItemsRequest, ListItemsResponse,
+    Money, StockItem, WatchItemRequest, WatchItemResponse, WatchItemsRequest, WatchItemsResponse,
+    item_change,
 };
 use tokio_postgres::types::ToSql;
 use tonic::{Request, Response, Status};
@@ -15,11 +20,28 @@ use uuid::Uuid;
 use super::asked::{Asked, asked};
 use super::call::{Entity, failure, found, ids, in_order};
 use super::paging::Page;
+use super::watching::{Changes, change_message, watch};
 use crate::coalesce::PointReader;
 use crate::node::connection::Params;
 use crate::page::{Scope, SortValue};
 use crate::read::Reads;
 use crate::statement::{ColumnError, Columns, Statement};
+use crate::watch::change::{Selector, change};
+use crate::watch::hub::{Hub, Source};
+
+type Listed = item_change::Change;
+change_message!(ItemChange of StockItem as Listed::{Item, RemovedItemId});
+
+/// How items are watched, by store and whether they are listed.
+static WATCHED: Source<StockItem> = Source {
+    view: ItemView::NAME,
+    changed: &Statement {
+        name: "items_changed",
+        sql: include_str!("../../sql/queries/items_changed.sql"),
+        decode: |columns| change(columns, item),
+    },
+    by_id: &BY_ID,
+};
 
 static BY_ID: Statement<(Uuid, StockItem)> = Statement {
     name: "items_by_id",
@@ -61,12 +83,14 @@ struct Listing<S> {
 pub struct StockQueries {
     reads: Reads,
     by_id: PointReader<Uuid, StockItem>,
+    watched: Arc<Hub<StockItem>>,
 }
 
 impl StockQueries {
     /// On these reads.
     pub fn new(reads: &Reads) -> Self {
-        Self { reads: reads.clone(), by_id: reads.reader(&BY_ID) }
+        let watched = Hub::new(reads, &WATCHED);
+        Self { reads: reads.clone(), by_id: reads.reader(&BY_ID), watched }
     }
 
     async fn list<S: SortValue + ToSql + Sync>(
@@ -161,6 +185,40 @@ impl StockQueryService for StockQueries {
             let (store, (page, asked)) = violations.finish(store.zip(page.zip(asked)))?;
             Ok(self.list(&LIST_BY_SKU, store, &page, &asked).await?)
         }
+    }
+
+    type WatchItemStream = Changes<WatchItemResponse>;
+
+    async fn watch_item(
+        &self,
+        request: Request<WatchItemRequest>,
+    ) -> Result<Response<Self::WatchItemStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let id = violations.uuid("item_id", &request.item_id);
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let message = |changes, freshness| WatchItemResponse { changes, freshness };
+        watch(&self.watched, Selector::Key(id), asked, request.options, message).await
+    }
+
+    type WatchItemsStream = Changes<WatchItemsResponse>;
+
+    async fn watch_items(
+        &self,
+        request: Request<WatchItemsRequest>,
+    ) -> Result<Response<Self::WatchItemsStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let store = violations.uuid("store_id", &request.store_id);
+        let (store, asked) = violations.finish(store.zip(asked))?;
+        // In the order of View::WATCHED_BY.
+        let selector = Selector::Rows(vec![Some(store.to_string()), Some(true.to_string())]);
+        let message = |changes, freshness| WatchItemsResponse { changes, freshness };
+        watch(&self.watched, selector, asked, request.options, message).await
     }
 }
 

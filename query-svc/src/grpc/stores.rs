@@ -1,6 +1,9 @@
 //! `stores.v1.StoreQueryService`.
 
 mod rows;
+mod watched;
+
+use std::sync::Arc;
 
 use headwater_chassis::{Failure, Violations};
 use headwater_proto::stores::v1::store_query_service_server::StoreQueryService;
@@ -8,7 +11,9 @@ use headwater_proto::stores::v1::{
     BatchGetStoresRequest, BatchGetStoresResponse, GetStoreOverviewRequest,
     GetStoreOverviewResponse, GetStoreRequest, GetStoreResponse, ListStoreOverviewsRequest,
     ListStoreOverviewsResponse, ListStoresRequest, ListStoresResponse, SearchStoresRequest,
-    SearchStoresResponse, Store, StoreOverview, StoreStatus,
+    SearchStoresResponse, Store, StoreOverview, StoreStatus, WatchStoreOverviewRequest,
+    WatchStoreOverviewResponse, WatchStoreRequest, WatchStoreResponse, WatchStoresRequest,
+    WatchStoresResponse,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -16,12 +21,15 @@ use uuid::Uuid;
 use super::asked::asked;
 use super::call::{Entity, failure, found, ids, in_order};
 use super::paging::Page;
+use super::watching::{Changes, watch};
 use super::words::prefix_query;
 use crate::coalesce::PointReader;
 use crate::node::connection::Params;
 use crate::page::Scope;
 use crate::read::{Need, Reads};
 use crate::sighting::Answer;
+use crate::watch::change::Selector;
+use crate::watch::hub::Hub;
 use rows::{
     BY_ID, LIST, LIST_BY_CITY, LIST_BY_CITY_AND_STATUS, LIST_BY_STATUS, OVERVIEW_BY_ID,
     OVERVIEW_LIST, SEARCH, status_text,
@@ -32,13 +40,17 @@ pub struct StoreQueries {
     reads: Reads,
     by_id: PointReader<Uuid, Store>,
     overview_by_id: PointReader<Uuid, StoreOverview>,
+    watched: Arc<Hub<Store>>,
+    overviews_watched: Arc<Hub<StoreOverview>>,
 }
 
 impl StoreQueries {
     /// On these reads.
     pub fn new(reads: &Reads) -> Self {
         let (by_id, overview_by_id) = (reads.reader(&BY_ID), reads.reader(&OVERVIEW_BY_ID));
-        Self { reads: reads.clone(), by_id, overview_by_id }
+        let (watched, overviews_watched) =
+            (Hub::new(reads, &watched::STORES), Hub::new(reads, &watched::OVERVIEWS));
+        Self { reads: reads.clone(), by_id, overview_by_id, watched, overviews_watched }
     }
 
     /// Each combination of filters has its own statement and index.
@@ -108,9 +120,7 @@ impl StoreQueryService for StoreQueries {
         let says = (&metadata, &extensions);
         let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let city = violations.text("city", &request.city, 0..=200);
-        let status = StoreStatus::try_from(request.status).ok();
-        violations.check(status.is_some(), "status", "must be one of the statuses that there are");
-        let status = status.and_then(status_text);
+        let status = status_of(request.status, &mut violations).and_then(status_text);
         let scope = Scope::new("stores").with(&request.city).with(status.unwrap_or_default());
         let page = (request.page_size, request.page_token.as_str());
         let page = Page::read(scope, page, String::new(), &mut violations)?;
@@ -198,4 +208,62 @@ impl StoreQueryService for StoreQueries {
             freshness,
         }))
     }
+
+    type WatchStoreStream = Changes<WatchStoreResponse>;
+
+    async fn watch_store(
+        &self,
+        request: Request<WatchStoreRequest>,
+    ) -> Result<Response<Self::WatchStoreStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let id = violations.uuid("store_id", &request.store_id);
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let message = |changes, freshness| WatchStoreResponse { changes, freshness };
+        watch(&self.watched, Selector::Key(id), asked, request.options, message).await
+    }
+
+    type WatchStoresStream = Changes<WatchStoresResponse>;
+
+    async fn watch_stores(
+        &self,
+        request: Request<WatchStoresRequest>,
+    ) -> Result<Response<Self::WatchStoresStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let city = violations.text("city", &request.city, 0..=200);
+        let status = status_of(request.status, &mut violations);
+        let (city, (status, asked)) = violations.finish(city.zip(status.zip(asked)))?;
+        // In the order of View::WATCHED_BY.
+        let city = Some(city).filter(|city| !city.is_empty());
+        let selector = Selector::Rows(vec![city, status_text(status).map(str::to_owned)]);
+        let message = |changes, freshness| WatchStoresResponse { changes, freshness };
+        watch(&self.watched, selector, asked, request.options, message).await
+    }
+
+    type WatchStoreOverviewStream = Changes<WatchStoreOverviewResponse>;
+
+    async fn watch_store_overview(
+        &self,
+        request: Request<WatchStoreOverviewRequest>,
+    ) -> Result<Response<Self::WatchStoreOverviewStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let id = violations.uuid("store_id", &request.store_id);
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let message = |changes, freshness| WatchStoreOverviewResponse { changes, freshness };
+        watch(&self.overviews_watched, Selector::Key(id), asked, request.options, message).await
+    }
+}
+
+fn status_of(status: i32, violations: &mut Violations) -> Option<StoreStatus> {
+    let status = StoreStatus::try_from(status).ok();
+    violations.check(status.is_some(), "status", "must be one of the statuses that there are");
+    status
 }

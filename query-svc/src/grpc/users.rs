@@ -1,20 +1,42 @@
 //! `users.v1.UserQueryService`.
 
+use std::sync::Arc;
+
 use headwater_chassis::Violations;
+use headwater_domain::views::UserView;
 use headwater_domain::views::user::{ACTIVE, DEACTIVATED};
+use headwater_kernel::View;
 use headwater_proto::users::v1::user_query_service_server::UserQueryService;
 use headwater_proto::users::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, GetUserByEmailRequest, GetUserByEmailResponse,
-    GetUserRequest, GetUserResponse, User, UserStatus,
+    GetUserRequest, GetUserResponse, User, UserChange, UserStatus, WatchUserRequest,
+    WatchUserResponse, user_change,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::asked::asked;
 use super::call::{Entity, failure, found, ids, in_order, timestamp};
+use super::watching::{Changes, change_message, watch};
 use crate::coalesce::PointReader;
 use crate::read::Reads;
 use crate::statement::{ColumnError, Columns, Statement};
+use crate::watch::change::{Selector, change};
+use crate::watch::hub::{Hub, Source};
+
+type Registered = user_change::Change;
+change_message!(UserChange of User as Registered::{User, RemovedUserId});
+
+/// How users are watched, one by one.
+static WATCHED: Source<User> = Source {
+    view: UserView::NAME,
+    changed: &Statement {
+        name: "users_changed",
+        sql: include_str!("../../sql/queries/users_changed.sql"),
+        decode: |columns| change(columns, user),
+    },
+    by_id: &BY_ID,
+};
 
 static BY_ID: Statement<(Uuid, User)> = Statement {
     name: "users_by_id",
@@ -33,13 +55,14 @@ pub struct UserQueries {
     reads: Reads,
     by_id: PointReader<Uuid, User>,
     by_email: PointReader<String, User>,
+    watched: Arc<Hub<User>>,
 }
 
 impl UserQueries {
     /// On these reads.
     pub fn new(reads: &Reads) -> Self {
         let (by_id, by_email) = (reads.reader(&BY_ID), reads.reader(&BY_EMAIL));
-        Self { reads: reads.clone(), by_id, by_email }
+        Self { reads: reads.clone(), by_id, by_email, watched: Hub::new(reads, &WATCHED) }
     }
 }
 
@@ -95,6 +118,22 @@ impl UserQueryService for UserQueries {
         let (rows, shown) = answer.split();
         let (users, missing_ids) = in_order(&ids, rows);
         Ok(asked.reply(&shown, |freshness| BatchGetUsersResponse { users, missing_ids, freshness }))
+    }
+
+    type WatchUserStream = Changes<WatchUserResponse>;
+
+    async fn watch_user(
+        &self,
+        request: Request<WatchUserRequest>,
+    ) -> Result<Response<Self::WatchUserStream>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let mut violations = Violations::new();
+        let says = (&metadata, &extensions);
+        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
+        let id = violations.uuid("user_id", &request.user_id);
+        let (id, asked) = violations.finish(id.zip(asked))?;
+        let message = |changes, freshness| WatchUserResponse { changes, freshness };
+        watch(&self.watched, Selector::Key(id), asked, request.options, message).await
     }
 }
 

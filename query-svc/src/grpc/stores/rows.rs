@@ -50,7 +50,8 @@ fn status(stored: &str) -> Result<StoreStatus, ColumnError> {
     }
 }
 
-fn store(columns: &mut Columns<'_>) -> Result<(Uuid, Store), ColumnError> {
+/// The columns of the view `store`.
+pub fn store(columns: &mut Columns<'_>) -> Result<(Uuid, Store), ColumnError> {
     let id: Uuid = columns.take()?;
     let store = Store {
         store_id: id.to_string(),
@@ -65,7 +66,8 @@ fn store(columns: &mut Columns<'_>) -> Result<(Uuid, Store), ColumnError> {
     Ok((id, store))
 }
 
-fn overview(columns: &mut Columns<'_>) -> Result<(Uuid, StoreOverview), ColumnError> {
+/// The columns of the view `store_overview`.
+pub fn overview(columns: &mut Columns<'_>) -> Result<(Uuid, StoreOverview), ColumnError> {
     let id: Uuid = columns.take()?;
     let (name, city) = (columns.take()?, columns.take()?);
     let currency: String = columns.take()?;

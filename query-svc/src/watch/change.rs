@@ -1,0 +1,232 @@
+//! What changed, and whom it concerns. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use headwater_kernel::{Freshness, Position, Token};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::sighting::{Checkpoint, Sighting};
+use crate::statement::{ColumnError, Columns};
+
+/// What the columns of `View::WATCHED_BY` hold, as texts; `None` is NULL.
+pub type Watched = Vec<Option<String>>;
+
+/// Which of those columns a filter looks at.
+pub type Shape = Vec<bool>;
+
+/// What somebody watches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// The row with this key.
+    Key(Uuid),
+    /// The rows whose watched columns hold these values; `None` is any value.
+    Rows(Vec<Option<String>>),
+}
+
+impl Selector {
+    /// The columns that its filter looks at; none for a single row.
+    pub fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Key(_) => None,
+            Self::Rows(filter) => Some(filter.iter().map(Option::is_some).collect()),
+        }
+    }
+
+    /// The filter of this shape that a row with these values passes; none if it looks at a NULL.
+    fn passed(watched: &Watched, shape: &Shape) -> Option<Self> {
+        let column = |(value, looked_at): (&Option<String>, &bool)| match (looked_at, value) {
+            (false, _) => Some(None),
+            (true, Some(value)) => Some(Some(value.clone())),
+            (true, None) => None,
+        };
+        watched.iter().zip(shape).map(column).collect::<Option<_>>().map(Self::Rows)
+    }
+}
+
+/// A row that changed, at its last change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<R> {
+    /// The row's key.
+    pub key: Uuid,
+    /// Events that the projection had applied with the commit of that change.
+    pub applied: i64,
+    /// The checkpoint's positions after that commit.
+    pub positions: Vec<Position>,
+    /// And its time.
+    pub as_of: OffsetDateTime,
+    /// All that the watched columns held before, as far as they changed; `None` if there was no
+    /// row.
+    pub former: Vec<Option<Watched>>,
+    /// The row after its last change; `None` if it was deleted.
+    pub now: Option<(Watched, Arc<R>)>,
+}
+
+impl<R> Change<R> {
+    /// Whom it concerns: those who watch the row, and those with filters of these shapes that it
+    /// passes, or passed before. With each, whether the row passes now.
+    pub fn concerns<'s>(
+        &self,
+        shapes: impl Iterator<Item = &'s Shape> + Clone,
+    ) -> HashMap<Selector, bool> {
+        let mut concerned = HashMap::from([(Selector::Key(self.key), self.now.is_some())]);
+        for watched in self.former.iter().flatten() {
+            let passed = shapes.clone().filter_map(|shape| Selector::passed(watched, shape));
+            concerned.extend(passed.map(|selector| (selector, false)));
+        }
+        if let Some((watched, _)) = &self.now {
+            let passes = shapes.filter_map(|shape| Selector::passed(watched, shape));
+            concerned.extend(passes.map(|selector| (selector, true)));
+        }
+        concerned
+    }
+
+    /// What it is to whoever watches this; `None` if nothing.
+    pub fn seen_by(&self, selector: &Selector) -> Option<Seen<R>> {
+        let shape = selector.shape();
+        self.concerns(shape.iter()).get(selector).map(|there| self.seen(*there))
+    }
+
+    /// The change as it is told.
+    pub fn seen(&self, there: bool) -> Seen<R> {
+        let row = self.now.as_ref().filter(|_| there).map(|(_, row)| Arc::clone(row));
+        Seen { key: self.key, row }
+    }
+
+    /// The state that the commit made, on a node and in a log that were seen.
+    pub fn mark(&self, seen: &Sighting) -> Mark {
+        let Checkpoint { log, epoch, .. } = *seen.checkpoint;
+        let freshness = Freshness { positions: self.positions.clone(), as_of: self.as_of };
+        let checkpoint = Arc::new(Checkpoint::new(log, epoch, freshness));
+        Mark { applied: self.applied, sighting: Sighting { role: seen.role, checkpoint } }
+    }
+}
+
+/// A change as a watcher sees it.
+#[derive(Debug, PartialEq)]
+pub struct Seen<R> {
+    /// The row's key.
+    pub key: Uuid,
+    /// The row; `None` if it is not there any more, or passes the filter no more.
+    pub row: Option<Arc<R>>,
+}
+
+/// A state of the view, and the proof of it.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Events that had been applied: what states are ordered by.
+    pub applied: i64,
+    /// Where it was seen.
+    pub sighting: Sighting,
+}
+
+impl Mark {
+    /// The state that a statement showed.
+    pub fn of(sighting: &Sighting) -> Self {
+        let positions = &sighting.checkpoint.freshness.positions;
+        let applied = positions.iter().map(|position| position.0 as i64).sum();
+        Self { applied, sighting: sighting.clone() }
+    }
+
+    /// Proof of it.
+    pub fn token(&self) -> Token {
+        let Checkpoint { log, epoch, freshness, .. } = &*self.sighting.checkpoint;
+        Token::of_positions(*log, *epoch, &freshness.positions)
+    }
+
+    /// Whether more had been applied, or the same later.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let age = |mark: &Self| (mark.applied, mark.sighting.checkpoint.freshness.as_of);
+        age(self) > age(other)
+    }
+}
+
+/// Cuts changes that are ordered by commit into one part a commit.
+pub fn by_commit<R>(changes: &[Change<R>]) -> impl Iterator<Item = &[Change<R>]> {
+    changes.chunk_by(|a, b| a.applied == b.applied)
+}
+
+/// Reads the columns of a statement on changes, and with `row` those of the view's row.
+///
+/// # Errors
+/// They are not what they should be.
+pub fn change<R>(
+    columns: &mut Columns<'_>,
+    row: fn(&mut Columns<'_>) -> Result<(Uuid, R), ColumnError>,
+) -> Result<Change<R>, ColumnError> {
+    let (key, applied) = (columns.take()?, columns.take()?);
+    let positions: Vec<i64> = columns.take()?;
+    let positions = positions.into_iter().map(|p| Position(p.unsigned_abs())).collect();
+    let as_of = columns.take()?;
+    let former: Option<Vec<&str>> = columns.take()?;
+    let former = former.unwrap_or_default().into_iter().map(read_former);
+    let former = former.collect::<Result<_, _>>()?;
+    let watched: Watched = columns.take()?;
+    let now = if columns.is_null()? { None } else { Some((watched, Arc::new(row(columns)?.1))) };
+    Ok(Change { key, applied, positions, as_of, former, now })
+}
+
+fn read_former(text: &str) -> Result<Option<Watched>, ColumnError> {
+    serde_json::from_str(text).map_err(|_| ColumnError::Value(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(values: &[&str]) -> Watched {
+        values.iter().map(|value| (*value != "-").then(|| (*value).to_owned())).collect()
+    }
+
+    fn change(former: &[Option<&[&str]>], now: Option<&[&str]>) -> Change<u8> {
+        Change {
+            key: Uuid::nil(),
+            applied: 1,
+            positions: Vec::new(),
+            as_of: OffsetDateTime::UNIX_EPOCH,
+            former: former.iter().map(|state| state.map(watched)).collect(),
+            now: now.map(|now| (watched(now), Arc::new(7))),
+        }
+    }
+
+    #[test]
+    fn whoever_saw_the_row_or_sees_it_now_is_told() {
+        let key = || Selector::Key(Uuid::nil());
+        // "-" is any value in a filter, and NULL in a row.
+        let rows = |filter: &[&str]| Selector::Rows(watched(filter));
+        let (lyon, paris) = (&["Lyon", "open"][..], &["Paris", "open"][..]);
+        let opened = change(&[None], Some(lyon));
+        let renamed = change(&[], Some(lyon));
+        let moved = change(&[Some(lyon)], Some(paris));
+        let there_and_back = change(&[Some(lyon), Some(paris)], Some(lyon));
+        let deleted = change(&[Some(lyon)], None);
+        let nowhere = change(&[Some(lyon)], Some(&["-", "open"]));
+        type Case<'a> = (&'a Change<u8>, Selector, Option<bool>);
+        let table: [Case<'_>; 19] = [
+            (&opened, key(), Some(true)),
+            (&opened, rows(&["Lyon", "-"]), Some(true)),
+            (&opened, rows(&["Paris", "-"]), None),
+            (&opened, rows(&["-", "-"]), Some(true)),
+            (&renamed, rows(&["Lyon", "open"]), Some(true)),
+            (&renamed, rows(&["Lyon", "closed"]), None),
+            (&moved, key(), Some(true)),
+            (&moved, rows(&["Lyon", "-"]), Some(false)),
+            (&moved, rows(&["Paris", "-"]), Some(true)),
+            (&moved, rows(&["-", "open"]), Some(true)),
+            (&there_and_back, rows(&["Lyon", "-"]), Some(true)),
+            (&there_and_back, rows(&["Paris", "-"]), Some(false)),
+            (&deleted, key(), Some(false)),
+            (&deleted, rows(&["Lyon", "-"]), Some(false)),
+            (&deleted, rows(&["-", "-"]), Some(false)),
+            (&deleted, rows(&["Paris", "-"]), None),
+            (&nowhere, rows(&["Lyon", "-"]), Some(false)),
+            (&nowhere, rows(&["-", "open"]), Some(true)),
+            (&nowhere, Selector::Key(Uuid::max()), None),
+        ];
+        for (change, selector, expected) in table {
+            let seen = change.seen_by(&selector).map(|seen| seen.row.is_some());
+            assert_eq!(seen, expected, "{change:?} {selector:?}");
+        }
+    }
+}
