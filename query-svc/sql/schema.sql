@@ -79,7 +79,6 @@ CREATE TABLE IF NOT EXISTS headwater_read.change (
     view       text NOT NULL,
     -- The checkpoint after this commit.
     positions  bigint[] NOT NULL,
-    as_of      timestamptz NOT NULL,
     -- The changed rows, as text.
     keys       text[] NOT NULL,
     -- By key: what the columns that lists are filtered by held before, as a JSON array; 'null' if there was no row;
@@ -102,24 +101,20 @@ $within$;
 
 -- The rows of a view that changed after a place in the changes (a commit, and a key in it), at most so many: each row
 -- once, at its last change, with all that its filter columns held before. Ordered by that last change, so that a reader
--- who stops anywhere goes on from there: a row that it has not seen yet comes later. Index: change's primary key.
+-- who stops anywhere goes on from there: a row that it has not seen yet comes later. Keys in the order of their bytes.
+-- Index: change's primary key.
 CREATE OR REPLACE FUNCTION headwater_read.changed(
     in_projection text, in_view text, in_applied bigint, in_key text, in_limit integer
-) RETURNS TABLE (key text, applied bigint, positions bigint[], as_of timestamptz, former text[])
+) RETURNS TABLE (key text, applied bigint, former text[])
 LANGUAGE sql STABLE
 AS $changed$
-    SELECT k.key, k.applied, c.positions, c.as_of, k.former
-      FROM (SELECT u.key, max(c.applied) AS applied,
-                   array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL) AS former
-              FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
-             WHERE c.projection = in_projection AND c.view = in_view AND c.applied >= in_applied
-             GROUP BY u.key
-            HAVING (max(c.applied), u.key) > (in_applied, in_key)
-             ORDER BY max(c.applied), u.key
-             LIMIT in_limit) k
-      JOIN headwater_read.change c
-        ON c.projection = in_projection AND c.view = in_view AND c.applied = k.applied
-     ORDER BY k.applied, k.key
+    SELECT u.key, max(c.applied), array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL)
+      FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
+     WHERE c.projection = in_projection AND c.view = in_view AND c.applied >= in_applied
+     GROUP BY u.key
+    HAVING (max(c.applied), u.key COLLATE "C") > (in_applied, in_key COLLATE "C")
+     ORDER BY max(c.applied), u.key COLLATE "C"
+     LIMIT in_limit
 $changed$;
 
 -- Events that could not be applied to a row, and those that wait behind them, with all that it takes to try again.

@@ -7,14 +7,15 @@
 //!                      | by what is watched
 //! watchers: each with a bounded outbox; one that falls behind reads on by itself
 //! ```
-//! A change is the state of a row after a commit of the projection; several commits that a reader
-//! finds at once are told as one, with the state after the last. Nothing is lost on the way from
-//! node to node or from process to process, since a place in the changes is a position in the log:
-//! the token that each message carries.
+//! A change is the state of a row after a commit of the projection; commits that a reader finds at
+//! once are told as one, with the states after the last. Nothing is lost on the way from node to
+//! node or from process to process, since a place in the changes is a position in the log: each
+//! message says where to resume.
 
 pub mod change;
 pub mod hub;
 mod pages;
+mod resume;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,16 +32,14 @@ use crate::node::connection::Params;
 use crate::read::{Need, ReadError, Required};
 use crate::sighting::Answer;
 use crate::statement::Statement;
-use change::{Mark, Seen, Selector, by_commit};
+use change::{Mark, Seen, Selector};
 use hub::{Hub, Registration, Update};
 use pages::{Page, Place};
+pub use resume::Resume;
 
 /// A watcher to whom nothing happens is told this often that time has passed: its token then stays
 /// young enough to resume from, and its client sees that the stream lives.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// Changes of one message at most.
-const MESSAGE_CHANGES_MAX: usize = 500;
-
 /// Finds the place of a token in the changes: whether all after it are kept, and the last commit
 /// that it covers.
 static START: Statement<(bool, i64)> = Statement {
@@ -68,8 +67,8 @@ pub enum WatchError {
 pub enum Start {
     /// With a state of this freshness; of a single row that state is told first.
     State(Need),
-    /// After all that this token proves.
-    After(Token),
+    /// After what was told before.
+    Resume(Resume),
 }
 
 /// What is told at once.
@@ -77,11 +76,23 @@ pub enum Start {
 pub struct Message<R> {
     /// The changes; none if only time has passed.
     pub changes: Vec<Seen<R>>,
-    /// The state that they lead to.
+    /// The state that they were read from.
     pub at: Arc<Mark>,
-    /// False if more changes of the same commit follow: the state can be resumed from only after
-    /// these.
+    /// Up to where all that has changed has been told.
+    pub reached: Place,
+    /// Whether that is the whole state: otherwise more of it follows.
     pub whole: bool,
+}
+
+impl<R> Message<R> {
+    /// What resumes after it, as text.
+    pub fn resume(&self) -> String {
+        let token = &self.at.sighting.checkpoint.token;
+        match self.whole {
+            true => token.clone(),
+            false => resume::text(token, &self.reached),
+        }
+    }
 }
 
 /// A watch under way.
@@ -91,10 +102,10 @@ pub struct Watch<R: Send + Sync + 'static> {
     registration: Registration<R>,
     /// The state that has been asked for; reading by itself never shows an older one.
     least: Option<Token>,
-    /// What has been told: everything up to this.
-    applied: i64,
-    /// Where to read on by itself, if it is behind the hub.
-    behind: Option<Place>,
+    /// Up to where all that has changed has been told.
+    reached: Place,
+    /// Whether it has to read on by itself, since the hub is further or has found no room.
+    behind: bool,
     pending: VecDeque<Message<R>>,
     progress: Interval,
     ending: Shutdown,
@@ -119,15 +130,15 @@ impl<R: Send + Sync + 'static> Watch<R> {
             selector,
             registration,
             least: None,
-            applied: 0,
-            behind: None,
+            reached: Place::after(0),
+            behind: false,
             pending: VecDeque::new(),
             progress,
             ending: hub.reads.ending().clone(),
         };
         match start {
             Start::State(need) => watch.begin_with_state(&need).await?,
-            Start::After(token) => watch.resume(token).await?,
+            Start::Resume(resume) => watch.resume(resume).await?,
         }
         Ok(watch)
     }
@@ -140,19 +151,13 @@ impl<R: Send + Sync + 'static> Watch<R> {
     pub async fn next(&mut self) -> Result<Message<R>, WatchError> {
         loop {
             if let Some(message) = self.pending.pop_front() {
-                if message.whole {
-                    self.applied = self.applied.max(message.at.applied);
-                }
+                self.reached = message.reached.clone();
                 self.progress.reset();
                 return Ok(message);
             }
-            if self.registration.overflowed() {
-                self.behind = Some(Place::after(self.applied));
-            }
-            if let Some(place) = self.behind.take() {
-                // Put back should this be cancelled.
-                self.behind = Some(place.clone());
-                self.behind = self.read_on(&place).await?;
+            self.behind |= self.registration.overflowed();
+            if self.behind {
+                self.read_on().await?;
                 continue;
             }
             let ending = self.ending.clone();
@@ -169,14 +174,12 @@ impl<R: Send + Sync + 'static> Watch<R> {
 
     async fn begin_with_state(&mut self, need: &Need) -> Result<(), WatchError> {
         // All that the hub has handed out before this watch began must be in the state.
-        let mark = self.hub.mark().await?;
+        let begun = self.hub.told().await?.begun;
         let mut answer = self.state(need).await?;
-        if Mark::of(&answer.sighting).applied < mark.applied {
-            answer = self.state(&at_least(mark.token())).await?;
+        if Mark::of(&answer.sighting).applied < begun.applied {
+            answer = self.state(&at_least(begun.token())).await?;
         }
-        let at = Arc::new(Mark::of(&answer.sighting));
-        self.applied = at.applied;
-        self.pending.push_back(Message { changes: answer.value, at, whole: true });
+        self.tell(answer.value, Arc::new(Mark::of(&answer.sighting)), None);
         Ok(())
     }
 
@@ -185,16 +188,17 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let Selector::Key(key) = self.selector else {
             return Ok(self.hub.page(&Place::END, need).await?.map(|_| Vec::new()));
         };
-        let seen = |(key, row)| Seen { key, row: Some(Arc::new(row)) };
+        let seen = |(key, row)| Seen { key, applied: 0, row: Some(Arc::new(row)) };
         let keys: &[Uuid] = &[key];
         let rows = self.hub.reads.rows(self.hub.source.by_id, &[&keys], need).await?;
         Ok(rows.map(|rows| rows.into_iter().map(seen).collect()))
     }
 
-    async fn resume(&mut self, token: Token) -> Result<(), WatchError> {
+    async fn resume(&mut self, Resume { token, place }: Resume) -> Result<(), WatchError> {
         let position = |partition| token.position(Partition(partition)).0 as i64;
         let positions: Vec<i64> = (0..PARTITIONS_MAX).map(position).collect();
-        let params: Params<'_> = &[&self.hub.source.view, &positions];
+        let within = place.as_ref().map(|place| place.applied);
+        let params: Params<'_> = &[&self.hub.source.view, &positions, &within];
         let need = at_least(token.clone());
         let found = self.hub.reads.rows(&START, params, &need).await?;
         let (kept, applied) = found.value.first().copied().unwrap_or_default();
@@ -202,76 +206,69 @@ impl<R: Send + Sync + 'static> Watch<R> {
             return Err(WatchError::Expired);
         }
         self.least = Some(token);
-        self.applied = applied;
-        self.behind = Some(Place::after(applied));
+        self.reached = place.unwrap_or_else(|| Place::after(applied));
+        self.behind = true;
         Ok(())
     }
 
     /// Reads a page of what the hub has handed out already, or was not handed out for want of
-    /// room. Where to go on; none once that is all, and the hub does the rest.
-    async fn read_on(&mut self, place: &Place) -> Result<Option<Place>, WatchError> {
-        let Answer { value: page, sighting, .. } = self.page(place).await?;
+    /// room. After the last one the hub does the rest.
+    async fn read_on(&mut self) -> Result<(), WatchError> {
+        let Answer { value: page, sighting, .. } = self.page().await?;
+        let seen = page.changes.iter().filter_map(|change| change.seen_by(&self.selector));
+        let (seen, at) = (seen.collect(), Arc::new(Mark::of(&sighting)));
         let next = page.next();
-        for commit in by_commit(&page.changes) {
-            let changes = commit.iter().filter_map(|change| change.seen_by(&self.selector));
-            let cut_off = next.as_ref().is_some_and(|next| next.applied == commit[0].applied);
-            self.tell(changes.collect(), Arc::new(commit[0].mark(&sighting)), !cut_off);
-        }
-        let shown = Mark::of(&sighting);
-        if next.is_some() {
-            // The next page must not be of an older state than this one.
-            self.least = Some(shown.token());
-            return Ok(next);
-        }
-        self.least = None;
-        let (changes, at) = (Vec::new(), Arc::new(shown));
-        self.pending.push_back(Message { changes, at, whole: true });
-        Ok(None)
+        // The next page must not be of an older state than this one.
+        self.least = next.is_some().then(|| at.token());
+        self.behind = next.is_some();
+        self.tell(seen, at, next);
+        Ok(())
     }
 
-    async fn page(&self, place: &Place) -> Result<Answer<Page<R>>, ReadError> {
+    async fn page(&self) -> Result<Answer<Page<R>>, ReadError> {
         // Never closed.
         let _turn = self.hub.catch_ups.acquire().await;
-        let mut token = self.hub.mark().await?.token();
+        let mut token = self.hub.told().await?.begun.token();
         if let Some(least) = &self.least {
             token.merge(least).map_err(|_| ReadError::Foreign)?;
         }
-        self.hub.page(place, &at_least(token)).await
+        self.hub.page(&self.reached, &at_least(token)).await
     }
 
     fn take(&mut self, update: Update<R>) {
-        if update.at.applied > self.applied {
-            self.tell(update.changes, update.at, true);
+        let Update { mut changes, at, reached, whole } = update;
+        // What it has read by itself is not told again.
+        let told = self.pending.back().map_or(&self.reached, |message| &message.reached);
+        changes.retain(|seen| told.is_before(seen));
+        if *told < reached {
+            self.tell(changes, at, (!whole).then_some(reached));
         }
     }
 
-    fn tell(&mut self, mut changes: Vec<Seen<R>>, at: Arc<Mark>, whole: bool) {
-        while !changes.is_empty() {
-            let rest = changes.split_off(changes.len().min(MESSAGE_CHANGES_MAX));
-            let whole = whole && rest.is_empty();
-            self.pending.push_back(Message { changes, at: Arc::clone(&at), whole });
-            changes = rest;
-        }
+    fn tell(&mut self, changes: Vec<Seen<R>>, at: Arc<Mark>, next: Option<Place>) {
+        let whole = next.is_none();
+        let reached = next.unwrap_or_else(|| Place::after(at.applied));
+        self.pending.push_back(Message { changes, at, reached, whole });
     }
 
     /// The hub has let go of everybody, since it could not read. Reading here says why.
     fn return_to_the_hub(&mut self) {
         self.registration = self.hub.join(self.selector.clone());
-        self.behind = Some(Place::after(self.applied));
+        self.behind = true;
     }
 
     async fn tell_the_time(&mut self) -> Result<(), WatchError> {
-        let at = self.hub.mark().await?;
-        // Whatever was handed out up to this mark is here by now, or has found no room.
+        let at = self.hub.told().await?.whole;
+        // Whatever was handed out of this state is here by now, or has found no room.
         if self.registration.overflowed() {
-            self.behind = Some(Place::after(self.applied));
+            self.behind = true;
             return Ok(());
         }
         while let Ok(update) = self.registration.updates.try_recv() {
             self.take(update);
         }
-        if self.pending.is_empty() && at.applied >= self.applied {
-            self.pending.push_back(Message { changes: Vec::new(), at, whole: true });
+        if self.pending.is_empty() && self.reached <= Place::after(at.applied) {
+            self.tell(Vec::new(), at, None);
         }
         Ok(())
     }

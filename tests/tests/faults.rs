@@ -35,5 +35,7 @@ mod read_side;
 mod restore;
 #[path = "faults/single_database.rs"]
 mod single_database;
+#[path = "faults/watch.rs"]
+mod watch;
 #[path = "faults/write_side.rs"]
 mod write_side;

@@ -4,11 +4,11 @@
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
 -- read by (projection, applied, view)
 SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
-       ch.key::uuid, ch.applied, ch.positions, ch.as_of, ch.former, '{}'::text[],
+       ch.key::uuid, ch.applied, ch.former, '{}'::text[],
        o.store_id, o.name, o.city, o.currency, o.status, o.manager_id, o.manager_name, o.items,
        o.units_in_stock, o.stock_value, o.units_sold, o.revenue
 FROM headwater_read.checkpoint AS c
 LEFT JOIN headwater_read.changed($1, 'store_overview', $2, $3, $4) AS ch ON true
 LEFT JOIN headwater_read.store_overview AS o ON o.store_id = ch.key::uuid
 WHERE c.projection = $1
-ORDER BY ch.applied, ch.key
+ORDER BY ch.applied, ch.key COLLATE "C"

@@ -4,10 +4,10 @@
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
 -- read by (projection, applied, view)
 SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
-       ch.key::uuid, ch.applied, ch.positions, ch.as_of, ch.former, '{}'::text[],
+       ch.key::uuid, ch.applied, ch.former, '{}'::text[],
        u.user_id, u.email, u.name, u.status, u.registered_at, u.version
 FROM headwater_read.checkpoint AS c
 LEFT JOIN headwater_read.changed($1, 'user', $2, $3, $4) AS ch ON true
 LEFT JOIN headwater_read."user" AS u ON u.user_id = ch.key::uuid
 WHERE c.projection = $1
-ORDER BY ch.applied, ch.key
+ORDER BY ch.applied, ch.key COLLATE "C"

@@ -199,7 +199,11 @@ impl StockQueryService for StockQueries {
         let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("item_id", &request.item_id);
         let (id, asked) = violations.finish(id.zip(asked))?;
-        let message = |changes, freshness| WatchItemResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchItemResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.watched, Selector::Key(id), asked, request.options, message).await
     }
 
@@ -217,7 +221,11 @@ impl StockQueryService for StockQueries {
         let (store, asked) = violations.finish(store.zip(asked))?;
         // In the order of View::WATCHED_BY.
         let selector = Selector::Rows(vec![Some(store.to_string()), Some(true.to_string())]);
-        let message = |changes, freshness| WatchItemsResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchItemsResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.watched, selector, asked, request.options, message).await
     }
 }

@@ -221,7 +221,11 @@ impl StoreQueryService for StoreQueries {
         let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("store_id", &request.store_id);
         let (id, asked) = violations.finish(id.zip(asked))?;
-        let message = |changes, freshness| WatchStoreResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchStoreResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.watched, Selector::Key(id), asked, request.options, message).await
     }
 
@@ -241,7 +245,11 @@ impl StoreQueryService for StoreQueries {
         // In the order of View::WATCHED_BY.
         let city = Some(city).filter(|city| !city.is_empty());
         let selector = Selector::Rows(vec![city, status_text(status).map(str::to_owned)]);
-        let message = |changes, freshness| WatchStoresResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchStoresResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.watched, selector, asked, request.options, message).await
     }
 
@@ -257,7 +265,11 @@ impl StoreQueryService for StoreQueries {
         let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("store_id", &request.store_id);
         let (id, asked) = violations.finish(id.zip(asked))?;
-        let message = |changes, freshness| WatchStoreOverviewResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchStoreOverviewResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.overviews_watched, Selector::Key(id), asked, request.options, message).await
     }
 }

@@ -132,7 +132,11 @@ impl UserQueryService for UserQueries {
         let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
         let id = violations.uuid("user_id", &request.user_id);
         let (id, asked) = violations.finish(id.zip(asked))?;
-        let message = |changes, freshness| WatchUserResponse { changes, freshness };
+        let message = |changes, resume_token, freshness| WatchUserResponse {
+            changes,
+            resume_token,
+            freshness,
+        };
         watch(&self.watched, Selector::Key(id), asked, request.options, message).await
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
 use headwater_chassis::{ErrorReason, Failure};
-use headwater_kernel::{Token, TokenError};
 use headwater_proto::headwater::v1;
 use tonic::{Response, Status};
 
@@ -15,7 +14,7 @@ use crate::read::Reads;
 use crate::sighting::Shown;
 use crate::watch::change::{Seen, Selector};
 use crate::watch::hub::Hub;
-use crate::watch::{Message, Start, Watch, WatchError};
+use crate::watch::{Message, Resume, Start, Watch, WatchError};
 
 /// A stream of changes, as messages.
 pub type Changes<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
@@ -27,7 +26,7 @@ pub async fn watch<R, M, C>(
     selector: Selector,
     asked: Asked<'_>,
     options: Option<v1::WatchOptions>,
-    message: fn(Vec<C>, Option<v1::Freshness>) -> M,
+    message: fn(Vec<C>, String, Option<v1::Freshness>) -> M,
 ) -> Result<Response<Changes<M>>, Status>
 where
     R: Clone + Send + Sync + 'static,
@@ -37,11 +36,7 @@ where
     let resume_after = options.unwrap_or_default().resume_after;
     let start = match resume_after.as_str() {
         "" => Start::State(asked.need),
-        text => {
-            let token = Token::decode_all([text]).map_err(token_failure)?;
-            let token = token.ok_or(TokenError::Malformed).map_err(token_failure)?;
-            Start::After(token)
-        }
+        text => Start::Resume(Resume::read(text).map_err(token_failure)?),
     };
     let watch = Watch::begin(hub, selector, start).await.map_err(watch_failure)?;
     let reads = asked.reads.clone();
@@ -50,8 +45,9 @@ where
         match watch.next().await {
             Ok(told) => {
                 let freshness = told_freshness(&reads, &told);
+                let resume = told.resume();
                 let changes = told.changes.into_iter().map(C::from).collect();
-                Some((Ok(message(changes, Some(freshness))), Some((watch, reads))))
+                Some((Ok(message(changes, resume, Some(freshness))), Some((watch, reads))))
             }
             Err(error) => Some((Err(watch_failure(error).into()), None)),
         }
@@ -78,7 +74,7 @@ fn watch_failure(error: WatchError) -> Failure {
         ),
         WatchError::Ending => Failure::new(
             ErrorReason::ShuttingDown,
-            "the service is shutting down; resume with the last token",
+            "the service is shutting down; resume the watch",
         ),
     }
 }

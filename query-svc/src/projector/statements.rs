@@ -80,8 +80,8 @@ fn changed(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let (keys, former, name) = (*parameters - 1, *parameters, view.name);
     format!(
         r#",
-c{number} AS (INSERT INTO headwater_read.change (projection, applied, view, positions, as_of, keys, former)
-      SELECT moved.projection, moved.applied, '{name}', $5::bigint[], $7::timestamptz, ${keys}::text[], ${former}::text[]
+c{number} AS (INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)
+      SELECT moved.projection, moved.applied, '{name}', $5::bigint[], ${keys}::text[], ${former}::text[]
         FROM moved WHERE cardinality(${keys}::text[]) > 0)"#
     )
 }

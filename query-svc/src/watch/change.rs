@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use headwater_kernel::{Freshness, Position, Token};
-use time::OffsetDateTime;
+use headwater_kernel::Token;
 use uuid::Uuid;
 
 use crate::sighting::{Checkpoint, Sighting};
@@ -52,10 +51,6 @@ pub struct Change<R> {
     pub key: Uuid,
     /// Events that the projection had applied with the commit of that change.
     pub applied: i64,
-    /// The checkpoint's positions after that commit.
-    pub positions: Vec<Position>,
-    /// And its time.
-    pub as_of: OffsetDateTime,
     /// All that the watched columns held before, as far as they changed; `None` if there was no
     /// row.
     pub former: Vec<Option<Watched>>,
@@ -91,15 +86,7 @@ impl<R> Change<R> {
     /// The change as it is told.
     pub fn seen(&self, there: bool) -> Seen<R> {
         let row = self.now.as_ref().filter(|_| there).map(|(_, row)| Arc::clone(row));
-        Seen { key: self.key, row }
-    }
-
-    /// The state that the commit made, on a node and in a log that were seen.
-    pub fn mark(&self, seen: &Sighting) -> Mark {
-        let Checkpoint { log, epoch, .. } = *seen.checkpoint;
-        let freshness = Freshness { positions: self.positions.clone(), as_of: self.as_of };
-        let checkpoint = Arc::new(Checkpoint::new(log, epoch, freshness));
-        Mark { applied: self.applied, sighting: Sighting { role: seen.role, checkpoint } }
+        Seen { key: self.key, applied: self.applied, row }
     }
 }
 
@@ -108,6 +95,8 @@ impl<R> Change<R> {
 pub struct Seen<R> {
     /// The row's key.
     pub key: Uuid,
+    /// Events that had been applied with the change.
+    pub applied: i64,
     /// The row; `None` if it is not there any more, or passes the filter no more.
     pub row: Option<Arc<R>>,
 }
@@ -142,11 +131,6 @@ impl Mark {
     }
 }
 
-/// Cuts changes that are ordered by commit into one part a commit.
-pub fn by_commit<R>(changes: &[Change<R>]) -> impl Iterator<Item = &[Change<R>]> {
-    changes.chunk_by(|a, b| a.applied == b.applied)
-}
-
 /// Reads the columns of a statement on changes, and with `row` those of the view's row.
 ///
 /// # Errors
@@ -156,15 +140,12 @@ pub fn change<R>(
     row: fn(&mut Columns<'_>) -> Result<(Uuid, R), ColumnError>,
 ) -> Result<Change<R>, ColumnError> {
     let (key, applied) = (columns.take()?, columns.take()?);
-    let positions: Vec<i64> = columns.take()?;
-    let positions = positions.into_iter().map(|p| Position(p.unsigned_abs())).collect();
-    let as_of = columns.take()?;
     let former: Option<Vec<&str>> = columns.take()?;
     let former = former.unwrap_or_default().into_iter().map(read_former);
     let former = former.collect::<Result<_, _>>()?;
     let watched: Watched = columns.take()?;
     let now = if columns.is_null()? { None } else { Some((watched, Arc::new(row(columns)?.1))) };
-    Ok(Change { key, applied, positions, as_of, former, now })
+    Ok(Change { key, applied, former, now })
 }
 
 fn read_former(text: &str) -> Result<Option<Watched>, ColumnError> {
@@ -183,8 +164,6 @@ mod tests {
         Change {
             key: Uuid::nil(),
             applied: 1,
-            positions: Vec::new(),
-            as_of: OffsetDateTime::UNIX_EPOCH,
             former: former.iter().map(|state| state.map(watched)).collect(),
             now: now.map(|now| (watched(now), Arc::new(7))),
         }

@@ -1,6 +1,6 @@
 //! One reader of a view's changes for all who watch it, and the register of these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::change::{Change, Mark, Seen, Selector, Shape, by_commit};
+use super::change::{Change, Mark, Seen, Selector, Shape};
 use super::pages::{Page, Place};
 use crate::meters::watchers;
 use crate::node::connection::Params;
 use crate::read::{Need, ReadError, Reads, Required};
-use crate::sighting::{Answer, Sighting};
+use crate::sighting::Answer;
 use crate::statement::Statement;
 
 /// Pauses between looks at the changes: the least after something was found, growing up to the most
@@ -29,8 +29,8 @@ const FAILED_PAUSE: Duration = Duration::from_millis(100);
 /// the matter, and its stream ends with that.
 const FAILING_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for the reader's first look.
-const MARK_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Commits that wait for a watcher; one that falls further behind reads the changes by itself, once
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(5);
+/// Updates that wait for a watcher; one that falls further behind reads the changes by itself, once
 /// it takes more.
 const OUTBOX_MAX: usize = 32;
 /// Watchers of a view that read changes by themselves at the same time: those that resume, or have
@@ -47,13 +47,26 @@ pub struct Source<R: 'static> {
     pub by_id: &'static Statement<(Uuid, R)>,
 }
 
-/// What happened to the rows that somebody watches, in one commit.
+/// What a page of changes has for somebody who watches.
 #[derive(Debug)]
 pub struct Update<R> {
-    /// The changes; none if only time has passed.
+    /// The changes, at most as many as a page has.
     pub changes: Vec<Seen<R>>,
-    /// The state that they lead to.
+    /// The state that they were read from.
     pub at: Arc<Mark>,
+    /// Up to where all that has changed is told with this.
+    pub reached: Place,
+    /// Whether that is the whole state.
+    pub whole: bool,
+}
+
+/// How far the watchers have been told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The newest state of which anything has been handed out.
+    pub begun: Arc<Mark>,
+    /// The newest state of which everything has been handed out.
+    pub whole: Arc<Mark>,
 }
 
 /// A view's watchers and their reader, which runs while there are any.
@@ -62,8 +75,8 @@ pub struct Hub<R: 'static> {
     pub(super) reads: Reads,
     pub(super) catch_ups: Semaphore,
     register: Mutex<Register<R>>,
-    /// How far everything has been handed to the watchers; none before the reader's first look.
-    marks: watch::Sender<Option<Arc<Mark>>>,
+    /// None before the reader's first look.
+    told: watch::Sender<Option<Told>>,
     watchers: Gauge,
 }
 
@@ -105,13 +118,13 @@ impl<R: Send + Sync + 'static> Hub<R> {
                 next: 0,
                 running: false,
             }),
-            marks: watch::Sender::new(None),
+            told: watch::Sender::new(None),
             watchers,
         })
     }
 
-    /// Registers a watcher, which is handed every change after the state that [`Hub::mark`] gives
-    /// from now on. Starts the reader for the first one.
+    /// Registers a watcher, which is handed every change after the state that [`Hub::told`] names
+    /// as begun from now on. Starts the reader for the first one.
     pub fn join(self: &Arc<Self>, selector: Selector) -> Registration<R> {
         let (sender, updates) = mpsc::channel(OUTBOX_MAX);
         let overflowed = Arc::new(AtomicBool::new(false));
@@ -132,18 +145,18 @@ impl<R: Send + Sync + 'static> Hub<R> {
         Registration { hub: Arc::clone(self), selector, number, updates, overflowed }
     }
 
-    /// The state up to which every change has been handed out.
+    /// How far the watchers have been told. What was handed out, or was lost for want of room, is
+    /// not beyond what has begun; what is whole has all been handed out, or lost.
     ///
     /// # Errors
     /// The reader does not get to read in time.
-    pub async fn mark(&self) -> Result<Arc<Mark>, ReadError> {
-        let mut marks = self.marks.subscribe();
-        let mark = timeout(MARK_WAIT_MAX, marks.wait_for(Option::is_some)).await;
-        let mark = mark.ok().and_then(Result::ok).and_then(|mark| mark.clone());
-        // The lock, since a change is handed out before the mark is moved: what has been handed
-        // out, or was lost on the way, is not beyond this mark.
+    pub async fn told(&self) -> Result<Told, ReadError> {
+        let mut told = self.told.subscribe();
+        let first = timeout(FIRST_LOOK_MAX, told.wait_for(Option::is_some)).await;
+        let first = first.ok().and_then(Result::ok).and_then(|told| told.clone());
+        // It is moved under the lock under which things are handed out.
         drop(self.locked());
-        self.marks.borrow().clone().or(mark).ok_or(ReadError::NoNode(None))
+        self.told.borrow().clone().or(first).ok_or(ReadError::NoNode(None))
     }
 
     /// The next changes after a place.
@@ -185,63 +198,79 @@ impl<R: Send + Sync + 'static> Hub<R> {
     /// Reads on to the newest state that a node shows, and hands out what changed. False if
     /// nothing.
     async fn look(&self) -> Result<bool, ReadError> {
-        let Some(from) = self.marks.borrow().clone() else {
+        let Some(Told { whole: from, .. }) = self.told.borrow().clone() else {
             let answer = self.page(&Place::END, &needing(Consistency::Any)).await?;
-            self.hand_out(&[], &answer.sighting, Some(Mark::of(&answer.sighting)));
+            let mark = Arc::new(Mark::of(&answer.sighting));
+            let (begun, whole) = (Arc::clone(&mark), mark);
+            self.told.send_replace(Some(Told { begun, whole }));
             return Ok(true);
         };
         let mut least = from.token();
         let mut place = Place::after(from.applied);
-        // Changes of a commit that a page has cut off: at most as many as a commit may have.
-        let mut held: Vec<Change<R>> = Vec::new();
-        let mut found = false;
+        let mut partly = HashSet::new();
         loop {
             let need = needing(Consistency::AtLeast(least));
             let Answer { value: page, sighting, .. } = self.page(&place, &need).await?;
+            let at = Arc::new(Mark::of(&sighting));
             // The next page must not be of an older state than this one.
-            least = Mark::of(&sighting).token();
-            found |= !page.changes.is_empty();
-            let next = page.next();
-            held.extend(page.changes);
-            let Some(next) = next else {
-                let mark = Mark::of(&sighting);
-                if mark.is_newer_than(&from) {
-                    self.hand_out(&held, &sighting, Some(mark));
+            least = at.token();
+            let Some(next) = page.next() else {
+                let found = !page.changes.is_empty() || !partly.is_empty();
+                if found || at.is_newer_than(&from) {
+                    self.hand_out(&page.changes, &at, None, &mut partly);
                 }
                 return Ok(found);
             };
-            let cut = held.partition_point(|change| change.applied < next.applied);
-            let rest = held.split_off(cut);
-            let mark = held.last().map(|last| last.mark(&sighting));
-            self.hand_out(&held, &sighting, mark);
-            held = rest;
+            self.hand_out(&page.changes, &at, Some(&next), &mut partly);
             place = next;
         }
     }
 
-    /// Hands whole commits to all whom they concern, and moves the mark.
-    fn hand_out(&self, changes: &[Change<R>], seen: &Sighting, mark: Option<Mark>) {
+    /// Hands a page to all whom it concerns: with `next` one that others follow. `partly` are those
+    /// who have been handed something of a state that is not whole yet.
+    fn hand_out(
+        &self,
+        changes: &[Change<R>],
+        at: &Arc<Mark>,
+        next: Option<&Place>,
+        partly: &mut HashSet<Selector>,
+    ) {
         let register = self.locked();
-        for commit in by_commit(changes) {
-            let at = Arc::new(commit[0].mark(seen));
-            let mut concerned: HashMap<&Selector, Vec<(usize, bool)>> = HashMap::new();
-            for (index, change) in commit.iter().enumerate() {
-                for (selector, there) in change.concerns(register.shapes.keys()) {
-                    if let Some((selector, _)) = register.entries.get_key_value(&selector) {
-                        concerned.entry(selector).or_default().push((index, there));
-                    }
-                }
-            }
-            for (selector, concerned) in concerned {
-                for outbox in &register.entries[selector] {
-                    let seen = concerned.iter().map(|(index, there)| commit[*index].seen(*there));
-                    outbox.put(Update { changes: seen.collect(), at: Arc::clone(&at) });
+        let mut concerned: HashMap<Selector, Vec<(usize, bool)>> = HashMap::new();
+        for (index, change) in changes.iter().enumerate() {
+            for (selector, there) in change.concerns(register.shapes.keys()) {
+                if register.entries.contains_key(&selector) {
+                    concerned.entry(selector).or_default().push((index, there));
                 }
             }
         }
-        if let Some(mark) = mark {
-            self.marks.send_replace(Some(Arc::new(mark)));
+        if next.is_none() {
+            partly.drain().for_each(|selector| {
+                concerned.entry(selector).or_default();
+            });
         }
+        for (selector, concerned) in concerned {
+            for outbox in register.entries.get(&selector).into_iter().flatten() {
+                let seen = concerned.iter().map(|(index, there)| changes[*index].seen(*there));
+                outbox.put(Update {
+                    changes: seen.collect(),
+                    at: Arc::clone(at),
+                    reached: next.cloned().unwrap_or_else(|| Place::after(at.applied)),
+                    whole: next.is_none(),
+                });
+            }
+            if next.is_some() {
+                partly.insert(selector);
+            }
+        }
+        self.told.send_if_modified(|told| {
+            let Some(told) = told else { return false };
+            told.begun = Arc::clone(at);
+            if next.is_none() {
+                told.whole = Arc::clone(at);
+            }
+            true
+        });
     }
 
     /// Whether anybody watches; otherwise the reader has to end.
@@ -249,7 +278,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
         let mut register = self.locked();
         register.running = !register.entries.is_empty();
         if !register.running {
-            self.marks.send_replace(None);
+            self.told.send_replace(None);
         }
         register.running
     }
@@ -260,7 +289,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
         register.running = false;
         register.entries.clear();
         register.shapes.clear();
-        self.marks.send_replace(None);
+        self.told.send_replace(None);
     }
 
     fn locked(&self) -> MutexGuard<'_, Register<R>> {

@@ -1,9 +1,9 @@
 //! A view's changes in pages. Pure.
 
-use super::change::Change;
+use super::change::{Change, Seen};
 
 /// A place in the changes of a view, which are ordered by commit and then by key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Events that had been applied with the commit.
     pub applied: i64,
@@ -14,6 +14,11 @@ pub struct Place {
 impl Place {
     /// After everything that there can be.
     pub const END: Self = Self { applied: i64::MAX, key: String::new() };
+
+    /// Whether a change comes after it.
+    pub fn is_before<R>(&self, seen: &Seen<R>) -> bool {
+        (self.applied, self.key.as_str()) < (seen.applied, seen.key.to_string().as_str())
+    }
 
     /// After all changes of this commit.
     pub fn after(applied: i64) -> Self {
@@ -36,7 +41,7 @@ impl<R> Page<R> {
         Self { changes }
     }
 
-    /// Where to go on, if there may be more. The last commit of this page may go on there.
+    /// Where to go on, if there may be more.
     pub fn next(&self) -> Option<Place> {
         let last = self.changes.last()?;
         let is_full = self.changes.len() >= Self::ROWS_MAX as usize;

@@ -57,9 +57,15 @@ struct Known {
     /// The last version seen of each, also of those that are gone.
     versions: BTreeMap<String, u64>,
     token: String,
+    resume_token: String,
 }
 
 impl Known {
+    fn told(&mut self, message: WatchStoresResponse) {
+        self.learn(message.changes, message.freshness);
+        self.resume_token = message.resume_token;
+    }
+
     fn learn(&mut self, changes: Vec<stores::StoreChange>, freshness: Option<Freshness>) {
         for change in changes {
             match change.change.expect("a change") {
@@ -170,7 +176,7 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
     let mut known = Known::default();
     let mut stream = watch_stores(&client, &city, None).await;
     let begun = next(&mut stream).await;
-    known.learn(begun.changes, begun.freshness);
+    known.told(begun);
     let writer = {
         let (client, a, b) = (client.clone(), a.clone(), b.clone());
         tokio::spawn(async move {
@@ -190,10 +196,10 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
     while seen(&known).await < 42 {
         drop(stream);
         cuts += 1;
-        stream = watch_stores(&client, &city, resume_after(&known.token)).await;
+        stream = watch_stores(&client, &city, resume_after(&known.resume_token)).await;
         for _ in 0..2 {
             let message = next(&mut stream).await;
-            known.learn(message.changes, message.freshness);
+            known.told(message);
             if seen(&known).await >= 42 {
                 break;
             }
@@ -209,7 +215,7 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
     let mut stream = watch_stores(&client, &city, resume_after(&empty)).await;
     while !again.covers(&known.token) {
         let message = next(&mut stream).await;
-        again.learn(message.changes, message.freshness);
+        again.told(message);
     }
     assert_eq!(again.stores, known.stores);
 }
