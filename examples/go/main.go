@@ -196,6 +196,49 @@ func (s *scenario) beRefused(ctx context.Context) {
 	fmt.Println("was refused for INSUFFICIENT_STOCK, and for two wrong fields at once")
 }
 
+func (s *scenario) sell(ctx context.Context) *headwaterv1.Receipt {
+	return must(ctx, s.sale(1), s.stock.RecordSale).GetReceipt()
+}
+
+// The versions that a watch tells of, up to this one, and what resumes after it.
+func (s *scenario) watchUntil(ctx context.Context, version uint64,
+	request *storesv1.WatchItemRequest) (told []uint64, resumeToken string) {
+	// Cancelling the context ends the stream.
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	stream, err := s.items.WatchItem(ctx, request)
+	check(err == nil, "the watch", err)
+	for !slices.Contains(told, version) {
+		message, err := stream.Recv()
+		check(err == nil, "the watch", err)
+		// A message without a change says that time has passed.
+		for _, change := range message.GetChanges() {
+			told = append(told, change.GetItem().GetVersion())
+		}
+		resumeToken = message.GetResumeToken()
+	}
+	cancel()
+	_, err = stream.Recv()
+	check(headwater.ProblemOf(err).Code == codes.Canceled, "the client ended it", err)
+	return told, resumeToken
+}
+
+// A stream of changes without a gap, although nobody listens to it for a while.
+func (s *scenario) watchAndResume(ctx context.Context) {
+	first := s.sell(ctx)
+	told, resumeToken := s.watchUntil(ctx, first.GetVersion(), &storesv1.WatchItemRequest{
+		ItemId: s.itemID, Consistency: atLeast(first.GetToken())})
+	check(slices.Equal(told, []uint64{first.GetVersion()}), "it begins with the state", told)
+	s.sell(ctx)
+	s.sell(ctx)
+	last := s.sell(ctx)
+	told, _ = s.watchUntil(ctx, last.GetVersion(), &storesv1.WatchItemRequest{
+		ItemId: s.itemID, Options: &headwaterv1.WatchOptions{ResumeAfter: resumeToken}})
+	once := slices.Equal(slices.Compact(slices.Sorted(slices.Values(told))), told)
+	check(told[0] > first.GetVersion() && once, "each once", told)
+	fmt.Println("watched an item, cancelled, and resumed the watch where it had ended")
+}
+
 func main() {
 	address := "127.0.0.1:50050"
 	if len(os.Args) > 1 {
@@ -221,5 +264,6 @@ func main() {
 	s.listPageByPage(ctx)
 	s.keepADeadline(ctx)
 	s.beRefused(ctx)
+	s.watchAndResume(ctx)
 	fmt.Println("all as it should be")
 }

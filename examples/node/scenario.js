@@ -148,6 +148,39 @@ async function beRefused() {
   console.log('was refused for INSUFFICIENT_STOCK, and for two wrong fields at once');
 }
 
+const sell = async () => (await call(stock, 'RecordSale', sale(1))).reply.receipt;
+
+/** The versions that a watch tells of, up to this one, and what resumes after it. */
+async function watchUntil(version, request) {
+  const told = [];
+  const stream = items.WatchItem({ itemId: shop.itemId, ...request }, { deadline: Date.now() + 10_000 });
+  try {
+    for await (const message of stream) {
+      // A message without a change says that time has passed.
+      told.push(...message.changes.map(({ item }) => item.version));
+      if (told.includes(version)) return { told, resumeToken: message.resumeToken };
+    }
+  } catch (error) {
+    assert.equal(error.code, grpc.status.CANCELLED, error);
+  } finally {
+    stream.on('error', () => {}).cancel();
+  }
+  return assert.fail('the stream has ended');
+}
+
+/** A stream of changes without a gap, although nobody listens to it for a while. */
+async function watchAndResume() {
+  const first = await sell();
+  const begun = await watchUntil(first.version, { consistency: { atLeast: first.token } });
+  assert.deepEqual(begun.told, [first.version], 'it begins with the state');
+  let last;
+  for (let sales = 0; sales < 3; sales += 1) last = await sell();
+  const request = { options: { resumeAfter: begun.resumeToken } };
+  const { told } = await watchUntil(last.version, request);
+  assert.ok(told[0] > first.version && told.every((version, n) => !n || version > told[n - 1]), told);
+  console.log('watched an item, cancelled, and resumed the watch where it had ended');
+}
+
 async function main() {
   await openAStore();
   await listItemsAndReceiveStock();
@@ -157,6 +190,7 @@ async function main() {
   await listPageByPage();
   await keepADeadline();
   await beRefused();
+  await watchAndResume();
   console.log('all as it should be');
 }
 

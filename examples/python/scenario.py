@@ -8,7 +8,7 @@ import time
 import uuid
 
 import grpc
-from headwater.v1.headwater_pb2 import CommandOptions, Consistency, NodeRole
+from headwater.v1.headwater_pb2 import CommandOptions, Consistency, NodeRole, WatchOptions
 from headwater_client import TOKEN, Session, problem_of
 from stores.v1 import commands_pb2 as commands
 from stores.v1 import queries_pb2 as queries
@@ -172,6 +172,36 @@ class Scenario:
             check(set(problem.fields) == {"name", "currency"}, f"both fields: {problem.fields}")
         print("was refused for INSUFFICIENT_STOCK, and for two wrong fields at once")
 
+    def sell(self):
+        return self.stock.RecordSale(self.sale(1), timeout=DEADLINE).receipt
+
+    def watch_until(self, version, request):
+        """The versions that a watch tells of, up to this one, and what resumes after it."""
+        told, stream = [], self.items.WatchItem(request, timeout=DEADLINE)
+        while version not in told:
+            # A message without a change says that time has passed.
+            message = next(stream)
+            told += [change.item.version for change in message.changes]
+        stream.cancel()
+        check(stream.code() == grpc.StatusCode.CANCELLED, "the client ended it")
+        return told, message.resume_token
+
+    def watch_and_resume(self):
+        """A stream of changes without a gap, although nobody listens to it for a while."""
+        first = self.sell()
+        request = queries.WatchItemRequest(
+            item_id=self.item_id, consistency=Consistency(at_least=first.token)
+        )
+        told, resume_token = self.watch_until(first.version, request)
+        check(told == [first.version], f"it begins with the state: {told}")
+        missed = [self.sell() for _ in range(3)]
+        request = queries.WatchItemRequest(
+            item_id=self.item_id, options=WatchOptions(resume_after=resume_token)
+        )
+        told, _ = self.watch_until(missed[-1].version, request)
+        check(first.version < told[0] and told == sorted(set(told)), f"each once: {told}")
+        print("watched an item, cancelled, and resumed the watch where it had ended")
+
 
 def main():
     address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50050"
@@ -185,6 +215,7 @@ def main():
         scenario.list_page_by_page()
         scenario.keep_a_deadline()
         scenario.be_refused()
+        scenario.watch_and_resume()
     print("all as it should be")
 
 

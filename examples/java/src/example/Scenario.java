@@ -3,6 +3,8 @@ package example;
 import headwater.v1.Headwater.CommandOptions;
 import headwater.v1.Headwater.Consistency;
 import headwater.v1.Headwater.Receipt;
+import headwater.v1.Headwater.WatchOptions;
+import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
@@ -26,6 +28,7 @@ import stores.v1.Queries.GetItemRequest;
 import stores.v1.Queries.GetItemResponse;
 import stores.v1.Queries.GetStoreRequest;
 import stores.v1.Queries.ListItemsRequest;
+import stores.v1.Queries.WatchItemRequest;
 import stores.v1.StockCommandServiceGrpc;
 import stores.v1.StockCommandServiceGrpc.StockCommandServiceBlockingStub;
 import stores.v1.StockQueryServiceGrpc;
@@ -259,6 +262,55 @@ final class Scenario {
     System.out.println("was refused for INSUFFICIENT_STOCK, and for two wrong fields at once");
   }
 
+  private Receipt sell() {
+    return in10s(stock).recordSale(sale(1)).getReceipt();
+  }
+
+  /** What a watch told of: versions, and what resumes after the last one. */
+  private record Told(List<Long> versions, String resumeToken) {}
+
+  /** Watches until this version is told of. */
+  private Told watchUntil(long version, WatchItemRequest.Builder request) {
+    var versions = new ArrayList<Long>();
+    var resumeToken = "";
+    // Cancelling the context ends the stream.
+    try (var context = Context.current().withCancellation()) {
+      var before = context.attach();
+      try {
+        var stream = in10s(items).watchItem(request.setItemId(itemId).build());
+        while (!versions.contains(version)) {
+          // A message without a change says that time has passed.
+          var message = stream.next();
+          message.getChangesList().forEach(change -> versions.add(change.getItem().getVersion()));
+          resumeToken = message.getResumeToken();
+        }
+        context.cancel(null);
+        var end = refused(stream::hasNext);
+        check(end.code() == Status.Code.CANCELLED, "the client ended it: " + end);
+      } finally {
+        context.detach(before);
+      }
+    }
+    return new Told(versions, resumeToken);
+  }
+
+  /** A stream of changes without a gap, although nobody listens to it for a while. */
+  private void watchAndResume() {
+    var first = sell();
+    var from = WatchItemRequest.newBuilder().setConsistency(atLeast(first.getToken()));
+    var begun = watchUntil(first.getVersion(), from);
+    check(begun.versions().equals(List.of(first.getVersion())), "it begins with the state");
+    sell();
+    sell();
+    var last = sell();
+    var options = WatchOptions.newBuilder().setResumeAfter(begun.resumeToken());
+    var request = WatchItemRequest.newBuilder().setOptions(options);
+    var told = watchUntil(last.getVersion(), request).versions();
+    var once = told.equals(told.stream().sorted().distinct().toList());
+    check(told.get(0) > first.getVersion() && once, "each once: " + told);
+    System.out.println("watched an item, cancelled, and resumed the watch where it had ended");
+  }
+
   public static void main(String[] args) throws InterruptedException {
     var address = args.length > 0 ? args[0] : "127.0.0.1:50050";
     var channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
@@ -272,6 +324,7 @@ final class Scenario {
       scenario.listPageByPage();
       scenario.keepADeadline();
       scenario.beRefused();
+      scenario.watchAndResume();
       System.out.println("all as it should be");
     } finally {
       channel.shutdownNow().awaitTermination(10, TimeUnit.SECONDS);
