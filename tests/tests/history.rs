@@ -25,6 +25,8 @@ mod client;
 mod load;
 #[path = "history/nemesis.rs"]
 mod nemesis;
+#[path = "history/watcher.rs"]
+mod watcher;
 #[path = "history/world.rs"]
 mod world;
 

@@ -13,6 +13,8 @@ use super::queries::Enforcement;
 use super::world::World;
 
 const CLIENTS: usize = 12;
+/// Number of the first watcher; there is one for each store.
+const WATCHERS_FROM: usize = 20;
 /// Connections to the router, shared by the clients.
 const CHANNELS: usize = 4;
 /// What a client is at ends by then: its attempts are few, and each is bounded.
@@ -33,7 +35,14 @@ impl Load {
             enforcement,
             ..world.client(number)
         };
-        let clients = (0..CLIENTS).map(|number| tokio::spawn(client(number).work())).collect();
+        let clients = (0..CLIENTS).map(|number| tokio::spawn(client(number).work()));
+        let mut clients: Vec<_> = clients.collect();
+        // Without enforcement replies are older than what was told before; watches are not.
+        if enforcement == Enforcement::On {
+            let watchers = (0..).zip(&world.shop.stores);
+            let watchers = watchers.map(|(n, store)| world.watcher(WATCHERS_FROM + n, *store));
+            clients.extend(watchers.map(|watcher| tokio::spawn(watcher.work())));
+        }
         Self { shared, clients }
     }
 

@@ -1,6 +1,6 @@
 //! A cluster with a shop in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,14 @@ use headwater_tests::history::record::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use uuid::Uuid;
 
 use super::client::{Client, Shared};
 use super::clock::Clock;
 use super::queries::{Cursor, Enforcement};
 use super::session::{PARTITIONS, Session};
 use super::shop::Shop;
+use super::watcher::Watcher;
 
 /// What comes back by itself does so sooner; this allows for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -87,6 +89,22 @@ impl World {
             versions: HashMap::new(),
             listed: Vec::new(),
             steps: 0,
+            record: Vec::new(),
+        }
+    }
+
+    /// A client that watches the items of a store.
+    pub fn watcher(&self, number: usize, store: Uuid) -> Watcher {
+        Watcher {
+            number,
+            channel: self.cluster.router(),
+            clock: self.clock.clone(),
+            shared: Arc::clone(&self.shared),
+            store,
+            session: Session::default(),
+            known: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            resume_token: String::new(),
             record: Vec::new(),
         }
     }
