@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_chassis::breaker::BreakerState;
-use headwater_chassis::{Backoff, Breaker, Delays};
+use headwater_chassis::{Backoff, Delays};
 use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
 use headwater_kernel::Partition;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::gate::Gate;
 use crate::housekeeping::SnapshotSink;
 use crate::measure::Measures;
 use crate::plan::{Job, Plan, plan};
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 pub(crate) struct Task {
     appender: Appender,
     queue: mpsc::Receiver<Job>,
-    breaker: Breaker,
+    gate: Gate,
     shared: Shared,
 }
 
@@ -57,7 +57,8 @@ impl Task {
         shared: Shared,
     ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(queue_max);
-        let task = Self { appender, queue, breaker: closed_breaker(), shared };
+        let gate = Gate::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
+        let task = Self { appender, queue, gate, shared };
         tracing::debug!(%partition, "appender started");
         (jobs, tokio::spawn(task.run()))
     }
@@ -83,7 +84,7 @@ impl Task {
     }
 
     async fn append(&mut self, plan: Plan) {
-        if !self.breaker.allows(Instant::now().into_std()) {
+        if !self.gate.allows() {
             return self.fail(plan, Trouble::DatabaseUnavailable);
         }
         let started = Instant::now();
@@ -91,7 +92,7 @@ impl Task {
         self.shared.measures.append(plan.commands.len(), started.elapsed());
         match outcomes {
             Ok(outcomes) => {
-                self.breaker.succeeded();
+                self.gate.succeeded();
                 self.settle(plan, outcomes);
             }
             Err(LogError::Collision(error)) => {
@@ -103,7 +104,7 @@ impl Task {
                 self.resolve(plan).await;
             }
             Err(LogError::Unavailable(error)) => {
-                self.breaker.failed(Instant::now().into_std());
+                self.gate.failed();
                 tracing::warn!(%error, "the write database is unavailable");
                 self.fail(plan, Trouble::DatabaseUnavailable);
             }
@@ -154,12 +155,12 @@ impl Task {
         loop {
             match self.appender.resolve(&plan.commands).await {
                 Ok(found) => {
-                    self.breaker = closed_breaker();
+                    self.gate.forget();
                     return self.answer_found(plan, found);
                 }
                 Err(error) if Instant::now() < deadline => {
                     tracing::debug!(%error, "the outcome cannot be found out yet");
-                    self.breaker.failed(Instant::now().into_std());
+                    self.gate.failed();
                     self.refuse_waiting();
                     tokio::time::sleep(backoff.next(rand::random())).await;
                 }
@@ -174,7 +175,7 @@ impl Task {
     /// While a lost outcome is looked for, nothing can be appended: once that has failed often
     /// enough, whoever waits is told so. Nothing of theirs has been sent.
     fn refuse_waiting(&mut self) {
-        if self.breaker.state() == BreakerState::Closed {
+        if !self.gate.is_closed() {
             return;
         }
         while let Ok(job) = self.queue.try_recv() {
@@ -210,8 +211,4 @@ impl Task {
             let _ = planned.job.answer.send(answer);
         }
     }
-}
-
-fn closed_breaker() -> Breaker {
-    Breaker::new(BREAKER_FAILURES, BREAKER_DELAYS)
 }

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use headwater_chassis::{Common, ConfigErrors, Secret, Settings};
+use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_eventlog::Servers;
 use thiserror::Error;
 use tonic::transport::Endpoint;
 
@@ -11,8 +12,8 @@ use tonic::transport::Endpoint;
 pub struct Config {
     /// Those of every program.
     pub common: Common,
-    /// The write database.
-    pub write_url: Secret,
+    /// The servers of the write database.
+    pub write: Servers,
     /// Connections for loading, beside one per partition for appending.
     pub write_connections: u32,
     /// Where to ask how far the read side has come.
@@ -78,7 +79,7 @@ impl Config {
     /// Reads them from the given settings; `None` if there was a mistake.
     pub fn read(s: &mut Settings) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50051", "127.0.0.1:9051");
-        let write_url = s.secret("HEADWATER_WRITE_URL", None, "URL of the write database");
+        let write = write(s);
         let write_connections = s.in_range(
             "HEADWATER_WRITE_CONNECTIONS",
             "4",
@@ -117,7 +118,7 @@ impl Config {
         );
         Some(Self {
             common: common?,
-            write_url: write_url?,
+            write: write?,
             write_connections: write_connections?,
             sync: sync?,
             limits: Limits {
@@ -131,9 +132,27 @@ impl Config {
     }
 }
 
+fn write(s: &mut Settings) -> Option<Servers> {
+    const NAME: &str = "HEADWATER_WRITE_URL";
+    let help = "URL of the write database; of several servers in it, separated by commas, the one \
+                that takes writes is found";
+    let url = s.secret(NAME, None, help)?;
+    Servers::parse(url.expose()).map_err(|problem| s.mistake(NAME, problem)).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistake_in_the_databases_url_is_told_without_its_password() {
+        let url = ("HEADWATER_WRITE_URL".to_owned(), "postgres://u:hunter2@a,,b/d".to_owned());
+        let mut settings = Settings::from_parts("command-svc", [url], []);
+        let config = Config::read(&mut settings);
+        let errors = settings.finish(config).expect_err("a mistake").to_string();
+        assert!(errors.contains("has an empty name"), "{errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
 
     #[test]
     fn urls() {

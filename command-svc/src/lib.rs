@@ -12,6 +12,7 @@ mod acks;
 mod appender;
 mod config;
 mod decide;
+mod gate;
 mod housekeeping;
 mod loader;
 mod measure;

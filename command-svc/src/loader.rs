@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use headwater_chassis::{Breaker, Delays};
+use headwater_chassis::Delays;
 use headwater_eventlog::{EventLog, Loaded, LogError};
 use headwater_kernel::StreamId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::gate::Gate;
 use crate::reply::Trouble;
 
 /// Streams read by one statement.
@@ -70,20 +71,20 @@ impl Loader {
 }
 
 async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
-    let mut breaker = Breaker::new(1, BREAKER_DELAYS);
+    let mut gate = Gate::new(log.servers(), 1, BREAKER_DELAYS);
     let mut requests = Vec::with_capacity(STREAMS_MAX);
     while queue.recv_many(&mut requests, STREAMS_MAX).await > 0 {
         let (with, without): (Vec<_>, Vec<_>) =
             requests.drain(..).partition(|request| request.use_snapshots);
         for (requests, use_snapshots) in [(with, true), (without, false)] {
             if !requests.is_empty() {
-                load(&log, &mut breaker, requests, use_snapshots).await;
+                load(&log, &mut gate, requests, use_snapshots).await;
             }
         }
     }
 }
 
-async fn load(log: &EventLog, breaker: &mut Breaker, requests: Vec<Request>, use_snapshots: bool) {
+async fn load(log: &EventLog, gate: &mut Gate, requests: Vec<Request>, use_snapshots: bool) {
     let mut index = HashMap::new();
     let mut streams = Vec::new();
     for request in &requests {
@@ -92,11 +93,7 @@ async fn load(log: &EventLog, breaker: &mut Breaker, requests: Vec<Request>, use
             streams.len() - 1
         });
     }
-    let loaded = if breaker.allows(Instant::now().into_std()) {
-        read(log, breaker, &streams, use_snapshots).await
-    } else {
-        None
-    };
+    let loaded = if gate.allows() { read(log, gate, &streams, use_snapshots).await } else { None };
     for request in requests {
         let answer = match &loaded {
             Some(loaded) => Ok(loaded[index[&request.stream]].clone()),
@@ -109,25 +106,25 @@ async fn load(log: &EventLog, breaker: &mut Breaker, requests: Vec<Request>, use
 
 async fn read(
     log: &EventLog,
-    breaker: &mut Breaker,
+    gate: &mut Gate,
     streams: &[StreamId],
     use_snapshots: bool,
 ) -> Option<Vec<Loaded>> {
     let error = match timeout(LOAD_MAX, log.load(streams, use_snapshots)).await {
         Ok(Ok(loaded)) => {
-            breaker.succeeded();
+            gate.succeeded();
             return Some(loaded);
         }
         Ok(Err(error)) => {
             match error {
-                LogError::Unavailable(_) => breaker.failed(Instant::now().into_std()),
+                LogError::Unavailable(_) => gate.failed(),
                 // It is there, and says no: that is about these streams.
-                _ => breaker.succeeded(),
+                _ => gate.succeeded(),
             }
             error.to_string()
         }
         Err(_) => {
-            breaker.failed(Instant::now().into_std());
+            gate.failed();
             format!("no answer within {LOAD_MAX:?}")
         }
     };

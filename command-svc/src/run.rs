@@ -76,7 +76,7 @@ async fn connect(
 ) -> anyhow::Result<Option<EventLog>> {
     let mut backoff = Backoff::new(CONNECT_DELAYS);
     loop {
-        match EventLog::connect(config.write_url.expose(), config.write_connections).await {
+        match EventLog::open(&config.write, config.write_connections).await {
             Ok(log) => {
                 readiness.set(LOG_CHECK, Ok(()));
                 return Ok(Some(log));

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Secret, Settings};
+use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_eventlog::Servers;
 use headwater_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -25,9 +26,9 @@ pub struct Config {
     pub wait_max: Duration,
     /// Time between probes of a node.
     pub probe_every: Duration,
-    /// The write database, for the end of the log and the time; without it there are no strong
-    /// reads.
-    pub write_url: Option<Secret>,
+    /// The servers of the write database, for the end of the log and the time; without them there
+    /// are no strong reads.
+    pub write: Option<Servers>,
     /// What is set for each method.
     pub policies: Policies,
 }
@@ -71,21 +72,29 @@ impl Config {
             10..=10_000,
             "time between looks at each node while no query waits",
         );
-        let write_url = s.optional_secret(
-            "HEADWATER_WRITE_URL",
-            "URL of the write database, for strong reads and the clock that ages are measured by",
-        );
-        let policies = policies(s, write_url.is_some());
+        let write = write(s);
+        let policies = policies(s, !matches!(write, Some(None)));
         Some(Self {
             common: common?,
             nodes: nodes?,
             connections: connections?,
             wait_max: Duration::from_millis(wait_ms_max?),
             probe_every: probe_every?,
-            write_url,
+            write: write?,
             policies: policies?,
         })
     }
+}
+
+/// `Some(None)` if there is none.
+fn write(s: &mut Settings) -> Option<Option<Servers>> {
+    const NAME: &str = "HEADWATER_WRITE_URL";
+    let help = "URL of the write database, for strong reads and the clock that ages are measured \
+                by; of several servers in it, separated by commas, the one that takes writes is \
+                found";
+    let Some(url) = s.optional_secret(NAME, help) else { return Some(None) };
+    let servers = Servers::parse(url.expose()).map_err(|problem| s.mistake(NAME, problem));
+    servers.ok().map(Some)
 }
 
 fn policies(settings: &mut Settings, has_write_url: bool) -> Option<Policies> {

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{Counter, Family, Labels};
-use headwater_chassis::{Metrics, Secret};
-use headwater_eventlog::{EventLog, LogEnd, LogError};
+use headwater_eventlog::{EventLog, LogEnd, LogError, Servers};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -60,12 +60,12 @@ impl LogEnds {
         Self { queue: None }
     }
 
-    /// Of the log at this URL; `clock` learns from every look. Starts a task that ends with the
-    /// last clone of this. The database need not be there.
-    pub fn watch(url: Secret, clock: Arc<WriteClock>, metrics: &Metrics) -> Self {
+    /// Of the log on these servers; `clock` learns from every look. Starts a task that ends with
+    /// the last clone of this. The database need not be there.
+    pub fn watch(servers: Servers, clock: Arc<WriteClock>, metrics: &Metrics) -> Self {
         let held = Arc::new(Mutex::new(None));
         Self::asking(Outcomes::new(metrics), move || {
-            look(url.clone(), Arc::clone(&held), Arc::clone(&clock))
+            look(servers.clone(), Arc::clone(&held), Arc::clone(&clock))
         })
     }
 
@@ -152,7 +152,7 @@ fn tell(outcome: &Result<LogEnd, EndError>) {
 
 /// One look. The connection is kept for the next one, unless this one failed or was dropped.
 async fn look(
-    url: Secret,
+    servers: Servers,
     held: Arc<Mutex<Option<EventLog>>>,
     clock: Arc<WriteClock>,
 ) -> Result<LogEnd, EndError> {
@@ -160,7 +160,7 @@ async fn look(
     let mut held = held.lock().await;
     let log = match held.take() {
         Some(log) => log,
-        None => EventLog::connect(url.expose(), CONNECTIONS_MAX).await.map_err(unavailable)?,
+        None => EventLog::open(&servers, CONNECTIONS_MAX).await.map_err(unavailable)?,
     };
     let (asked, asked_own) = (Instant::now(), OffsetDateTime::now_utc());
     let end = log.end().await.map_err(unavailable)?;

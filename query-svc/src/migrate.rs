@@ -5,6 +5,7 @@ mod ddl;
 
 use std::collections::BTreeMap;
 
+use headwater_eventlog::{Nowhere, Servers};
 use thiserror::Error;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -63,6 +64,12 @@ pub enum SchemaError {
     /// A name that cannot be used.
     #[error("{0:?} cannot be the name of a view: {1}")]
     Name(&'static str, &'static str),
+    /// The URL is wrong.
+    #[error("the URL of the read database {0}")]
+    Url(String),
+    /// It has no primary.
+    #[error("the read database: {0}")]
+    NoPrimary(#[from] Nowhere),
     /// The database failed.
     #[error("the read database: {}", full(.0))]
     Database(#[from] tokio_postgres::Error),
@@ -91,7 +98,7 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
             return Err(SchemaError::Name(view.name, why));
         }
     }
-    let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
+    let mut connection = primary(owner_url).await?;
     let transaction = connection.transaction().await?;
     transaction.batch_execute(include_str!("../sql/migrate/lock.sql")).await?;
     if exists(&transaction).await? {
@@ -119,7 +126,7 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
 /// # Errors
 /// The database cannot be reached, or does not hold what the projections need.
 pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), SchemaError> {
-    let mut connection = PrimaryConnection::open(owner_url, "headwater-migrate").await?;
+    let mut connection = primary(owner_url).await?;
     check(&connection, projections).await?;
     let transaction = connection.transaction().await?;
     for projection in projections {
@@ -131,6 +138,13 @@ pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), Sc
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Of several servers the one that takes writes.
+async fn primary(owner_url: &str) -> Result<PrimaryConnection, SchemaError> {
+    let servers = Servers::parse(owner_url).map_err(SchemaError::Url)?;
+    let place = servers.find().await?;
+    Ok(PrimaryConnection::open(servers.url(place), "headwater-migrate").await?)
 }
 
 /// Checks that the read database holds what the projections need.

@@ -14,10 +14,11 @@ pub struct PrimaryConnection {
 }
 
 impl PrimaryConnection {
-    /// Connects to the primary: of several hosts in the URL the one that takes writes.
+    /// Connects to the primary, a server that takes writes; which one that is, `Servers` of the log
+    /// finds out.
     ///
     /// # Errors
-    /// The URL is wrong, or no such server can be reached within 5 seconds a host.
+    /// The URL is wrong, or it cannot be reached within 5 seconds, or it is a standby.
     pub async fn open(url: &str, application: &str) -> Result<Self, Error> {
         let mut config: Config = url.parse()?;
         config

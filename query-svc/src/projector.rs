@@ -78,8 +78,8 @@ fn worker(config: &Config, projection: Projection, metrics: &Metrics, health: &H
     let meters = Meters::new(metrics, projection.name());
     Worker {
         projection,
-        write_url: config.write_url.clone(),
-        read_url: config.read_url.clone(),
+        write: config.write.clone(),
+        read: config.read.clone(),
         pace: config.pace,
         reporter: Reporter { meters, health: health.clone() },
     }
@@ -92,8 +92,8 @@ fn watchdog(
     health: &Health,
 ) -> Watchdog {
     Watchdog {
-        write_url: config.write_url.clone(),
-        read_url: config.read_url.clone(),
+        write: config.write.clone(),
+        read: config.read.clone(),
         projection: projection.name(),
         limits: config.lag,
         health: health.clone(),

@@ -42,8 +42,8 @@ pub async fn run(
     pool.watch(&readiness, &watch);
     announce("query-svc", Some(grpc), admin_address);
 
-    let log = match config.write_url {
-        Some(url) => LogEnds::watch(url, Arc::clone(pool.clock()), &metrics),
+    let log = match config.write {
+        Some(servers) => LogEnds::watch(servers, Arc::clone(pool.clock()), &metrics),
         None => LogEnds::unknown(),
     };
     let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);

@@ -7,7 +7,7 @@ mod projector_rig;
 use std::time::Duration;
 
 use counters::Event;
-use headwater_chassis::Secret;
+use headwater_eventlog::Servers;
 use headwater_query_svc::projector::health::Health;
 use headwater_query_svc::projector::lag::LagLimits;
 use headwater_query_svc::projector::watchdog::{LagGauges, Watchdog};
@@ -165,8 +165,8 @@ async fn a_lag_is_seen_without_a_projector() {
     running.stop().await;
     writer.append_many(20, 10).await;
     let watchdog = |events, age| Watchdog {
-        write_url: Secret::new(rig.write_url.clone()),
-        read_url: Secret::new(rig.read_url.clone()),
+        write: Servers::parse(&rig.write_url).expect("a URL"),
+        read: Servers::parse(&rig.read_url).expect("a URL"),
         projection: "counters",
         limits: LagLimits { events, age },
         health: Health::new(rig.readiness.clone()),

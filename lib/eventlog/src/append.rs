@@ -1,15 +1,18 @@
 //! Appending batches of commands.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use headwater_kernel::{Partition, Position, StreamId, StreamVersion};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::EventLog;
+use crate::answer::answer;
 use crate::error::LogError;
+use crate::servers::{Place, Servers};
 
 mod columns;
 mod command;
@@ -24,7 +27,7 @@ pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 /// Appends to the log over a connection of its own; one per partition and process, since more
 /// contend for the head row without gaining anything.
 pub struct Appender {
-    options: PgConnectOptions,
+    servers: Servers,
     partition: Partition,
     session: Option<Session>,
     /// The session in which a commit of unknown outcome was under way, until it is known to have
@@ -34,6 +37,7 @@ pub struct Appender {
 
 struct Session {
     connection: PgConnection,
+    place: Place,
     backend: Backend,
 }
 
@@ -51,12 +55,17 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 impl EventLog {
     /// An appender for a partition. Connects at its first use.
     pub fn appender(&self, partition: Partition) -> Appender {
-        let options = self.options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
-        Appender { options, partition, session: None, suspect: None }
+        let servers = self.servers.clone();
+        Appender { servers, partition, session: None, suspect: None }
     }
 }
 
 impl Appender {
+    /// The servers it appends to.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
     /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`]
     /// events. Answers one outcome a command, in their order.
     ///
@@ -65,18 +74,18 @@ impl Appender {
     /// that one, [`Appender::resolve`] finds out.
     pub async fn append(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, LogError> {
         let columns = Columns::of(commands);
-        let partition = self.partition;
+        let (partition, servers) = (self.partition, self.servers.clone());
         let session = self.session().await?;
         let query = columns.bind(sqlx::query(include_str!("../sql/append_call.sql")), partition);
-        let reply = tokio::time::timeout(REPLY_TIMEOUT, query.fetch_one(&mut session.connection));
-        let row = match reply.await {
-            Ok(Ok(row)) => row,
-            Ok(Err(error)) => return Err(self.failed(LogError::from_commit(error))),
-            Err(_) => {
-                let silent = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-                return Err(self.failed(LogError::OutcomeUnknown(silent)));
-            }
+        let unknown = |kind: ErrorKind| LogError::OutcomeUnknown(sqlx::Error::Io(kind.into()));
+        let reply = tokio::select! {
+            reply = query.fetch_one(&mut session.connection) => reply.map_err(LogError::from_commit),
+            () = tokio::time::sleep(REPLY_TIMEOUT) => Err(unknown(ErrorKind::TimedOut)),
+            // Another server was promoted: this one's answer may never come, and if it did, it
+            // would be worth nothing.
+            () = servers.moved(session.place) => Err(unknown(ErrorKind::ConnectionAborted)),
         };
+        let row = reply.map_err(|error| self.failed(error))?;
         outcomes(&row, commands, partition).map_err(LogError::from_sqlx)
     }
 
@@ -93,22 +102,21 @@ impl Appender {
         let partition = self.partition;
         let session = self.session().await?;
         let first = |c: &Command| (!c.events.is_empty()).then_some(c.expected.0 as i64 + 1);
-        let rows = sqlx::query(include_str!("../sql/find_commands.sql"))
+        let query = sqlx::query(include_str!("../sql/find_commands.sql"))
             .bind(commands.iter().map(|c| c.stream.0).collect::<Vec<_>>())
             .bind(commands.iter().map(first).collect::<Vec<_>>())
             .bind(commands.iter().map(|c| c.command_id).collect::<Vec<_>>())
-            .bind(commands.iter().map(|c| c.key.map(|k| k.key)).collect::<Vec<_>>())
-            .fetch_all(&mut session.connection)
-            .await;
+            .bind(commands.iter().map(|c| c.key.map(|k| k.key)).collect::<Vec<_>>());
+        let rows = query.fetch_all(&mut session.connection).await;
         let rows = rows.map_err(|error| self.failed(LogError::from_sqlx(error)))?;
         let found = |(row, command): (&PgRow, &Command)| found(row, command, partition);
         rows.iter().zip(commands).map(found).collect::<Result<_, _>>().map_err(LogError::from_sqlx)
     }
 
     async fn session(&mut self) -> Result<&mut Session, LogError> {
-        let session = match self.session.take() {
+        let session = match self.session.take().filter(|held| self.servers.is_at(held.place)) {
             Some(session) => session,
-            None => connect(&self.options).await.map_err(LogError::from_sqlx)?,
+            None => connect(&self.servers).await?,
         };
         Ok(self.session.insert(session))
     }
@@ -125,7 +133,8 @@ impl Appender {
     }
 
     /// Ends the server process whose commit is in doubt, and waits until it is gone: from then on
-    /// what can be read is final. Roles may end processes of their own.
+    /// what can be read is final. Roles may end processes of their own. On a server that has been
+    /// promoted since there is none: what it has not got by now it never will.
     async fn fence(&mut self) -> Result<(), LogError> {
         let Some(backend) = self.suspect.clone() else { return Ok(()) };
         let session = self.session().await?;
@@ -149,16 +158,14 @@ impl Appender {
     }
 }
 
-async fn connect(options: &PgConnectOptions) -> Result<Session, sqlx::Error> {
-    let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect());
-    let mut connection =
-        connecting.await.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
-    let row =
-        sqlx::query("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-            .fetch_one(&mut connection)
-            .await?;
-    let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
-    Ok(Session { connection, backend })
+async fn connect(servers: &Servers) -> Result<Session, LogError> {
+    let bounded = [("statement_timeout", STATEMENT_TIMEOUT)];
+    let (mut connection, place) = servers.connect(|options| options.options(bounded)).await?;
+    let sql = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let row = answer(sqlx::query(sql).fetch_one(&mut connection)).await?;
+    let pid = row.try_get("pid").map_err(LogError::from_sqlx)?;
+    let started = row.try_get("backend_start").map_err(LogError::from_sqlx)?;
+    Ok(Session { connection, place, backend: Backend { pid, started } })
 }
 
 fn found(

@@ -26,7 +26,7 @@ impl EventLog {
     /// The database cannot be reached, or is a standby, which may lack the newest events.
     pub async fn end(&self) -> Result<LogEnd, LogError> {
         let query = sqlx::query(include_str!("../sql/end.sql"));
-        let rows = answer(query.fetch_all(&self.pool)).await?;
+        let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
         let Some(first) = rows.first() else {
             let standby = "a standby answered, which does not know the log's end";
             return Err(LogError::Unavailable(sqlx::Error::Protocol(standby.to_owned())));

@@ -37,6 +37,14 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Classifies a mistake in a URL.
+    pub(crate) fn of_url<T>(parsed: Result<T, String>) -> Result<T, Self> {
+        parsed.map_err(|problem| {
+            let problem = format!("the URL of the write database {problem}");
+            Self::Refused(sqlx::Error::Configuration(problem.into()))
+        })
+    }
+
     /// Classifies a driver's error of a statement that had no effect, or whose effect was certainly
     /// rolled back.
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {

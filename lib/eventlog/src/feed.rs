@@ -60,7 +60,7 @@ impl EventLog {
     /// The database cannot be reached.
     pub async fn heads(&self) -> Result<Heads, LogError> {
         let query = sqlx::query(include_str!("../sql/heads.sql"));
-        let rows = answer(query.fetch_all(&self.pool)).await?;
+        let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
         let mut heads = Heads { heads: Vec::new(), now: OffsetDateTime::UNIX_EPOCH };
         for row in &rows {
             let position: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
@@ -86,7 +86,7 @@ impl EventLog {
         let query = sqlx::query(include_str!("../sql/place_before.sql"))
             .bind(partition.0 as i16)
             .bind(position.0 as i64);
-        let row = answer(query.fetch_optional(&self.pool)).await?;
+        let row = answer(query.fetch_optional(&self.pool.current()?)).await?;
         let Some(row) = row else { return Ok(Head::START) };
         let found: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
         let digest: &[u8] = row.try_get("digest").map_err(LogError::from_sqlx)?;
@@ -113,7 +113,7 @@ impl EventLog {
             .bind(partition.0 as i16)
             .bind(after.position.0 as i64)
             .bind(i64::from(limit));
-        let rows = answer(query.fetch_all(&self.pool)).await?;
+        let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
         let mut now = OffsetDateTime::UNIX_EPOCH;
         let mut links = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -11,7 +11,9 @@ mod end;
 mod error;
 mod feed;
 mod load;
+mod pool;
 mod schema;
+mod servers;
 mod wakeups;
 
 pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
@@ -20,46 +22,43 @@ pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
 pub use load::{Loaded, SavedSnapshot};
 pub use schema::{LogInfo, SCHEMA_VERSION};
+pub use servers::{Nowhere, Place, Servers};
 pub use wakeups::{Notifier, Wakeups};
 
-use std::str::FromStr as _;
-use std::time::Duration;
-
-use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use pool::Pool;
 
 /// The log of one write database.
 #[derive(Clone, Debug)]
 pub struct EventLog {
-    pool: PgPool,
-    options: PgConnectOptions,
+    servers: Servers,
+    pool: Pool,
     info: LogInfo,
 }
 
-/// How long to wait for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl EventLog {
     /// Connects and checks that the schema is the one this program was written for. Never migrates.
+    /// Of several servers in the URL the one that takes writes is used, and a failover followed.
     ///
     /// # Errors
     /// The database cannot be reached, or its schema is missing or of another version.
     pub async fn connect(url: &str, connections_max: u32) -> Result<Self, LogError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(LogError::from_sqlx)?
-            .application_name("headwater")
-            // sqlx asks `tracing::enabled!` after every statement and no event follows; that leaves
-            // the state of per-layer filters behind on the thread, and the exporter lost the next
-            // span there.
-            .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await
-            .map_err(LogError::from_sqlx)?;
-        let info = schema::check(&pool).await?;
-        Ok(Self { pool, options, info })
+        Self::open(&LogError::of_url(Servers::parse(url))?, connections_max).await
+    }
+
+    /// The same, on servers that are known already, whatever was learned of them included.
+    ///
+    /// # Errors
+    /// Those of [`EventLog::connect`].
+    pub async fn open(servers: &Servers, connections_max: u32) -> Result<Self, LogError> {
+        servers.find().await?;
+        let pool = Pool::new(servers.clone(), connections_max);
+        let info = schema::check(&pool.current()?).await?;
+        Ok(Self { servers: servers.clone(), pool, info })
+    }
+
+    /// The servers it is on.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// Identity and shape of the log, as they were when this connected.

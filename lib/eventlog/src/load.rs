@@ -77,7 +77,7 @@ impl EventLog {
             .bind(ids)
             .bind(after)
             .bind(EVENTS_PER_STREAM);
-        answer(query.fetch_all(&self.pool)).await
+        answer(query.fetch_all(&self.pool.current()?)).await
     }
 
     /// Keeps snapshots; an older one than is there already is ignored.
@@ -93,7 +93,7 @@ impl EventLog {
             .bind(snapshots.iter().map(|s| s.aggregate.as_str()).collect::<Vec<_>>())
             .bind(snapshots.iter().map(|s| s.snapshot.format as i16).collect::<Vec<_>>())
             .bind(snapshots.iter().map(|s| s.snapshot.state.as_slice()).collect::<Vec<_>>());
-        answer(query.execute(&self.pool)).await?;
+        answer(query.execute(&self.pool.current()?)).await?;
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl EventLog {
     pub async fn forget_receipts(&self, age_hours: u32, limit: u32) -> Result<u64, LogError> {
         let sql = include_str!("../sql/forget_receipts.sql");
         let query = sqlx::query_scalar(sql).bind(age_hours as i32).bind(limit as i32);
-        let count: i64 = answer(query.fetch_one(&self.pool)).await?;
+        let count: i64 = answer(query.fetch_one(&self.pool.current()?)).await?;
         Ok(count.unsigned_abs())
     }
 }

@@ -7,6 +7,7 @@ use sqlx::{Connection as _, Row as _};
 use uuid::Uuid;
 
 use crate::error::LogError;
+use crate::servers::Servers;
 
 /// Version of the schema that this program reads and writes.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -62,12 +63,17 @@ pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogEr
             "a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
         )));
     }
-    let mut connection = PgConnection::connect(url).await.map_err(LogError::from_sqlx)?;
+    let mut connection = owner(url).await?;
     let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
     let info = migrate_in(&mut transaction, partitions).await?;
     transaction.commit().await.map_err(LogError::from_sqlx)?;
     connection.close().await.map_err(LogError::from_sqlx)?;
     Ok(info)
+}
+
+async fn owner(url: &str) -> Result<PgConnection, LogError> {
+    let servers = LogError::of_url(Servers::parse(url))?;
+    Ok(servers.connect(|options| options).await?.0)
 }
 
 async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
@@ -114,7 +120,7 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
 }
 
 pub(crate) async fn start_epoch(url: &str) -> Result<LogInfo, LogError> {
-    let mut connection = PgConnection::connect(url).await.map_err(LogError::from_sqlx)?;
+    let mut connection = owner(url).await?;
     let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
     let info = start_epoch_in(&mut transaction).await?;
     transaction.commit().await.map_err(LogError::from_sqlx)?;

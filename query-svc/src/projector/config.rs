@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Secret, Settings};
+use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_eventlog::Servers;
 
 use super::feed::Pace;
 use super::lag::LagLimits;
@@ -12,10 +13,10 @@ use super::lag::LagLimits;
 pub struct Config {
     /// Those of every program.
     pub common: Common,
-    /// The write database, which holds the log.
-    pub write_url: Secret,
-    /// The read primary.
-    pub read_url: Secret,
+    /// The servers of the write database, which holds the log.
+    pub write: Servers,
+    /// Read primary and replicas, any of which may be promoted.
+    pub read: Servers,
     /// How the log is read.
     pub pace: Pace,
     /// Above which lag it is unhealthy.
@@ -36,22 +37,27 @@ impl Config {
     /// Reads them from the given settings; `None` if there was a mistake.
     pub fn read(s: &mut Settings) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50053", "127.0.0.1:9053");
-        let write_url = s.secret("HEADWATER_WRITE_URL", None, "URL of the write database");
-        let read_url = s.secret(
+        let write = servers(
+            s,
+            "HEADWATER_WRITE_URL",
+            "URL of the write database; of several servers in it, separated by commas, the one \
+             that takes writes is found",
+        );
+        let read = servers(
+            s,
             "HEADWATER_READ_URL",
-            None,
-            "URL of the read primary; of several hosts in it, the one that takes writes is found",
+            "URL of the read primary; of several servers in it, separated by commas, the one that \
+             takes writes is found",
         );
         let pace = pace(s);
         let lag = lag(s);
-        Some(Self {
-            common: common?,
-            write_url: write_url?,
-            read_url: read_url?,
-            pace: pace?,
-            lag: lag?,
-        })
+        Some(Self { common: common?, write: write?, read: read?, pace: pace?, lag: lag? })
     }
+}
+
+fn servers(s: &mut Settings, name: &'static str, help: &'static str) -> Option<Servers> {
+    let url = s.secret(name, None, help)?;
+    Servers::parse(url.expose()).map_err(|problem| s.mistake(name, problem)).ok()
 }
 
 fn pace(s: &mut Settings) -> Option<Pace> {

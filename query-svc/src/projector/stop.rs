@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_eventlog::LogError;
+use headwater_eventlog::{LogError, Nowhere};
 use headwater_kernel::ViewError;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -28,6 +28,12 @@ pub enum Stop {
     /// The read primary failed.
     #[error("the read primary: {}", full(.0))]
     Read(#[from] tokio_postgres::Error),
+    /// There is no read primary.
+    #[error("the read primary: {0}")]
+    NoPrimary(#[from] Nowhere),
+    /// Another server of a database takes writes now.
+    #[error("{0} is another server now")]
+    Moved(&'static str),
     /// A database did not answer in time.
     #[error("{0} took longer than {STEP_MAX:?}")]
     Silent(&'static str),
@@ -61,7 +67,8 @@ impl Stop {
                 LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
             },
             Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),
-            Self::Silent(_) | Self::Overtaken => false,
+            Self::NoPrimary(nowhere) => !nowhere.passes(),
+            Self::Silent(_) | Self::Overtaken | Self::Moved(_) => false,
             Self::Mismatch(_)
             | Self::Schema(_)
             | Self::Rows(_)
@@ -107,6 +114,7 @@ mod tests {
         let cases = [
             (Stop::Overtaken, false),
             (Stop::Silent("a step"), false),
+            (Stop::Moved("a database"), false),
             (Stop::TooMuchParked, true),
             (Stop::Schema(SchemaError::Missing), true),
             (Stop::Log(LogError::Schema("missing".to_owned())), true),

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{Family, Gauge, GaugeF64, Labels};
-use headwater_chassis::{Metrics, Secret};
-use headwater_eventlog::EventLog;
+use headwater_eventlog::{EventLog, Servers};
 
 use super::health::Health;
 use super::lag::{Lag, LagLimits};
@@ -18,10 +18,10 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Watches one projection.
 pub struct Watchdog {
-    /// The write database.
-    pub write_url: Secret,
-    /// The read primary.
-    pub read_url: Secret,
+    /// The servers of the write database.
+    pub write: Servers,
+    /// Read primary and replicas.
+    pub read: Servers,
     /// The projection's name.
     pub projection: &'static str,
     /// What is too much.
@@ -82,12 +82,15 @@ impl Watchdog {
         &self,
         tick: &mut tokio::time::Interval,
     ) -> Result<std::convert::Infallible, Stop> {
-        let log =
-            within("connecting to the log", EventLog::connect(self.write_url.expose(), 1)).await?;
-        let read = PrimaryConnection::open(self.read_url.expose(), "headwater-watchdog");
+        let log = within("connecting to the log", EventLog::open(&self.write, 1)).await?;
+        let place = self.read.find().await?;
+        let read = PrimaryConnection::open(self.read.url(place), "headwater-watchdog");
         let read = within("connecting to the read primary", read).await?;
         loop {
             tick.tick().await;
+            if !self.read.is_at(place) {
+                return Err(Stop::Moved("the read primary"));
+            }
             let checkpoint = read_checkpoint(&read, self.projection).await?;
             let heads = within("reading the log's heads", log.heads()).await?;
             let lag = Lag::of(checkpoint.as_ref(), &heads);

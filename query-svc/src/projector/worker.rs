@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Backoff, Delays, Secret, Shutdown};
-use headwater_eventlog::EventLog;
+use headwater_chassis::{Backoff, Delays, Shutdown};
+use headwater_eventlog::{EventLog, LogError, Servers};
 use tokio::time::{Instant, sleep};
 
 use super::engine::{Engine, Reporter, part};
@@ -29,10 +29,10 @@ const LOG_CONNECTIONS: u32 = 4;
 pub struct Worker {
     /// What it applies.
     pub projection: Projection,
-    /// The write database.
-    pub write_url: Secret,
-    /// The read primary.
-    pub read_url: Secret,
+    /// The servers of the write database.
+    pub write: Servers,
+    /// Read primary and replicas, any of which may be promoted.
+    pub read: Servers,
     /// How it reads the log.
     pub pace: Pace,
     /// Who hears of its work.
@@ -50,13 +50,16 @@ impl Worker {
                 Err(stop) => stop,
             };
             self.reporter.meters.leader.set(0);
-            if begun.elapsed() > STABLE {
+            if begun.elapsed() > STABLE || matches!(stop, Stop::Moved(_)) {
                 backoff.reset();
             }
             let pause = self.after(&stop, &mut backoff);
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = sleep(pause) => {}
+                // What it waits for may be over.
+                () = self.read.another() => backoff.reset(),
+                () = self.write.another() => backoff.reset(),
             }
         }
     }
@@ -73,11 +76,25 @@ impl Worker {
         backoff.next(rand::random())
     }
 
-    /// From the election to the end.
+    /// From finding the databases to the end. Ends as soon as another server of one of them takes
+    /// writes. What is written to a read primary that was replaced is lost to the replicas, and
+    /// the log's new primary may have another history: the next term begins by comparing.
     async fn term(&self, shutdown: &Shutdown) -> Result<(), Stop> {
+        let read = self.read.find().await?;
+        let write = self.write.find().await.map_err(LogError::from)?;
+        tokio::select! {
+            ended = self.apply(self.read.url(read), shutdown) => ended,
+            // A batch that this drops half-way is committed or not, as the checkpoint tells.
+            () = self.read.moved(read) => Err(Stop::Moved("the read primary")),
+            () = self.write.moved(write) => Err(Stop::Moved("the write database")),
+        }
+    }
+
+    /// From the election to the end.
+    async fn apply(&self, read_url: &str, shutdown: &Shutdown) -> Result<(), Stop> {
         let engine = tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            engine = self.elected() => engine?,
+            engine = self.elected(read_url) => engine?,
         };
         self.reporter.meters.leader.set(1);
         tracing::info!(projection = self.projection.name(), "this process applies the projection");
@@ -85,13 +102,13 @@ impl Worker {
     }
 
     /// Waits until no other worker applies the projection.
-    async fn elected(&self) -> Result<Engine, Stop> {
-        let session = Session::open(self.read_url.expose(), &self.projection).await?;
+    async fn elected(&self, read_url: &str) -> Result<Engine, Stop> {
+        let session = Session::open(read_url, &self.projection).await?;
         while !session.try_lock().await? {
             self.reporter.health.note(part(&self.projection), Ok(()));
             sleep(FOLLOW_EVERY).await;
         }
-        let log = EventLog::connect(self.write_url.expose(), LOG_CONNECTIONS);
+        let log = EventLog::open(&self.write, LOG_CONNECTIONS);
         let log = within("connecting to the log", log).await?;
         let (projection, reporter) = (self.projection.clone(), self.reporter.clone());
         Engine::start(log, session, projection, self.pace, reporter).await

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headwater_chassis::{Metrics, Readiness, Secret, Shutdown};
-use headwater_eventlog::{Appender, Command, EventLog, Outcome};
+use headwater_chassis::{Metrics, Readiness, Shutdown};
+use headwater_eventlog::{Appender, Command, EventLog, Outcome, Servers};
 use headwater_kernel::{EventSet as _, Partition, StreamId, StreamVersion};
 use headwater_query_svc::migrate::migrate;
 use headwater_query_svc::projection::Projection;
@@ -99,8 +99,8 @@ impl Rig {
     pub fn worker(&self) -> Worker {
         Worker {
             projection: self.projection.clone(),
-            write_url: Secret::new(self.write_url.clone()),
-            read_url: Secret::new(self.read_url.clone()),
+            write: Servers::parse(&self.write_url).expect("a URL"),
+            read: Servers::parse(&self.read_url).expect("a URL"),
             pace: self.pace,
             reporter: self.reporter(),
         }
