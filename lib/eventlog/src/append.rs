@@ -79,7 +79,7 @@ impl Appender {
         let query = columns.bind(sqlx::query(include_str!("../sql/append_call.sql")), partition);
         let unknown = |kind: ErrorKind| LogError::OutcomeUnknown(sqlx::Error::Io(kind.into()));
         let reply = tokio::select! {
-            reply = query.fetch_one(&mut session.connection) => reply.map_err(LogError::from_commit),
+            row = query.fetch_one(&mut session.connection) => row.map_err(LogError::from_commit),
             () = tokio::time::sleep(REPLY_TIMEOUT) => Err(unknown(ErrorKind::TimedOut)),
             // Another server was promoted: this one's answer may never come, and if it did, it
             // would be worth nothing.
@@ -90,7 +90,8 @@ impl Appender {
     }
 
     /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
-    /// up. Answers the receipt of each one that was committed.
+    /// up, and makes sure that standbys have what was found. Answers the receipt of each one that
+    /// was committed.
     ///
     /// # Errors
     /// The database cannot be reached; try again.
@@ -107,8 +108,14 @@ impl Appender {
             .bind(commands.iter().map(first).collect::<Vec<_>>())
             .bind(commands.iter().map(|c| c.command_id).collect::<Vec<_>>())
             .bind(commands.iter().map(|c| c.key.map(|k| k.key)).collect::<Vec<_>>());
-        let rows = query.fetch_all(&mut session.connection).await;
-        let rows = rows.map_err(|error| self.failed(LogError::from_sqlx(error)))?;
+        let looked_up = async {
+            let rows = query.fetch_all(&mut session.connection).await;
+            let rows = rows.map_err(LogError::from_sqlx)?;
+            let replicated = sqlx::query(include_str!("../sql/replicated.sql"));
+            answer(replicated.execute(&mut session.connection)).await?;
+            Ok(rows)
+        };
+        let rows = looked_up.await.map_err(|error| self.failed(error))?;
         let found = |(row, command): (&PgRow, &Command)| found(row, command, partition);
         rows.iter().zip(commands).map(found).collect::<Result<_, _>>().map_err(LogError::from_sqlx)
     }
