@@ -32,14 +32,14 @@ pub struct Databases<'a> {
 impl Databases<'_> {
     /// Starts all nodes; gives their processes in the order of the plan.
     pub async fn start(&self) -> anyhow::Result<Vec<Process>> {
-        let (replicas, primaries): (Vec<&Node>, Vec<&Node>) =
-            self.plan.nodes.iter().partition(|node| node.role == Role::Replica);
+        let (standbys, primaries): (Vec<&Node>, Vec<&Node>) =
+            self.plan.nodes.iter().partition(|node| node.role.is_standby());
         let mut processes = try_join_all(primaries.iter().map(|node| self.primary(node))).await?;
         if self.with_schemas {
             self.migrate(&primaries).await?;
         }
         self.free_unused_slots().await?;
-        processes.extend(try_join_all(replicas.iter().map(|node| self.replica(node))).await?);
+        processes.extend(try_join_all(standbys.iter().map(|node| self.standby(node))).await?);
         Ok(processes)
     }
 
@@ -89,10 +89,14 @@ impl Databases<'_> {
         users::drop_slots_except(&primary, &wanted).await
     }
 
-    async fn replica(&self, node: &Node) -> anyhow::Result<Process> {
-        let upstream = node.settings.upstream.as_ref().context("a replica has a primary")?;
+    async fn standby(&self, node: &Node) -> anyhow::Result<Process> {
+        let upstream = node.settings.upstream.as_ref().context("a standby has a primary")?;
         self.recover(node).await?;
-        let primary = connect(&self.plan.superuser_url(self.plan.view_primary(), DATABASE)).await?;
+        let followed = match node.role {
+            Role::WriteStandby => self.plan.log_primary(),
+            _ => self.plan.view_primary(),
+        };
+        let primary = connect(&self.plan.superuser_url(followed, DATABASE)).await?;
         let slot = users::slot(&primary, &upstream.slot).await?;
         if slot == Slot::Lost {
             users::drop_slots_except(&primary, &self.slots_but(&upstream.slot)).await?;

@@ -86,6 +86,8 @@ pub struct Variable {
 pub struct Shape {
     /// Streaming replicas of the read primary.
     pub replicas: u16,
+    /// Streaming standbys of the write primary; none in a single database, where any replica is.
+    pub write_standbys: u16,
     /// Partitions of the log.
     pub partitions: u16,
     /// Log and views in one database.
@@ -105,7 +107,7 @@ impl Shape {
     /// How many ports it needs.
     pub fn ports(&self) -> u16 {
         let programs: u16 = self.copies.iter().map(|(_, count)| count * 2).sum();
-        self.replicas + 2 + programs
+        self.replicas + self.write_standbys + 2 + programs
     }
 }
 
@@ -185,14 +187,25 @@ impl Plan {
             self.add_node((*name).to_owned(), *role, settings);
         }
         let primary = if shape.single_database { first } else { second };
-        for number in 1..=shape.replicas {
-            let password = self.secrets.replication.clone();
-            let slot = format!("replica_{number}");
-            let upstream = Some(Upstream { address: primary, password, slot });
-            let settings = Settings { address: ports.take()?, size: shape.size, upstream };
-            self.add_node(format!("replica-{number}"), Role::Replica, settings);
+        let write_standbys = if shape.single_database { 0 } else { shape.write_standbys };
+        for (role, name, count, primary) in [
+            (Role::Replica, "replica", shape.replicas, primary),
+            (Role::WriteStandby, "write-standby", write_standbys, first),
+        ] {
+            for number in 1..=count {
+                let name = format!("{name}-{number}");
+                let upstream = Some(self.upstream(primary, &name));
+                let settings = Settings { address: ports.take()?, size: shape.size, upstream };
+                self.add_node(name, role, settings);
+            }
         }
         Ok(())
+    }
+
+    /// How a node of this name follows the one at this address.
+    pub fn upstream(&self, address: SocketAddr, name: &str) -> Upstream {
+        let (password, slot) = (self.secrets.replication.clone(), name.replace('-', "_"));
+        Upstream { address, password, slot }
     }
 
     fn add_node(&mut self, name: String, role: Role, settings: Settings) {
@@ -250,7 +263,7 @@ impl Plan {
                 let (user, password) = (logins::PROJECTOR, &secrets.projector);
                 vec![
                     set("HEADWATER_WRITE_URL", self.write_url(user, password)),
-                    set("HEADWATER_READ_URL", self.view_primary().url(user, password, DATABASE)),
+                    set("HEADWATER_READ_URL", self.url_of(Role::shows_views, user, password)),
                 ]
             }
             Kind::QuerySvc => {
@@ -274,12 +287,25 @@ impl Plan {
     }
 
     fn write_url(&self, user: &str, password: &str) -> String {
-        self.log_primary().url(user, password, DATABASE)
+        let may_hold_log = |role: Role| match role {
+            Role::WritePrimary | Role::WriteStandby | Role::SinglePrimary => true,
+            Role::Replica => self.log_primary().role == Role::SinglePrimary,
+            Role::ReadPrimary => false,
+        };
+        self.url_of(may_hold_log, user, password)
+    }
+
+    /// Names all nodes of a database, of which the one that takes writes is found, whichever is
+    /// promoted.
+    fn url_of(&self, is_of_it: impl Fn(Role) -> bool, user: &str, password: &str) -> String {
+        let nodes = self.nodes.iter().filter(|node| is_of_it(node.role));
+        let addresses: Vec<String> = nodes.map(|node| node.address().to_string()).collect();
+        format!("postgres://{user}:{password}@{}/{DATABASE}", addresses.join(","))
     }
 
     /// Every node that holds views, primary first, with the URL of a user.
     fn read_urls(&self, user: &str, password: &str) -> Vec<(String, String)> {
-        let nodes = self.nodes.iter().filter(|node| node.role != Role::WritePrimary);
+        let nodes = self.nodes.iter().filter(|node| node.role.shows_views());
         nodes.map(|node| (node.name.clone(), node.url(user, password, DATABASE))).collect()
     }
 

@@ -14,7 +14,7 @@ use crate::health;
 use crate::plan::{Kind, Plan, Program};
 use crate::ports::PortBlock;
 use crate::postgres::leftovers;
-use crate::postgres::node::{Role, accepting};
+use crate::postgres::node::accepting;
 use crate::process::{Launch, Process};
 use crate::progress::Progress;
 use crate::watchman::{Farewell, Watchman};
@@ -183,11 +183,9 @@ impl Stack {
             let all = self.plan.programs.iter();
             all.filter(|p| (p.kind == Kind::Router) == is_router).map(|p| p.name.clone()).collect()
         };
-        let nodes = |is_replica: bool| {
+        let nodes = |is_standby: bool| {
             let all = self.plan.nodes.iter();
-            all.filter(|n| (n.role == Role::Replica) == is_replica)
-                .map(|n| n.name.clone())
-                .collect()
+            all.filter(|n| n.role.is_standby() == is_standby).map(|n| n.name.clone()).collect()
         };
         [
             ("the router", programs(true)),

@@ -5,8 +5,10 @@
 
 mod cluster;
 mod eventually;
+mod failover;
 mod logs;
 mod options;
+mod primaries;
 mod template;
 mod urls;
 

@@ -10,6 +10,7 @@ fn plan(single_database: bool) -> Plan {
     let secrets = Secrets::load(&folder.path().join("s.json"), true).expect("passwords");
     let shape = Shape {
         replicas: 2,
+        write_standbys: u16::from(!single_database),
         partitions: 1,
         single_database,
         copies: vec![(Kind::CommandSvc, 3)],
@@ -36,7 +37,7 @@ fn variable(plan: &Plan, program: &str, name: &str) -> String {
 fn two_databases_with_replicas_of_the_read_side() {
     let plan = plan(false);
     let names: Vec<&str> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
-    assert_eq!(names, ["write", "read", "replica-1", "replica-2"]);
+    assert_eq!(names, ["write", "read", "replica-1", "replica-2", "write-standby-1"]);
     let read = plan.node("read").expect("a node").address();
     let replica = plan.node("replica-2").expect("a node").settings.upstream.clone();
     assert_eq!(replica.map(|upstream| upstream.address), Some(read));
@@ -46,6 +47,18 @@ fn two_databases_with_replicas_of_the_read_side() {
         variable(&plan, "projector", "HEADWATER_READ_URL")
     );
     assert_ne!(plan.write_owner_url(), plan.read_owner_url());
+    // Whichever of them is promoted is found.
+    for (program, name, servers) in [
+        ("command-svc", "HEADWATER_WRITE_URL", ["write", "write-standby-1"].as_slice()),
+        ("query-svc", "HEADWATER_WRITE_URL", &["write", "write-standby-1"]),
+        ("projector", "HEADWATER_WRITE_URL", &["write", "write-standby-1"]),
+        ("projector", "HEADWATER_READ_URL", &["read", "replica-1", "replica-2"]),
+    ] {
+        let url = variable(&plan, program, name);
+        let addresses = servers.iter().map(|name| plan.node(name).expect("a node").address());
+        let addresses = addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",");
+        assert!(url.ends_with(&format!("@{addresses}/headwater")), "{program}: {url}");
+    }
 }
 
 #[test]

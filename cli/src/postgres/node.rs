@@ -30,6 +30,8 @@ pub enum Role {
     SinglePrimary,
     /// Follows the primary that holds the views.
     Replica,
+    /// Follows the write primary, to be promoted should that die.
+    WriteStandby,
 }
 
 impl Role {
@@ -40,7 +42,18 @@ impl Role {
             Role::ReadPrimary => "read primary",
             Role::SinglePrimary => "write and read primary",
             Role::Replica => "read replica",
+            Role::WriteStandby => "write standby",
         }
+    }
+
+    /// Whether it follows another node.
+    pub fn is_standby(self) -> bool {
+        matches!(self, Role::Replica | Role::WriteStandby)
+    }
+
+    /// Whether the views can be read here.
+    pub fn shows_views(self) -> bool {
+        self.holds_views() || self == Role::Replica
     }
 
     /// Whether the log is migrated here.

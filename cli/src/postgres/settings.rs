@@ -115,7 +115,8 @@ impl Settings {
 }
 
 impl Upstream {
-    fn conninfo(&self) -> String {
+    /// As `primary_conninfo` has it.
+    pub fn conninfo(&self) -> String {
         let (host, port) = (self.address.ip(), self.address.port());
         let (user, password) = (super::users::REPLICATION, &self.password);
         let name = &self.slot;

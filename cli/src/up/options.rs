@@ -71,6 +71,7 @@ impl Options {
         });
         Shape {
             replicas: self.replicas,
+            write_standbys: 0,
             partitions: layout.partitions,
             single_database: layout.single_database,
             copies: Vec::new(),

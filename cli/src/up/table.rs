@@ -46,7 +46,7 @@ async fn node_row(node: &Node, url: &str) -> Row {
 
 async fn node_health(role: Role, url: &str) -> anyhow::Result<String> {
     let client = connect(url).await?;
-    if role != Role::Replica {
+    if !role.is_standby() {
         return Ok("accepting".to_owned());
     }
     let receiver = client.query_opt("SELECT status FROM pg_stat_wal_receiver", &[]).await?;

@@ -25,6 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::logs;
 use super::options::Options;
+use super::primaries::Primaries;
 use super::template;
 
 /// A drain takes up to ten seconds.
@@ -53,6 +54,7 @@ pub struct Cluster {
     plan: Plan,
     binaries: PathBuf,
     expected: StdMutex<Vec<String>>,
+    primaries: Primaries,
 }
 
 impl Cluster {
@@ -76,7 +78,8 @@ impl Cluster {
             RunFile::of(&plan, |name| stack.pid(name))?.write(&root)?;
         }
         let (stack, expected) = (Mutex::new(stack), StdMutex::default());
-        Ok(Cluster { stack, plan, binaries, expected })
+        let primaries = Primaries::of(&plan);
+        Ok(Cluster { stack, plan, binaries, expected, primaries })
     }
 
     /// A cluster that the tests of this program share.
@@ -95,6 +98,11 @@ impl Cluster {
     /// What it consists of: names, addresses, passwords.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The nodes that hold log and views.
+    pub(super) fn primaries(&self) -> &Primaries {
+        &self.primaries
     }
 
     /// Its data folder.

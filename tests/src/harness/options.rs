@@ -11,6 +11,8 @@ pub struct Options {
     pub partitions: u16,
     /// Streaming replicas of the read primary.
     pub replicas: u16,
+    /// Streaming standbys of the write primary.
+    pub write_standbys: u16,
     /// Log and views in one database.
     pub single_database: bool,
     /// Copies of command-svc; the second is called `command-svc-2`.
@@ -35,6 +37,7 @@ impl Default for Options {
         Options {
             partitions: 1,
             replicas: 2,
+            write_standbys: 0,
             single_database: false,
             command_svcs: 1,
             projectors: 1,
@@ -71,6 +74,7 @@ impl Options {
         });
         Shape {
             replicas: self.replicas,
+            write_standbys: self.write_standbys,
             partitions: self.partitions,
             single_database: self.single_database,
             copies: vec![

@@ -20,30 +20,30 @@ impl Cluster {
 
     /// The owner's way to the log.
     pub fn write_owner_url(&self) -> String {
-        self.plan().write_owner_url()
+        self.owner_url(self.log_node())
     }
 
     /// The owner's way to the views.
     pub fn read_owner_url(&self) -> String {
-        self.plan().read_owner_url()
+        self.owner_url(self.view_node())
     }
 
     /// command-svc's way to the log.
     pub fn command_url(&self) -> String {
-        let plan = self.plan();
-        plan.log_primary().url(logins::COMMAND, &plan.secrets.command, DATABASE)
+        let log = self.node(self.log_node());
+        log.url(logins::COMMAND, &self.plan().secrets.command, DATABASE)
     }
 
     /// The projector's way to the log.
     pub fn feed_url(&self) -> String {
-        let plan = self.plan();
-        plan.log_primary().url(logins::PROJECTOR, &plan.secrets.projector, DATABASE)
+        let log = self.node(self.log_node());
+        log.url(logins::PROJECTOR, &self.plan().secrets.projector, DATABASE)
     }
 
     /// The projector's way to the views.
     pub fn projector_url(&self) -> String {
-        let plan = self.plan();
-        plan.view_primary().url(logins::PROJECTOR, &plan.secrets.projector, DATABASE)
+        let views = self.node(self.view_node());
+        views.url(logins::PROJECTOR, &self.plan().secrets.projector, DATABASE)
     }
 
     /// query-svc's way into a node.
@@ -51,17 +51,7 @@ impl Cluster {
         self.node(node).url(logins::QUERY, &self.plan().secrets.query, DATABASE)
     }
 
-    /// Name of the node that holds the log.
-    pub fn log_node(&self) -> &str {
-        &self.plan().log_primary().name
-    }
-
-    /// Name of the primary that holds the views.
-    pub fn view_node(&self) -> &str {
-        &self.plan().view_primary().name
-    }
-
-    fn node(&self, name: &str) -> &Node {
+    pub(super) fn node(&self, name: &str) -> &Node {
         let plan: &Plan = self.plan();
         plan.node(name).unwrap_or_else(|| panic!("the cluster has no node '{name}'"))
     }
