@@ -23,6 +23,10 @@ mod world;
 
 #[path = "faults/drain.rs"]
 mod drain;
+#[path = "faults/failover_read.rs"]
+mod failover_read;
+#[path = "faults/failover_write.rs"]
+mod failover_write;
 #[path = "faults/foreign_log.rs"]
 mod foreign_log;
 #[path = "faults/full_queue.rs"]

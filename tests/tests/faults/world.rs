@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_cli::postgres::node::Role;
 use headwater_proto::headwater::v1::Consistency;
 use headwater_proto::headwater::v1::{Acknowledgement, Receipt};
 use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
@@ -104,6 +103,13 @@ impl World {
         Ok(receipt)
     }
 
+    /// Sends a sale again that is acknowledged already.
+    pub async fn send_again(&self, sale: &Sale) -> Result<Receipt, Status> {
+        let mut client = StockCommandServiceClient::new(self.router());
+        let reply = client.record_sale(within(PATIENCE, sale.request(""))).await?;
+        Ok(reply.into_inner().receipt.expect("a receipt"))
+    }
+
     /// Makes a sale that the audit need not find, because it will be lost on purpose.
     pub async fn send_unrecorded(&self) -> Result<Receipt, Status> {
         let mut client = StockCommandServiceClient::new(self.router());
@@ -194,7 +200,7 @@ impl World {
     /// The nodes that hold views, primary first.
     pub fn read_nodes(&self) -> Vec<String> {
         let nodes = self.cluster.plan().nodes.iter();
-        let nodes = nodes.filter(|node| node.role != Role::WritePrimary);
+        let nodes = nodes.filter(|node| node.role.shows_views());
         nodes.map(|node| node.name.clone()).collect()
     }
 
