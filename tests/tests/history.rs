@@ -83,11 +83,11 @@ async fn replies_that_nobody_checks_are_noticed() {
     let world = World::start(seed()).await;
     let load = Load::start(&world, Enforcement::Off);
     for _ in 0..ROUNDS {
-        for replica in nemesis::REPLICAS {
+        for replica in world.replicas() {
             world.on_node(replica, "SELECT pg_wal_replay_pause()").await;
         }
         load.run_for(PAUSED).await;
-        for replica in nemesis::REPLICAS {
+        for replica in world.replicas() {
             world.on_node(replica, "SELECT pg_wal_replay_resume()").await;
         }
         // A replica that lags for long is read only if there is no other node.

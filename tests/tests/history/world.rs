@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_cli::postgres::node::{Role, connect};
+use headwater_cli::postgres::node::connect;
 use headwater_tests::harness::{Cluster, Options, eventually};
 use headwater_tests::history::log::{Change, Event, Log};
 use headwater_tests::history::record::{
@@ -75,6 +75,13 @@ impl World {
         world
     }
 
+    /// The nodes that hold views, but for their primary.
+    pub fn replicas(&self) -> Vec<&str> {
+        let nodes = self.cluster.plan().nodes.iter().filter(|node| node.role.shows_views());
+        let names = nodes.map(|node| node.name.as_str());
+        names.filter(|name| *name != self.cluster.view_node()).collect()
+    }
+
     /// A client that knows nothing yet.
     pub fn client(&self, number: usize) -> Client {
         Client {
@@ -117,7 +124,7 @@ impl World {
         }
         let heads = eventually(SOON, || self.heads()).await;
         let nodes = self.cluster.plan().nodes.iter();
-        for node in nodes.filter(|node| node.role != Role::WritePrimary) {
+        for node in nodes.filter(|node| node.role.shows_views()) {
             eventually(SOON, || self.shows(&node.name, &heads)).await;
         }
     }
