@@ -31,6 +31,8 @@ mod failover_write;
 mod foreign_log;
 #[path = "faults/full_queue.rs"]
 mod full_queue;
+#[path = "faults/moving_name.rs"]
+mod moving_name;
 #[path = "faults/projection.rs"]
 mod projection;
 #[path = "faults/read_side.rs"]

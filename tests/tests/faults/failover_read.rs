@@ -116,6 +116,41 @@ async fn a_replica_becomes_the_read_primary() {
     super::audit::audit(&world).await;
 }
 
+/// The read primary hangs with the projector's connection open, and is replaced. The projector does
+/// not wait for it; when it wakes up, the batch that it had in its hands may still be committed
+/// there, and that is the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_read_primary_hangs_and_is_replaced() {
+    let world = World::start(Options { replicas: 1, ..Options::default() }).await;
+    let cluster = &world.cluster;
+    cluster.expect_logs(READ_SIDE_LOST);
+    let load = Load::start(&world, 16);
+    load.more(100).await;
+    cluster.pause("read").await;
+    load.more(50).await;
+    cluster.promote("replica-1").await.expect("promoted");
+    let token = world.sell().await.token;
+    eventually(READABLE_AGAIN + SLACK, || world.read(at_least(&token))).await;
+    cluster.expect_logs(&[REPLACED]);
+    cluster.resume("read").await;
+    eventually(SOON, || async {
+        let (_, sessions) = world.applied_on("read").await;
+        anyhow::ensure!(sessions == 0, "the projector is still connected to it");
+        anyhow::Ok(())
+    })
+    .await;
+    let left_at = world.applied_on("read").await;
+    load.more(50).await;
+    assert_eq!(world.applied_on("read").await, left_at, "the old primary was written to");
+    world.kill("read").await;
+    let findings = load.stop().await;
+    findings.assert_retried_for(&[]);
+    for reads in [&findings.own, &findings.fresh] {
+        reads.assert_failed_only_for(&["FRESHNESS_UNAVAILABLE"]);
+    }
+    super::audit::audit(&world).await;
+}
+
 fn wish(level: AckLevel) -> Acknowledgement {
     let wait_max = Some(prost_types::Duration { seconds: 5, nanos: 0 });
     Acknowledgement { level: level.into(), replicas: 0, wait_max }

@@ -145,6 +145,46 @@ async fn the_standby_takes_over_under_load() {
     audit(&world).await;
 }
 
+/// The primary hangs, with every connection open and every byte acknowledged, and its standby is
+/// promoted. Nobody waits for the old one's answers any longer; when it wakes up, nobody talks to
+/// it, and what was under way on it is never committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_hangs_and_is_replaced() {
+    let world = World::with_a_standby().await;
+    let cluster = &world.cluster;
+    world.commit_on(STANDBY_SLOT).await;
+    let load = Load::start(&world, SELLERS);
+    load.more(100).await;
+    cluster.pause("write").await;
+    let sale = world.new_sale();
+    let (answer, ()) = tokio::join!(world.send(&sale), async {
+        cluster.promote(STANDBY).await.expect("promoted");
+    });
+    answer.expect("the client need not know");
+    load.more(100).await;
+    cluster.expect_logs(&[REPLACED]);
+    cluster.resume("write").await;
+    let client = world.superuser("write").await.expect("a connection");
+    eventually(SOON, || async {
+        // What looks after it now and then does nothing else.
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                    WHERE usename IN ('headwater_command_svc', 'headwater_projector_svc')
+                      AND wait_event IS DISTINCT FROM 'SyncRep' AND query NOT LIKE '%walfile%'";
+        let count: i64 = client.query_one(sql, &[]).await?.get(0);
+        anyhow::ensure!(count == 0, "{count} sessions are left on it");
+        anyhow::Ok(())
+    })
+    .await;
+    let left_at = world.log_on("write").await;
+    load.more(50).await;
+    assert_eq!(world.log_on("write").await, left_at, "the old primary was written to");
+    world.kill("write").await;
+    let findings = load.stop().await;
+    findings.assert_retried_for(&["DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN"]);
+    findings.any.assert_failed_only_for(&[]);
+    audit(&world).await;
+}
+
 /// Commits do not wait for the standby, but it has everything when the primary dies: nothing is
 /// lost, and everything goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
