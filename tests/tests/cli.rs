@@ -200,7 +200,9 @@ async fn what_can_be_called_is_listed() {
     }
     let methods = terminal.run(&["call", "stores.v1.StockQueryService"]).await.succeeded();
     let of = |name: &str| format!("stores.v1.StockQueryService/{name}");
-    let expected = ["GetItem", "GetItemBySku", "BatchGetItems", "ListItems"].map(of);
+    let queries = ["GetItem", "GetItemBySku", "BatchGetItems", "ListItems"];
+    let expected = [&queries[..], &["WatchItem", "WatchItems"]].concat();
+    let expected: Vec<String> = expected.into_iter().map(of).collect();
     assert_eq!(methods.lines().collect::<Vec<_>>(), expected);
     terminal.run(&["call", "nothing"]).await.failed(&["no service nothing"]);
 
