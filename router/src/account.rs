@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use headwater_chassis::metrics::Gauge;
 use headwater_chassis::trace;
 use http::{HeaderMap, HeaderName};
 use tonic::Code;
@@ -20,8 +21,16 @@ pub struct Account {
     begun: Instant,
     /// Its status, once known. A request that is dropped before was cancelled.
     code: Option<Code>,
-    admitted: bool,
+    place: Place,
     span: Span,
+}
+
+/// Which limit a request counts in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    None,
+    UnderWay,
+    Waiting,
 }
 
 impl Account {
@@ -32,19 +41,48 @@ impl Account {
             entry,
             begun: Instant::now(),
             code: None,
-            admitted: false,
+            place: Place::None,
             span: Span::none(),
         }
     }
 
     /// Takes a place among the requests under way, if one is free.
     pub fn admit(&mut self, in_flight_max: usize) -> bool {
-        // The gauge is the counter: one atomic operation serves the metric and the limit.
-        self.admitted = self.meters.in_flight.inc() < in_flight_max as i64;
-        if !self.admitted {
-            self.meters.in_flight.dec();
+        self.take(Place::UnderWay, in_flight_max)
+    }
+
+    /// Changes over to a place among the answers that wait for something to pass on, if one is
+    /// free: a watcher must not take the place of a request that could be answered.
+    pub fn wait(&mut self, waiting_max: usize) -> bool {
+        self.place == Place::Waiting || self.take(Place::Waiting, waiting_max)
+    }
+
+    fn take(&mut self, place: Place, places_max: usize) -> bool {
+        self.leave();
+        if let Some(taken) = self.gauge(place) {
+            // The gauge is the counter: one atomic operation serves the metric and the limit.
+            if taken.inc() >= places_max as i64 {
+                taken.dec();
+                return false;
+            }
         }
-        self.admitted
+        self.place = place;
+        true
+    }
+
+    fn leave(&mut self) {
+        if let Some(taken) = self.gauge(self.place) {
+            taken.dec();
+        }
+        self.place = Place::None;
+    }
+
+    fn gauge(&self, place: Place) -> Option<&Gauge> {
+        match place {
+            Place::None => None,
+            Place::UnderWay => Some(&self.meters.in_flight),
+            Place::Waiting => Some(&self.meters.waiting),
+        }
     }
 
     /// When it began.
@@ -82,8 +120,6 @@ impl Drop for Account {
         let code = self.code.unwrap_or(Code::Cancelled);
         self.span.record("rpc.grpc.status_code", code as i32);
         self.meters.ended(self.entry, code, self.begun.elapsed().as_secs_f64());
-        if self.admitted {
-            self.meters.in_flight.dec();
-        }
+        self.leave();
     }
 }

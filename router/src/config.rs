@@ -37,6 +37,9 @@ pub struct Config {
 pub struct Limits {
     /// Requests under way at once, from all connections. Past it: RESOURCE_EXHAUSTED.
     pub in_flight_max: usize,
+    /// Streams of answers that wait for something to pass on, such as watches. They do not count
+    /// as under way; past it more are ended with RESOURCE_EXHAUSTED.
+    pub waiting_max: usize,
     /// Client connections; past it new ones are closed at once, so that another copy is tried.
     pub connections_max: usize,
     /// Streams at once on one client connection; announced to the client, which queues the rest.
@@ -121,6 +124,12 @@ impl Limits {
             1..=1_000_000,
             "requests under way at once; past it they are refused with a delay",
         );
+        let waiting_max = s.in_range(
+            "HEADWATER_WAITING_MAX",
+            "16384",
+            1..=1_000_000,
+            "streams of answers that wait for something to pass on; past it more are ended",
+        );
         let connections_max = s.in_range(
             "HEADWATER_CONNECTIONS_MAX",
             "4096",
@@ -147,6 +156,7 @@ impl Limits {
         );
         Some(Limits {
             in_flight_max: in_flight_max?,
+            waiting_max: waiting_max?,
             connections_max: connections_max?,
             streams_max: streams_max?,
             deadline: deadline?,

@@ -154,7 +154,8 @@ impl Endpoint {
         }
         let claim = self.links[worker.0].claim().await?;
         self.load.enter();
-        Ok(Lease { endpoint: self, claim, begun: Instant::now(), answered: false })
+        let begun = Instant::now();
+        Ok(Lease { endpoint: self, claim, begun, answered: false, rests: false })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -168,6 +169,7 @@ pub struct Lease {
     claim: Claim,
     begun: Instant,
     answered: bool,
+    rests: bool,
 }
 
 impl Lease {
@@ -207,6 +209,15 @@ impl Lease {
         }
     }
 
+    /// The answer waits for something to happen, and is no load on the endpoint until then: a copy
+    /// that many watch must not be taken for one that many wait for.
+    pub fn rest(&mut self) {
+        if !self.rests {
+            self.rests = true;
+            self.endpoint.load.leave();
+        }
+    }
+
     /// The answer is one of those that a healthy copy would not give.
     pub fn penalise(&self) {
         self.endpoint.load.failed(Instant::now());
@@ -225,6 +236,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Nobody waits any longer: at least this long it would have taken.
         self.time();
-        self.endpoint.load.leave();
+        self.rest();
     }
 }

@@ -175,7 +175,8 @@ impl Forward {
         if code.is_some_and(speaks_against_endpoint) || response.status().is_server_error() {
             lease.penalise();
         }
-        let end = End { deadline, stated, cut: self.shared.cut.clone() };
+        let (cut, waiting_max) = (self.shared.cut.clone(), self.shared.limits.waiting_max);
+        let end = End { deadline, stated, cut, waiting_max };
         response.map(|incoming| {
             Reply::Relay(Relay {
                 incoming,

@@ -16,6 +16,8 @@ pub struct Meters {
     methods: Vec<Method>,
     /// Requests under way; also what their limit is measured by.
     pub in_flight: Gauge,
+    /// Answers that wait for something to pass on, such as watches.
+    pub waiting: Gauge,
     /// Client connections.
     pub connections: Gauge,
     /// Client connections that were closed at once because there were too many.
@@ -65,6 +67,10 @@ impl Meters {
         Meters {
             methods: methods.collect(),
             in_flight: metrics.gauge("headwater_router_in_flight", "Requests under way"),
+            waiting: metrics.gauge(
+                "headwater_router_waiting",
+                "Streams of answers that wait for something to pass on",
+            ),
             connections: metrics.gauge("headwater_router_connections", "Client connections"),
             connections_refused: metrics.counter(
                 "headwater_router_connections_refused_total",

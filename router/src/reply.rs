@@ -98,6 +98,8 @@ pub struct End {
     pub stated: bool,
     /// The end of a drain's patience.
     pub cut: CancellationToken,
+    /// Answers that may wait at the same time.
+    pub waiting_max: usize,
 }
 
 impl End {
@@ -175,6 +177,12 @@ impl Relay {
 
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         let (end, route) = (&self.end, self.route);
+        if self.ending.is_none() {
+            self.lease.rest();
+            if !self.account.wait(end.waiting_max) {
+                return Poll::Ready(Some(self.end_with(respond::overloaded())));
+            }
+        }
         let ending = self.ending.get_or_insert_with(|| Box::pin(end.clone().wait(route)));
         ending.as_mut().poll(cx).map(|failure| Some(self.end_with(failure)))
     }

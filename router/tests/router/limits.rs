@@ -8,7 +8,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::copy::Copy;
-use crate::echo::{GET, PUT};
+use crate::echo::{GET, Note, PUT, SPREAD};
 use crate::raw::Raw;
 use crate::rig::{Rig, details, reason, until, within};
 
@@ -120,4 +120,40 @@ async fn an_old_connection_is_asked_to_go() {
     .await;
     copy.seen.released.send_replace(true);
     assert_eq!(within(held).await.unwrap(), 200, "what was under way is finished");
+}
+
+/// Streams that wait for something to pass on take no place of requests; but there is a bound to
+/// them, too.
+#[tokio::test]
+async fn waiting_streams_are_no_requests_under_way() {
+    const WAITING: u32 = 6;
+    let copy = Copy::start("copy").await;
+    let more = [("HEADWATER_IN_FLIGHT_MAX", "2"), ("HEADWATER_WAITING_MAX", "6")];
+    let rig = Rig::start(&[copy.address], &[copy.address], &more).await;
+    let client = rig.client().await;
+    let mut waiting = Vec::new();
+    for number in 1..=WAITING {
+        let mut stream = client.server_streaming(SPREAD, Note::new("hang")).await.unwrap();
+        assert_eq!(within(stream.message()).await.unwrap().unwrap().text, "first");
+        waiting.push(stream);
+        let gauge = format!("headwater_router_waiting {number}");
+        until("it waits", async || rig.admin("/metrics").await.contains(&gauge)).await;
+    }
+    let metrics = rig.admin("/metrics").await;
+    assert!(metrics.contains("headwater_router_in_flight 0"), "{metrics}");
+    for _ in 0..20 {
+        client.text(GET, "a").await.unwrap();
+    }
+    let mut one_more = client.server_streaming(SPREAD, Note::new("hang")).await.unwrap();
+    assert_eq!(within(one_more.message()).await.unwrap().unwrap().text, "first");
+    let refused = within(one_more.message()).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::ResourceExhausted, "OVERLOADED")
+    );
+    drop(waiting);
+    until("their places are free", async || {
+        rig.admin("/metrics").await.contains("headwater_router_waiting 0")
+    })
+    .await;
 }
