@@ -7,6 +7,8 @@ use headwater_chassis::etag::ETag;
 use headwater_chassis::{ErrorReason, Failure, Violations};
 use headwater_kernel::{NodeRole, TokenError};
 use headwater_proto::headwater::v1;
+use headwater_proto::stores::v1 as stores;
+use headwater_proto::users::v1 as users;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -50,12 +52,42 @@ impl<R: prost::Message> Entity<R> {
     /// A row that joins several aggregates, none of whose versions is its own: told apart by its
     /// content.
     pub fn of_content(row: R) -> Self {
-        let digest = Sha256::digest(row.encode_to_vec());
-        let mut half = [0; 8];
-        half.copy_from_slice(&digest[..8]);
-        Self { row, tag: ETag::of_digest(u64::from_be_bytes(half)), version: None }
+        let tag = tag_of_content(&row);
+        Self { row, tag, version: None }
     }
 }
+
+fn tag_of_content(message: &impl prost::Message) -> ETag {
+    let digest = Sha256::digest(message.encode_to_vec());
+    let mut half = [0; 8];
+    half.copy_from_slice(&digest[..8]);
+    ETag::of_digest(u64::from_be_bytes(half))
+}
+
+/// A reply with several entities.
+pub trait List: prost::Message + Default {
+    /// Where it says how fresh it is.
+    fn freshness(&mut self) -> &mut Option<v1::Freshness>;
+}
+
+macro_rules! lists {
+    ($($reply:ty),*) => {$(
+        impl List for $reply {
+            fn freshness(&mut self) -> &mut Option<v1::Freshness> {
+                &mut self.freshness
+            }
+        }
+    )*};
+}
+lists!(
+    stores::BatchGetStoresResponse,
+    stores::ListStoresResponse,
+    stores::SearchStoresResponse,
+    stores::ListStoreOverviewsResponse,
+    stores::BatchGetItemsResponse,
+    stores::ListItemsResponse,
+    users::BatchGetUsersResponse
+);
 
 impl Asked<'_> {
     /// A reply that says how fresh it is, in its message and in its metadata.
@@ -65,6 +97,23 @@ impl Asked<'_> {
         message: impl FnOnce(Option<v1::Freshness>) -> M,
     ) -> Response<M> {
         self.dated(shown, message(Some(self.freshness(shown))))
+    }
+
+    /// The same for several entities. Its tag is a digest of its content: if the client has the
+    /// same, nothing but the freshness is sent.
+    pub fn reply_list<M: List>(
+        &self,
+        shown: &Shown,
+        message: impl FnOnce(Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        let mut message = message(None);
+        let tag = tag_of_content(&message);
+        let not_modified = self.known.as_ref().is_some_and(|known| known.contain(&tag));
+        if not_modified {
+            message = M::default();
+        }
+        *message.freshness() = Some(v1::Freshness { not_modified, ..self.freshness(shown) });
+        self.tagged(shown, message, &tag)
     }
 
     /// The same for a single entity, which is left out if the client has it already.
@@ -79,6 +128,10 @@ impl Asked<'_> {
         let freshness =
             v1::Freshness { entity_version: version, not_modified, ..self.freshness(shown) };
         let message = message((!not_modified).then_some(row), Some(freshness));
+        self.tagged(shown, message, &tag)
+    }
+
+    fn tagged<M>(&self, shown: &Shown, message: M, tag: &ETag) -> Response<M> {
         let mut response = self.dated(shown, message);
         // Letters, digits and quotes: always a valid header value.
         if let Ok(tag) = MetadataValue::try_from(tag.to_string()) {

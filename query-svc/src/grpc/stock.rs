@@ -105,7 +105,11 @@ impl StockQueries {
         let answer = answer.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (items, next_page_token) = page.cut(rows, listing.sort);
-        Ok(asked.reply(&shown, |freshness| ListItemsResponse { items, next_page_token, freshness }))
+        Ok(asked.reply_list(&shown, |freshness| ListItemsResponse {
+            items,
+            next_page_token,
+            freshness,
+        }))
     }
 }
 
@@ -160,7 +164,11 @@ impl StockQueryService for StockQueries {
         let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (items, missing_ids) = in_order(&ids, rows);
-        Ok(asked.reply(&shown, |freshness| BatchGetItemsResponse { items, missing_ids, freshness }))
+        Ok(asked.reply_list(&shown, |freshness| BatchGetItemsResponse {
+            items,
+            missing_ids,
+            freshness,
+        }))
     }
 
     async fn list_items(

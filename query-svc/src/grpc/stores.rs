@@ -104,7 +104,7 @@ impl StoreQueryService for StoreQueries {
         let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (stores, missing_ids) = in_order(&ids, rows);
-        Ok(asked.reply(&shown, |freshness| BatchGetStoresResponse {
+        Ok(asked.reply_list(&shown, |freshness| BatchGetStoresResponse {
             stores,
             missing_ids,
             freshness,
@@ -129,7 +129,7 @@ impl StoreQueryService for StoreQueries {
         let answer = self.list(&page, &city, status, &asked.need).await?;
         let (rows, shown) = answer.split();
         let (stores, next_page_token) = page.cut(rows, |store| store.name.clone());
-        Ok(asked.reply(&shown, |freshness| ListStoresResponse {
+        Ok(asked.reply_list(&shown, |freshness| ListStoresResponse {
             stores,
             next_page_token,
             freshness,
@@ -158,7 +158,7 @@ impl StoreQueryService for StoreQueries {
         let answer = self.reads.rows(&SEARCH, params, &asked.need).await.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (stores, next_page_token) = page.cut(rows, |store| store.name.clone());
-        Ok(asked.reply(&shown, |freshness| SearchStoresResponse {
+        Ok(asked.reply_list(&shown, |freshness| SearchStoresResponse {
             stores,
             next_page_token,
             freshness,
@@ -202,7 +202,7 @@ impl StoreQueryService for StoreQueries {
         let answer = self.reads.rows(&OVERVIEW_LIST, params, &asked.need).await.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (overviews, next_page_token) = page.cut(rows, rows::revenue);
-        Ok(asked.reply(&shown, |freshness| ListStoreOverviewsResponse {
+        Ok(asked.reply_list(&shown, |freshness| ListStoreOverviewsResponse {
             overviews,
             next_page_token,
             freshness,

@@ -117,7 +117,11 @@ impl UserQueryService for UserQueries {
         let answer = self.reads.rows(&BY_ID, &[&ids], &asked.need).await.map_err(failure)?;
         let (rows, shown) = answer.split();
         let (users, missing_ids) = in_order(&ids, rows);
-        Ok(asked.reply(&shown, |freshness| BatchGetUsersResponse { users, missing_ids, freshness }))
+        Ok(asked.reply_list(&shown, |freshness| BatchGetUsersResponse {
+            users,
+            missing_ids,
+            freshness,
+        }))
     }
 
     type WatchUserStream = Changes<WatchUserResponse>;

@@ -149,8 +149,7 @@ pub async fn several_tokens_count_together(client: Client) {
 /// A client that has the newest state is not sent it again; one that has another is.
 pub async fn what_is_known_is_not_sent_again(client: Client) {
     let (subject, token) = Subject::make(&client).await;
-    let single = QUERIES.iter().filter(|query| query.name.contains("/Get"));
-    for (number, query) in single.enumerate() {
+    for (number, query) in QUERIES.iter().enumerate() {
         let ask = |known: &str| says(&[(TOKEN, &token), ("if-none-match", known)]);
         let full = shown(query.name, (query.ask)(&client, &subject, ask("\"other\"")).await);
         let etag = full.metadata.get("etag").and_then(|etag| etag.to_str().ok());
@@ -162,7 +161,8 @@ pub async fn what_is_known_is_not_sent_again(client: Client) {
             assert_eq!(answer.freshness.entity_version, full.freshness.entity_version);
             assert_eq!(answer.metadata.get("etag"), full.metadata.get("etag"));
             let body = answer.text.split("freshness").next().unwrap_or_default();
-            assert!(body.contains("None"), "{}: {body}", query.name);
+            let nothing = body.contains("None") || body.contains("[]");
+            assert!(nothing && !body.contains("_id: \""), "{}: {body}", query.name);
         }
         let wrong = (query.ask)(&client, &subject, ask("3")).await.expect_err(query.name);
         assert_eq!(fields(&wrong), ["if-none-match"], "{}", query.name);
