@@ -13,6 +13,7 @@ use prost_types::method_options::IdempotencyLevel;
 use crate::node::connection::Address;
 use crate::pick::NODES_MAX;
 use crate::policy::Policies;
+use crate::share::NO_LIMIT;
 
 /// What the query server is told.
 pub struct Config {
@@ -26,6 +27,8 @@ pub struct Config {
     pub wait_max: Duration,
     /// Time between probes of a node.
     pub probe_every: Duration,
+    /// How much the read primary takes over from replicas, in percent of what they answer.
+    pub primary_share: u8,
     /// The servers of the write database, for the end of the log and the time; without them there
     /// are no strong reads.
     pub write: Option<Servers>,
@@ -72,6 +75,13 @@ impl Config {
             10..=10_000,
             "time between looks at each node while no query waits",
         );
+        let primary_share = s.in_range(
+            "HEADWATER_PRIMARY_SHARE",
+            "50",
+            0..=NO_LIMIT,
+            "queries that the read primary takes over when no replica can answer them, in percent \
+             of what replicas answer; 0: none, 100: all",
+        );
         let write = write(s);
         let policies = policies(s, !matches!(write, Some(None)));
         Some(Self {
@@ -80,6 +90,7 @@ impl Config {
             connections: connections?,
             wait_max: Duration::from_millis(wait_ms_max?),
             probe_every: probe_every?,
+            primary_share: primary_share?,
             write: write?,
             policies: policies?,
         })
@@ -186,10 +197,11 @@ mod tests {
             ("HEADWATER_READ_URLS", urls),
             ("HEADWATER_WAIT_MS_MAX", "0"),
             ("HEADWATER_PROBE_MS", "soon"),
+            ("HEADWATER_PRIMARY_SHARE", "101"),
         ];
         let errors = read(&vars).err().expect("mistakes");
         let text = errors.to_string();
-        assert!(errors.mistakes().len() >= 3, "{text}");
+        assert!(errors.mistakes().len() >= 4, "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
 

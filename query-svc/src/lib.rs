@@ -16,6 +16,7 @@ pub mod transaction;
 
 pub mod log_end;
 pub mod policy;
+pub mod share;
 
 pub mod coalesce;
 pub mod pool;

@@ -20,6 +20,12 @@ pub struct NodeMeters {
     breaker: Gauge,
 }
 
+/// The metrics of the share of the read primary.
+pub struct ShareMeters {
+    asked: Family<Labels<1>, Counter>,
+    per_second: GaugeF64,
+}
+
 /// The metrics of reads that waited.
 pub struct WaitMeters {
     by_outcome: Family<Labels<1>, Counter>,
@@ -66,6 +72,11 @@ impl NodeMeters {
         by_role[usize::from(role == NodeRole::Replica)].inc();
     }
 
+    /// How many reads it has answered as a replica, fresh enough or not.
+    pub fn answered_as_replica(&self) -> u64 {
+        self.fresh[1].get() + self.stale[1].get()
+    }
+
     /// No answer.
     pub fn failed(&self, role: Option<NodeRole>, error: &NodeError) {
         let role = role.map_or("unknown", role_name);
@@ -84,6 +95,33 @@ impl NodeMeters {
             BreakerState::HalfOpen => 1,
             BreakerState::Open => 2,
         });
+    }
+}
+
+impl ShareMeters {
+    /// The metrics of a pool.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            asked: metrics.counters::<Labels<1>>(
+                "headwater_primary_turns_total",
+                "Reads that no replica could satisfy, by whether the read primary's share had \
+                 room for them: at_once, queued, refused",
+            ),
+            per_second: metrics.gauge_f64(
+                "headwater_primary_turns_per_second_max",
+                "Reads a second that the read primary takes over from replicas at most",
+            ),
+        }
+    }
+
+    /// A read asked for a turn.
+    pub fn asked(&self, outcome: &'static str) {
+        self.asked.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// How many turns there are.
+    pub fn per_second(&self, turns: f64) {
+        self.per_second.set(turns);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Replicas come first, the least loaded of those that were seen to be fresh enough. The read
 //! primary, which has the projector's writes to carry, is asked once no replica gives hope, or once
-//! waiting for one has taken long enough.
+//! waiting for one has taken long enough, and only within its share of the reads.
 
 use headwater_kernel::{Consistency, NodeRole, Token};
 use time::{Duration, OffsetDateTime};
@@ -33,6 +33,32 @@ impl NodeSet {
     pub fn contains(self, node: usize) -> bool {
         self.0 & (1 << node) != 0
     }
+
+    /// Those that are not in the other set.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// In ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..NODES_MAX).filter(move |node| self.contains(*node))
+    }
+}
+
+/// Whether the read primary may take a read over from replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrimaryRoom {
+    /// It may, or has not been asked.
+    Now,
+    /// Once the read's turn has come.
+    Later,
+    /// Its share is spent.
+    Never,
 }
 
 /// What a choice is made for.
@@ -45,6 +71,8 @@ pub struct Wish<'a> {
     pub avoided: NodeSet,
     /// Whether waiting for a replica has taken long enough.
     pub primary_too: bool,
+    /// Whether the read primary has room for it; only asked where the pool has replicas.
+    pub primary_room: PrimaryRoom,
     /// Whether the log itself is known to be in the epoch of the token that is required.
     pub in_tokens_epoch: bool,
     /// What ages are measured by.
@@ -58,8 +86,13 @@ pub struct Wish<'a> {
 pub enum Choice {
     /// Read from this node.
     Read(usize),
+    /// Read from this one, the read primary, in the place of replicas: its share of the reads must
+    /// have room.
+    Fallback(usize),
     /// No node will do now; wait until more is seen of one.
     Wait,
+    /// Only the read primary will do, it has no room, and no replica gives hope.
+    Refused,
     /// The token is of a later epoch than any node shows. Either the log was restored and the nodes
     /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
     Later,
@@ -69,7 +102,7 @@ pub enum Choice {
 }
 
 /// How much a node is wanted; the lowest is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 enum Rank {
     Replica,
     Primary,
@@ -88,26 +121,86 @@ pub fn pick(nodes: &[NodeSeen], loads: &[u32], wish: &Wish<'_>) -> Choice {
             return if wish.in_tokens_epoch { Choice::Wait } else { Choice::Later };
         }
     }
-    let offers = || offers(nodes, truth);
-    let lags = |seen: &Sighting| behind(seen, truth) > LAG_MAX;
-    let hope = offers().any(|(node, seen)| {
-        seen.role == NodeRole::Replica && !wish.avoided.contains(node) && !lags(seen)
-    });
-    let rank = |node: usize, seen: &Sighting| match seen.role {
-        _ if wish.avoided.contains(node) => Rank::LastResort,
-        NodeRole::Replica if *wish.consistency == Consistency::Any && lags(seen) => {
-            Rank::LastResort
-        }
-        NodeRole::Replica => Rank::Replica,
-        NodeRole::Primary => Rank::Primary,
+    let field = Field::survey(nodes, truth, wish);
+    let has_replicas = has_replicas(nodes);
+    let closed = match wish.primary_room {
+        PrimaryRoom::Later | PrimaryRoom::Never if has_replicas => field.primaries,
+        PrimaryRoom::Now | PrimaryRoom::Later | PrimaryRoom::Never => NodeSet::default(),
     };
+    let ranks = field.fresh.iter().enumerate().map(|(rank, set)| (rank, set.without(closed)));
+    let Some((rank, set)) = ranks.into_iter().find(|(_, set)| !set.is_empty()) else {
+        let is_left = wish.primary_room == PrimaryRoom::Never && !closed.is_empty();
+        return if is_left && !field.hope { Choice::Refused } else { Choice::Wait };
+    };
+    if rank != Rank::Replica as usize && !wish.primary_too && field.hope {
+        return Choice::Wait;
+    }
     let turn = |node: usize| (node + wish.spin) % nodes.len();
-    offers()
-        .filter(|(_, seen)| judge(&seen.checkpoint, wish.consistency, wish.now) == Verdict::Fresh)
-        .map(|(node, seen)| (rank(node, seen), loads.get(node), turn(node), node))
-        .min()
-        .filter(|(rank, ..)| *rank == Rank::Replica || wish.primary_too || !hope)
-        .map_or(Choice::Wait, |(.., node)| Choice::Read(node))
+    match set.iter().min_by_key(|node| (loads.get(*node), turn(*node))) {
+        Some(node) if has_replicas && field.primaries.contains(node) => Choice::Fallback(node),
+        Some(node) => Choice::Read(node),
+        None => Choice::Wait,
+    }
+}
+
+/// What one look over the nodes finds.
+#[derive(Default)]
+struct Field {
+    /// The nodes that were seen to be fresh enough, by [`Rank`].
+    fresh: [NodeSet; 3],
+    /// Those of them that take writes.
+    primaries: NodeSet,
+    /// Whether a replica is there to wait for.
+    hope: bool,
+}
+
+impl Field {
+    fn survey(nodes: &[NodeSeen], truth: &Checkpoint, wish: &Wish<'_>) -> Self {
+        let mut field = Self::default();
+        for (node, seen) in offers(nodes, truth) {
+            let lags = behind(seen, truth) > LAG_MAX;
+            let avoided = wish.avoided.contains(node);
+            field.hope |= seen.role == NodeRole::Replica && !avoided && !lags;
+            if judge(&seen.checkpoint, wish.consistency, wish.now) != Verdict::Fresh {
+                continue;
+            }
+            let rank = match seen.role {
+                _ if avoided => Rank::LastResort,
+                NodeRole::Replica if *wish.consistency == Consistency::Any && lags => {
+                    Rank::LastResort
+                }
+                NodeRole::Replica => Rank::Replica,
+                NodeRole::Primary => Rank::Primary,
+            };
+            field.fresh[rank as usize].insert(node);
+            if seen.role == NodeRole::Primary {
+                field.primaries.insert(node);
+            }
+        }
+        field
+    }
+}
+
+/// Whether the pool has replicas, be they in the choice or not. A node that was never seen counts
+/// as one that is gone: whoever lists it means reads to be spread. A primary that is gone does not:
+/// after a failover the other one may be all that there is.
+pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
+    let is_primary =
+        |node: &NodeSeen| node.sighting.as_ref().is_some_and(|seen| seen.role == NodeRole::Primary);
+    nodes.len() > 1 && !nodes.iter().all(is_primary)
+}
+
+/// Those that take writes, and may be asked only within the share, since the pool has replicas.
+pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
+    let mut set = NodeSet::default();
+    if has_replicas(nodes) {
+        let seen = nodes.iter().map(|node| node.sighting.as_ref());
+        let roles = seen.map(|seen| seen.map(|seen| seen.role)).enumerate();
+        roles
+            .filter(|(_, role)| *role == Some(NodeRole::Primary))
+            .for_each(|(node, _)| set.insert(node));
+    }
+    set
 }
 
 /// The node that takes writes: the one that says so; the freshest, should two say so during a
@@ -119,9 +212,10 @@ pub fn primary(nodes: &[NodeSeen]) -> Option<usize> {
         .map(|(node, _)| node)
 }
 
-/// The freshest state that a reader could have been given.
-pub fn best_on_offer(nodes: &[NodeSeen]) -> Option<&Sighting> {
+/// The freshest state that a reader could have been given, by a node that is not to be avoided.
+pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&Sighting> {
     offers(nodes, newest(nodes)?)
+        .filter(|(node, _)| !avoided.contains(*node))
         .map(|(_, seen)| seen)
         .max_by_key(|seen| seen.checkpoint.freshness.as_of)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use headwater_chassis::{Metrics, Readiness, Shutdown};
 use headwater_kernel::NodeRole;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::board::{Board, Pace};
 use crate::clock::WriteClock;
@@ -15,10 +15,13 @@ use crate::meters::role_name;
 use crate::node::connection::Address;
 use crate::node::{Node, NodeCommon};
 use crate::pick::{Choice, NODES_MAX, Wish, pick, primary};
+use crate::share::PrimaryShare;
 use crate::sighting::NodeSeen;
 
 /// Name of the readiness check: at least one node can be read from.
 pub const READY_CHECK: &str = "read-nodes";
+/// How often the pool counts what replicas answer, by which the primary's share is measured.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// What a pool is made of.
 pub struct PoolConfig {
@@ -31,6 +34,8 @@ pub struct PoolConfig {
     pub probe_every: Duration,
     /// The projection whose checkpoint dates every answer.
     pub projection: String,
+    /// As in [`PrimaryShare::new`].
+    pub primary_share: u8,
 }
 
 /// Read primary and replicas.
@@ -39,6 +44,7 @@ pub struct ReadPool {
     board: Arc<Board>,
     clock: Arc<WriteClock>,
     metrics: Metrics,
+    share: Arc<PrimaryShare>,
     probe_every: Duration,
     spin: AtomicUsize,
 }
@@ -67,6 +73,7 @@ impl ReadPool {
             board,
             clock,
             metrics: metrics.clone(),
+            share: Arc::new(PrimaryShare::new(config.primary_share, metrics)),
             probe_every: config.probe_every,
             spin: AtomicUsize::new(0),
         })
@@ -81,6 +88,7 @@ impl ReadPool {
         }
         let following = follow(self.nodes.clone(), Arc::clone(&self.board), readiness.clone());
         spawn_until(shutdown, following);
+        spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.share)));
     }
 
     /// Its nodes.
@@ -96,6 +104,11 @@ impl ReadPool {
     /// What ages are measured by.
     pub fn clock(&self) -> &Arc<WriteClock> {
         &self.clock
+    }
+
+    /// How much the read primary takes over from replicas.
+    pub fn share(&self) -> &Arc<PrimaryShare> {
+        &self.share
     }
 
     /// Where it is measured.
@@ -139,6 +152,18 @@ async fn probe(node: Arc<Node>, board: Arc<Board>, every: Duration) {
         let begun = Instant::now();
         node.probe().await;
         board.due(begun, every, &mut pace).await;
+    }
+}
+
+/// Tells the primary's share what replicas answer.
+async fn count(nodes: Vec<Arc<Node>>, share: Arc<PrimaryShare>) {
+    let answered = || nodes.iter().map(|node| node.meters().answered_as_replica()).sum::<u64>();
+    let (mut before, mut since) = (answered(), Instant::now());
+    loop {
+        sleep(COUNT_EVERY).await;
+        let (all, now) = (answered(), Instant::now());
+        share.learn(all - before, now - since);
+        (before, since) = (all, now);
     }
 }
 

@@ -20,10 +20,10 @@ use crate::meters::WaitMeters;
 use crate::node::connection::Params;
 use crate::node::{LANES, Node};
 use crate::node_error::NodeError;
-use crate::pick::{Choice, NodeSet, best_on_offer, freshest};
+use crate::pick::{Choice, NodeSet, best_on_offer, fallbacks, freshest};
 use crate::policy::Policies;
 use crate::pool::ReadPool;
-use crate::sighting::{Answer, NodeSeen};
+use crate::sighting::{Answer, NodeSeen, Sighting};
 use crate::statement::Statement;
 pub use need::{Best, Need, ReadError, Required};
 use progress::{Missed, Progress};
@@ -138,9 +138,11 @@ impl Reads {
             Required::LogEnd => self.strong(&mut progress, &ask).await,
         };
         match outcome {
-            Err(error @ (ReadError::Stale(_) | ReadError::NoLogEnd { .. })) if need.or_stale => {
-                self.freshest(&need.required, &ask).await.ok_or(error)
-            }
+            Err(
+                error @ (ReadError::Stale(_)
+                | ReadError::NoLogEnd { .. }
+                | ReadError::ShareSpent { .. }),
+            ) if need.or_stale => self.freshest(&need.required, &ask).await.ok_or(error),
             outcome => outcome,
         }
     }
@@ -180,21 +182,25 @@ impl Reads {
     {
         loop {
             match self.pick(required, progress) {
-                Choice::Read(node) => {
+                choice @ (Choice::Read(node) | Choice::Fallback(node)) => {
+                    if matches!(choice, Choice::Fallback(_)) {
+                        progress.take_turn();
+                    }
                     let node = &*self.pool.nodes()[node];
                     match self.attempt(node, required, ask(node)).await {
                         Ok(answer) => return Ok(answer),
                         Err(missed) => progress.missed(node.index, missed)?,
                     }
                     if progress.attempts >= ATTEMPTS_MAX {
-                        return Err(self.give_up(progress.error.take()));
+                        return Err(self.give_up(progress));
                     }
                 }
                 Choice::Wait => {
                     if !self.wait(progress, required).await {
-                        return Err(self.expire(progress.error.take()));
+                        return Err(self.expire(progress));
                     }
                 }
+                Choice::Refused => return Err(self.expire(progress)),
                 Choice::Later => self.later_epoch(required, progress).await?,
                 Choice::Foreign => return Err(ReadError::Foreign),
             }
@@ -230,7 +236,18 @@ impl Reads {
     {
         let mut avoided = NodeSet::default();
         for _ in 0..ATTEMPTS_MAX {
-            let node = self.pool.board().look(|seen| freshest(seen, avoided))?;
+            let board = self.pool.board();
+            let (node, fallbacks) =
+                board.look(|seen| Some((freshest(seen, avoided)?, fallbacks(seen))))?;
+            if fallbacks.contains(node) {
+                match self.pool.share().ask(Instant::now()) {
+                    Ok(mut turn) => turn.take(),
+                    Err(_) => {
+                        avoided.insert(node);
+                        continue;
+                    }
+                }
+            }
             let node = &*self.pool.nodes()[node];
             if let Ok(mut answer) = self.attempt(node, &Consistency::Any, ask(node)).await {
                 answer.stale = match required {
@@ -247,8 +264,15 @@ impl Reads {
         None
     }
 
-    fn pick(&self, required: &Consistency, progress: &Progress) -> Choice {
-        self.pool.pick(&progress.wish(required, self.time(), self.pool.spin()))
+    /// Where the read primary is chosen in the place of replicas, the read has its turn there.
+    fn pick(&self, required: &Consistency, progress: &mut Progress) -> Choice {
+        loop {
+            let wish = progress.wish(required, self.time(), self.pool.spin());
+            match self.pool.pick(&wish) {
+                Choice::Fallback(_) if progress.ask(self.pool.share()) => {}
+                choice => return choice,
+            }
+        }
     }
 
     /// One statement on one node.
@@ -289,46 +313,53 @@ impl Reads {
     async fn wait(&self, progress: &mut Progress, required: &Consistency) -> bool {
         let begun = Instant::now();
         let mut waiter = self.pool.board().wait();
-        let found = loop {
+        let outcome = loop {
             // Pick again after each change, the first time because something may have changed
             // before the waiter was there to see it.
             progress.avoided = NodeSet::default();
+            let now = Instant::now();
             match self.pick(required, progress) {
-                Choice::Read(_) | Choice::Later | Choice::Foreign => break true,
-                Choice::Wait if Instant::now() >= progress.until => break false,
+                Choice::Refused => break "refused",
+                Choice::Wait if now >= progress.until => break "expired",
                 Choice::Wait => {}
+                Choice::Read(_) | Choice::Fallback(_) | Choice::Later | Choice::Foreign => {
+                    break if now < progress.primary_from { "satisfied" } else { "satisfied_late" };
+                }
             }
             // Whether woken or not: look again.
             let _ = timeout_at(progress.next_stage(), waiter.changed()).await;
         };
-        let outcome = match found {
-            true if Instant::now() < progress.primary_from => "satisfied",
-            true => "satisfied_late",
-            false => "expired",
-        };
         self.meters.waited(outcome, begun.elapsed());
-        found
+        outcome != "expired"
     }
 
     /// Every attempt failed.
-    fn give_up(&self, error: Option<NodeError>) -> ReadError {
-        match error {
+    fn give_up(&self, progress: &mut Progress) -> ReadError {
+        match progress.error.take() {
             Some(NodeError::Busy) => ReadError::Overloaded { retry_after: RETRY_AFTER },
             Some(error) => ReadError::NoNode(Some(error)),
-            None => self.expire(None),
+            None => self.expire(progress),
         }
     }
 
-    /// No node became fresh enough, or none could be read from at all.
-    fn expire(&self, error: Option<NodeError>) -> ReadError {
+    /// No node became fresh enough, or none could be read from at all, or the read primary takes
+    /// over no more.
+    fn expire(&self, progress: &mut Progress) -> ReadError {
+        if let Some(retry_after) = progress.refused() {
+            let best = self.best_of(|seen| best_on_offer(seen, fallbacks(seen)).cloned());
+            return ReadError::ShareSpent { retry_after, best };
+        }
         match self.best() {
             Some(best) => ReadError::Stale(best),
-            None => ReadError::NoNode(error),
+            None => ReadError::NoNode(progress.error.take()),
         }
     }
 
     fn best(&self) -> Option<Best> {
-        let best = |seen: &[NodeSeen]| best_on_offer(seen).cloned();
+        self.best_of(|seen| best_on_offer(seen, NodeSet::default()).cloned())
+    }
+
+    fn best_of(&self, best: impl FnOnce(&[NodeSeen]) -> Option<Sighting>) -> Option<Best> {
         let sighting = self.pool.board().look(best)?;
         let age = sighting.checkpoint.freshness.staleness(self.time().now);
         Some(Best { sighting, age })

@@ -35,6 +35,7 @@ pub async fn run(
         connections: config.connections,
         probe_every: config.probe_every,
         projection: projection.to_owned(),
+        primary_share: config.primary_share,
     };
     let pool = Arc::new(ReadPool::new(&pool, &metrics)?);
     // Watched to the very end: calls that are drained still need their nodes.

@@ -4,10 +4,11 @@ use std::ops::Deref;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use headwater_kernel::Consistency;
+use tokio::time::Instant;
 
 use crate::node::Node;
 use crate::node_error::NodeError;
-use crate::pick::{Choice, NodeSet, Wish};
+use crate::pick::{Choice, NodeSet, PrimaryRoom, Wish};
 use crate::pool::ReadPool;
 
 /// Nodes that are tried for a read-only transaction.
@@ -96,12 +97,12 @@ impl ReadPool {
     /// the primary only if no replica will do), read-write on the primary.
     ///
     /// # Errors
-    /// If no such node can be reached.
+    /// If no such node can be reached, or the primary takes over no more reads.
     pub async fn transaction(&self, mode: AccessMode) -> Result<PoolTransaction, NodeError> {
         let mut avoided = NodeSet::default();
         let mut error = NodeError::Unreachable("no node is in the choice".into());
         for _ in 0..ATTEMPTS_MAX {
-            let Some(node) = self.node_for(mode, avoided) else { break };
+            let Some(node) = self.node_for(mode, avoided)? else { break };
             match begin(node, mode).await {
                 Ok(transaction) => return Ok(transaction),
                 Err(failed) => {
@@ -114,21 +115,28 @@ impl ReadPool {
         Err(error)
     }
 
-    fn node_for(&self, mode: AccessMode, avoided: NodeSet) -> Option<&Node> {
+    /// [`NodeError::Busy`] if only the primary is left, and its share is spent.
+    fn node_for(&self, mode: AccessMode, avoided: NodeSet) -> Result<Option<&Node>, NodeError> {
         match mode {
-            AccessMode::ReadWrite => self.primary().map(|node| &**node),
+            AccessMode::ReadWrite => Ok(self.primary().map(|node| &**node)),
             AccessMode::ReadOnly => {
                 let wish = Wish {
                     consistency: &Consistency::Any,
                     avoided,
                     primary_too: false,
+                    primary_room: PrimaryRoom::Now,
                     in_tokens_epoch: false,
                     now: self.clock().read().now,
                     spin: self.spin(),
                 };
                 match self.pick(&wish) {
-                    Choice::Read(node) => Some(&self.nodes()[node]),
-                    Choice::Wait | Choice::Later | Choice::Foreign => None,
+                    Choice::Read(node) => Ok(Some(&self.nodes()[node])),
+                    Choice::Fallback(node) => {
+                        let turn = self.share().ask(Instant::now());
+                        turn.map_err(|_| NodeError::Busy)?.take();
+                        Ok(Some(&self.nodes()[node]))
+                    }
+                    Choice::Wait | Choice::Refused | Choice::Later | Choice::Foreign => Ok(None),
                 }
             }
         }

@@ -9,10 +9,11 @@ use common::postgres::{Postgres, url};
 use common::proxy::Proxy;
 use common::service::{Service, at_least, detail, get, reason, within};
 use common::{Cluster, Projector, eventually, id, store, token};
-use headwater_proto::headwater::v1::{Clock, NodeRole};
+use headwater_proto::headwater::v1::{Clock, Consistency, Freshness, NodeRole};
 use headwater_query_svc::transaction::AccessMode;
 use tokio::time::Instant;
 use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
 
 fn urls(cluster: &Cluster) -> [String; 2] {
     [cluster.primary.url("query"), cluster.replica.url("query")]
@@ -93,6 +94,93 @@ async fn a_read_that_cannot_be_satisfied_says_what_is_on_offer() {
     let status = patient.get_store(request).await.unwrap_err();
     assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+/// The replica stands still, and more clients than the read primary has room for want to read what
+/// was written since. So many a second are answered, in turn; the others wait, and are told when to
+/// try again. The past is there for whoever takes it.
+#[tokio::test]
+async fn the_primary_takes_over_its_share_and_no_more() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::sharing(&urls(&cluster), 500, 50).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    let begun = Instant::now();
+    let reads = (0..400).map(|_| service.get(id(1), at_least(&second)));
+    let outcomes = futures_util::future::join_all(reads).await;
+    let took = begun.elapsed();
+    let (answered, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    for answer in answered.iter().flatten() {
+        assert_eq!((answer.0.name.as_str(), answer.1.node_role()), ("After", NodeRole::Primary));
+    }
+    // 100 a second, and what was saved up in the second before: so many fit into half a second.
+    assert!((40..=200).contains(&answered.len()), "{} in {took:?}", answered.len());
+    for status in refused.into_iter().filter_map(Result::err) {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(reason(&status), "PRIMARY_SHARE_SPENT");
+        assert_eq!(detail(&status, "best_token"), first);
+        assert_eq!(detail(&status, "best_node_role"), "replica");
+        let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap();
+        assert!((200..=5_000).contains(&retry.as_millis()), "{retry:?}");
+    }
+    let refusals = service.metric("headwater_primary_turns_total", "refused");
+    assert_eq!(refusals, 400.0 - answered.len() as f64);
+    assert!(service.metric("headwater_primary_turns_total", "queued") > 0.0);
+    assert!(service.metric("headwater_read_waits_total", "expired") >= refusals);
+
+    // Who can do with less is served by the replica, however many they are.
+    let others = (0..400).map(|_| service.get(id(1), at_least(&first)));
+    for (store, freshness) in futures_util::future::try_join_all(others).await.unwrap() {
+        assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
+    }
+    let consistency = at_least(&second).map(|asked| Consistency { or_stale: true, ..asked });
+    let others = (0..400).map(|_| service.get(id(1), consistency.clone()));
+    let answers = futures_util::future::try_join_all(others).await.unwrap();
+    let stale = answers.iter().filter(|(_, freshness)| freshness.stale).count();
+    assert!(stale >= 50, "{stale}");
+
+    // Those that wait are answered as soon as the replica has caught up.
+    let reads = async {
+        let reads = (0..400).map(|_| service.get(id(1), at_least(&second)));
+        futures_util::future::try_join_all(reads).await.unwrap()
+    };
+    let (answers, ()) = tokio::join!(reads, cluster.resume());
+    let by_replica = |answer: &&(_, Freshness)| answer.1.node_role() == NodeRole::Replica;
+    assert!(answers.iter().filter(by_replica).count() >= 100);
+}
+
+/// All replicas are gone: the primary serves its share, and the others are refused at once, since
+/// there is nothing to wait for. With a share of 0 it serves nobody, and of 100 all.
+#[tokio::test]
+async fn without_its_replicas_the_primary_keeps_to_its_share() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    let none = Service::sharing(&urls(&cluster), 2_000, 0).await;
+    let half = Service::sharing(&urls(&cluster), 20_000, 50).await;
+    let all = Service::sharing(&urls(&cluster), 2_000, 100).await;
+    let alone = Service::sharing(&[cluster.primary.url("query")], 2_000, 0).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    cluster.replica.kill();
+    for service in [&none, &half, &all] {
+        service.seen("the replica is gone", |roles| roles[1].is_none()).await;
+    }
+    for consistency in [None, at_least(&written)] {
+        let begun = Instant::now();
+        let status = none.get(id(1), consistency.clone()).await.unwrap_err();
+        assert_eq!(reason(&status), "PRIMARY_SHARE_SPENT");
+        assert!(begun.elapsed() < Duration::from_secs(1), "it waited: {:?}", begun.elapsed());
+        // A pool of one node, or one without a limit, serves whoever comes.
+        for service in [&alone, &all] {
+            let reads = (0..600).map(|_| service.get(id(1), consistency.clone()));
+            let answers = futures_util::future::try_join_all(reads).await.unwrap();
+            assert!(answers.iter().all(|(_, shown)| shown.node_role() == NodeRole::Primary));
+        }
+        // In turn, if there is time for all.
+        let reads = (0..200).map(|_| half.get(id(1), consistency.clone()));
+        futures_util::future::try_join_all(reads).await.unwrap();
+    }
 }
 
 #[tokio::test]

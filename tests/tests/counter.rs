@@ -63,6 +63,7 @@ impl Counters {
             connections: config.connections,
             probe_every: config.probe_every,
             projection: "counting".to_owned(),
+            primary_share: config.primary_share,
         };
         let pool = Arc::new(ReadPool::new(&pool, &Metrics::new()).expect("a pool"));
         pool.watch(&Readiness::new(&[READY_CHECK]), &shutdown);

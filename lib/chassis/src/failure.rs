@@ -159,7 +159,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ResumeExpired
         | ErrorReason::IdempotencyKeyReused => Code::FailedPrecondition,
         ErrorReason::VersionConflict | ErrorReason::Contention => Code::Aborted,
-        ErrorReason::Overloaded => Code::ResourceExhausted,
+        ErrorReason::Overloaded | ErrorReason::PrimaryShareSpent => Code::ResourceExhausted,
         ErrorReason::FreshnessUnavailable
         | ErrorReason::UpstreamUnavailable
         | ErrorReason::DatabaseUnavailable

@@ -248,6 +248,11 @@ pub fn failure(error: ReadError) -> Failure {
                 None => failure,
             }
         }
+        ReadError::ShareSpent { retry_after, best } => {
+            let message = "no replica can answer, and the read primary takes over no more reads";
+            let failure = Failure::new(ErrorReason::PrimaryShareSpent, message);
+            offering_any(failure.retry_after(retry_after), best.as_ref())
+        }
         ReadError::Overloaded { retry_after } => {
             let message = "too much is being read at the moment";
             Failure::new(ErrorReason::Overloaded, message).retry_after(retry_after)
@@ -274,6 +279,11 @@ fn no_log_end(cause: EndError, best: Option<&Best>) -> Failure {
     };
     let failure = Failure::new(ErrorReason::LogEndUnknown, message).because(cause);
     let failure = if passes { failure.retry_after(RETRY_AFTER) } else { failure };
+    offering_any(failure, best)
+}
+
+/// Says what could be had, if anything.
+fn offering_any(failure: Failure, best: Option<&Best>) -> Failure {
     match best {
         Some(best) => offering(failure, best),
         None => failure,

@@ -54,6 +54,7 @@ fn wish(consistency: &Consistency) -> Wish<'_> {
         consistency,
         avoided: NodeSet::default(),
         primary_too: false,
+        primary_room: PrimaryRoom::Now,
         in_tokens_epoch: false,
         now: at(NOW),
         spin: 0,
@@ -81,7 +82,7 @@ fn check(nodes: &[N], consistency: &Consistency, early: Choice, late: Choice) {
     assert_eq!(choose(nodes, &loads, consistency, &[], true), late, "after patience is over");
 }
 
-use Choice::{Foreign, Later, Read, Wait};
+use Choice::{Fallback, Foreign, Later, Read, Refused, Wait};
 
 #[test]
 fn any_goes_to_a_replica() {
@@ -94,9 +95,9 @@ fn any_goes_to_a_replica() {
 fn any_goes_to_the_primary_if_no_replica_gives_hope() {
     let any = Consistency::Any;
     check(&[n('P', 9, NOW)], &any, Read(0), Read(0));
-    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &any, Read(0), Read(0));
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &any, Fallback(0), Fallback(0));
     // Paused for eleven seconds.
-    check(&[n('P', 9, NOW), n('R', 5, NOW - 11)], &any, Read(0), Read(0));
+    check(&[n('P', 9, NOW), n('R', 5, NOW - 11)], &any, Fallback(0), Fallback(0));
 }
 
 #[test]
@@ -115,8 +116,8 @@ fn all_equally_old_is_no_lag() {
 fn a_token_goes_to_a_replica_that_shows_it_or_waits_for_one() {
     let nodes = [n('P', 9, NOW), n('R', 5, NOW - 1)];
     check(&nodes, &token(1, 1, 5), Read(1), Read(1));
-    check(&nodes, &token(1, 1, 6), Wait, Read(0));
-    check(&nodes, &token(1, 1, 9), Wait, Read(0));
+    check(&nodes, &token(1, 1, 6), Wait, Fallback(0));
+    check(&nodes, &token(1, 1, 9), Wait, Fallback(0));
     check(&nodes, &token(1, 1, 10), Wait, Wait);
     // Both replicas are as good; the one that shows it is taken.
     check(&[n('R', 5, NOW), n('R', 6, NOW)], &token(1, 1, 6), Read(1), Read(1));
@@ -125,8 +126,9 @@ fn a_token_goes_to_a_replica_that_shows_it_or_waits_for_one() {
 #[test]
 fn a_token_is_not_waited_for_where_no_replica_gives_hope() {
     let lagging = n('R', 5, NOW - 11);
-    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), Read(0), Read(0));
-    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), Read(0), Read(0));
+    let now = Fallback(0);
+    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), now, now);
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), now, now);
     // But it is fresh enough for an old token.
     check(&[n('P', 9, NOW), lagging], &token(1, 1, 5), Read(1), Read(1));
 }
@@ -135,7 +137,7 @@ fn a_token_is_not_waited_for_where_no_replica_gives_hope() {
 fn staleness_is_judged_by_the_time_of_the_state() {
     let nodes = [n('P', 9, NOW - 1), n('R', 5, NOW - 3)];
     check(&nodes, &within(3), Read(1), Read(1));
-    check(&nodes, &within(2), Wait, Read(0));
+    check(&nodes, &within(2), Wait, Fallback(0));
     check(&[n('P', 9, NOW - 5), n('R', 5, NOW - 5)], &within(2), Wait, Wait);
 }
 
@@ -146,7 +148,7 @@ fn nothing_seen_is_waited_for() {
     let alone = std::slice::from_ref(&unseen);
     check(alone, &Consistency::Any, Wait, Wait);
     check(alone, &token(1, 1, 1), Wait, Wait);
-    check(&[unseen, n('P', 9, NOW)], &Consistency::Any, Read(1), Read(1));
+    check(&[unseen, n('P', 9, NOW)], &Consistency::Any, Fallback(1), Fallback(1));
     check(&[down(n('R', 9, NOW))], &Consistency::Any, Wait, Wait);
 }
 
@@ -176,8 +178,8 @@ fn a_node_of_another_log_is_left_out() {
     let old = of_log(n('R', 900, NOW - 5), 1, 1);
     for other in [stray, old] {
         let nodes = [of_log(n('P', 9, NOW), 1, 2), other];
-        check(&nodes, &Consistency::Any, Read(0), Read(0));
-        check(&nodes, &token(1, 2, 9), Read(0), Read(0));
+        check(&nodes, &Consistency::Any, Fallback(0), Fallback(0));
+        check(&nodes, &token(1, 2, 9), Fallback(0), Fallback(0));
         check(&nodes, &token(1, 1, 9), Foreign, Foreign);
     }
 }
@@ -222,11 +224,66 @@ fn a_node_that_just_failed_is_avoided_while_there_is_another() {
     let any = Consistency::Any;
     let nodes = [n('R', 5, NOW), n('R', 5, NOW), n('P', 5, NOW)];
     assert_eq!(choose(&nodes, &[0, 9, 0], &any, &[0], false), Read(1));
-    assert_eq!(choose(&nodes, &[0, 0, 0], &any, &[0, 1], false), Read(2));
+    assert_eq!(choose(&nodes, &[0, 0, 0], &any, &[0, 1], false), Fallback(2));
     assert_eq!(choose(&nodes, &[0, 1, 1], &any, &[0, 1, 2], false), Read(0));
     // A replica that failed is no reason to wait for it.
     let nodes = [n('R', 5, NOW), n('P', 9, NOW)];
-    assert_eq!(choose(&nodes, &[0, 0], &token(1, 1, 9), &[0], false), Read(1));
+    assert_eq!(choose(&nodes, &[0, 0], &token(1, 1, 9), &[0], false), Fallback(1));
+}
+
+/// What is chosen while the primary has room, later, or none.
+#[track_caller]
+fn check_room(nodes: &[N], consistency: &Consistency, expected: [Choice; 3]) {
+    let seen: Vec<_> = nodes.iter().map(seen).collect();
+    let rooms = [PrimaryRoom::Now, PrimaryRoom::Later, PrimaryRoom::Never];
+    for (primary_room, expected) in rooms.into_iter().zip(expected) {
+        let wish = Wish { primary_room, primary_too: true, ..wish(consistency) };
+        assert_eq!(pick(&seen, &vec![0; nodes.len()], &wish), expected, "{primary_room:?}");
+    }
+}
+
+#[test]
+fn past_its_share_the_primary_is_left_alone() {
+    let any = Consistency::Any;
+    let (primary, replica) = (n('P', 9, NOW), n('R', 9, NOW));
+    let (behind, lagging) = (n('R', 5, NOW - 1), n('R', 5, NOW - 60));
+    let gone = down(replica.clone());
+    let unseen = N('R', true, 0, 0, 0, 0);
+    let two = |other: &N| [primary.clone(), other.clone()];
+    // Its share is nobody's business while a replica answers.
+    check_room(&two(&replica), &token(1, 1, 9), [Read(1); 3]);
+    // Behind: it may come in time.
+    check_room(&two(&behind), &token(1, 1, 9), [Fallback(0), Wait, Wait]);
+    // Nothing to wait for.
+    for other in [&gone, &lagging, &unseen] {
+        check_room(&two(other), &token(1, 1, 9), [Fallback(0), Wait, Refused]);
+        check_room(&two(other), &within(5), [Fallback(0), Wait, Refused]);
+    }
+    check_room(&two(&gone), &any, [Fallback(0), Wait, Refused]);
+    // Old is better than nothing for who has asked for nothing.
+    check_room(&two(&lagging), &any, [Fallback(0), Read(1), Read(1)]);
+    // The primary would not do either: then its share is not what is missing.
+    check_room(&two(&gone), &token(1, 1, 10), [Wait; 3]);
+    check_room(&two(&behind), &token(1, 1, 10), [Wait; 3]);
+}
+
+#[test]
+fn a_primary_without_replicas_serves_everything() {
+    let primary = n('P', 9, NOW);
+    let table = [
+        vec![primary.clone()],
+        // The old primary after a failover; two that take writes for a moment.
+        vec![primary.clone(), down(n('P', 8, NOW - 60))],
+        vec![primary.clone(), n('P', 8, NOW - 60)],
+    ];
+    for nodes in table {
+        check_room(&nodes, &Consistency::Any, [Read(0); 3]);
+        check_room(&nodes, &token(1, 1, 9), [Read(0); 3]);
+        let seen: Vec<_> = nodes.iter().map(seen).collect();
+        assert_eq!(fallbacks(&seen), NodeSet::default());
+    }
+    let nodes: Vec<_> = [n('R', 9, NOW), primary, down(n('P', 1, 1))].iter().map(seen).collect();
+    assert_eq!(fallbacks(&nodes).iter().collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
@@ -242,7 +299,13 @@ fn the_primary_is_the_freshest_that_says_so() {
 fn the_best_on_offer_is_the_freshest_that_can_be_read() {
     let nodes: Vec<_> =
         [n('R', 5, NOW - 2), n('R', 6, NOW - 1), down(n('P', 9, NOW))].iter().map(seen).collect();
-    assert_eq!(best_on_offer(&nodes), nodes[1].sighting.as_ref());
+    let best = |avoided: &[usize]| {
+        let mut set = NodeSet::default();
+        avoided.iter().for_each(|node| set.insert(*node));
+        best_on_offer(&nodes, set)
+    };
+    assert_eq!(best(&[]), nodes[1].sighting.as_ref());
+    assert_eq!(best(&[1]), nodes[0].sighting.as_ref());
 }
 
 fn any_node() -> impl Strategy<Value = N> {
@@ -275,7 +338,10 @@ proptest! {
             judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
         });
         match choice {
-            Read(node) => {
+            Read(node) | Fallback(node) => {
+                let is_primary = nodes[node].0 == 'P';
+                let takes_over = is_primary && has_replicas(&all);
+                prop_assert_eq!(choice == Fallback(node), takes_over);
                 prop_assert!(fresh(&all[node]));
                 // No replica that would do as well and is less loaded was passed over.
                 let replica = |index: usize| nodes[index].0 == 'R' && !avoided.contains(&index);
@@ -292,6 +358,7 @@ proptest! {
             }
             Foreign | Later => prop_assert!(matches!(consistency, Consistency::AtLeast(_))),
             Wait => {}
+            Refused => prop_assert!(false, "there was room"),
         }
     }
 
@@ -308,6 +375,6 @@ proptest! {
             && node.sighting.is_some_and(|seen| {
                 judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
             }));
-        prop_assert_eq!(matches!(choice, Read(_)), would_do);
+        prop_assert_eq!(matches!(choice, Read(_) | Fallback(_)), would_do);
     }
 }

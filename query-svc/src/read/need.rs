@@ -49,6 +49,14 @@ pub enum ReadError {
     /// No node could be read from in time.
     #[error("no node can be read from")]
     NoNode(#[source] Option<NodeError>),
+    /// Only the read primary could answer, and its share of the reads is spent.
+    #[error("the read primary takes over no more reads")]
+    ShareSpent {
+        /// When to try again.
+        retry_after: Duration,
+        /// The freshest state that a replica could have given.
+        best: Option<Best>,
+    },
     /// Too many reads at once, or one that takes too long.
     #[error("too much to read")]
     Overloaded {

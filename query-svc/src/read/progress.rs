@@ -1,5 +1,6 @@
 //! How one read stands: what it has tried, and how long it may go on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_kernel::Consistency;
@@ -9,7 +10,8 @@ use super::need::ReadError;
 use crate::clock::Reading;
 use crate::coalesce::RETRY_AFTER;
 use crate::node_error::NodeError;
-use crate::pick::{NodeSet, Wish};
+use crate::pick::{NodeSet, PrimaryRoom, Wish};
+use crate::share::{PrimaryShare, Turn};
 
 /// How long a read waits for a replica before it may go to the read primary. Replication takes
 /// milliseconds; what takes longer than this may take for ever.
@@ -21,6 +23,16 @@ pub enum Missed {
     TooOld,
     /// No answer.
     Failed(NodeError),
+}
+
+/// Where a read stands with the read primary.
+enum Fallback {
+    /// It has not needed it.
+    Unasked,
+    /// It has a turn there, now or later.
+    Given(Turn),
+    /// There is no turn in time; when to try again.
+    Refused(Duration),
 }
 
 /// How a read stands that was not answered at once.
@@ -37,6 +49,7 @@ pub struct Progress {
     pub in_tokens_epoch: bool,
     /// What the last node said.
     pub error: Option<NodeError>,
+    fallback: Fallback,
 }
 
 impl Progress {
@@ -52,23 +65,61 @@ impl Progress {
             avoided: NodeSet::default(),
             in_tokens_epoch: false,
             error: None,
+            fallback: Fallback::Unasked,
         }
     }
 
     pub fn wish<'a>(&self, consistency: &'a Consistency, time: Reading, spin: usize) -> Wish<'a> {
+        let now = Instant::now();
         Wish {
             consistency,
             avoided: self.avoided,
-            primary_too: Instant::now() >= self.primary_from,
+            primary_too: now >= self.primary_from,
+            primary_room: match &self.fallback {
+                Fallback::Given(turn) if now < turn.at() => PrimaryRoom::Later,
+                Fallback::Unasked | Fallback::Given(_) => PrimaryRoom::Now,
+                Fallback::Refused(_) => PrimaryRoom::Never,
+            },
             in_tokens_epoch: self.in_tokens_epoch,
             now: time.now,
             spin,
         }
     }
 
+    /// Asks for a turn on the read primary, once; whether it was asked for only now.
+    pub fn ask(&mut self, share: &Arc<PrimaryShare>) -> bool {
+        let is_first = matches!(self.fallback, Fallback::Unasked);
+        if is_first {
+            let turn = share.ask(self.until);
+            self.fallback = turn.map_or_else(Fallback::Refused, Fallback::Given);
+        }
+        is_first
+    }
+
+    /// The read primary is read from.
+    pub fn take_turn(&mut self) {
+        if let Fallback::Given(turn) = &mut self.fallback {
+            turn.take();
+        }
+    }
+
+    /// If the read primary takes over no more: when to try again.
+    pub fn refused(&self) -> Option<Duration> {
+        match &self.fallback {
+            Fallback::Unasked | Fallback::Given(_) => None,
+            Fallback::Refused(retry_after) => Some(*retry_after),
+        }
+    }
+
     /// The next moment at which more becomes possible, or nothing any more.
     pub fn next_stage(&self) -> Instant {
-        if Instant::now() < self.primary_from { self.primary_from } else { self.until }
+        let turn = match &self.fallback {
+            Fallback::Given(turn) => turn.at(),
+            Fallback::Unasked | Fallback::Refused(_) => self.until,
+        };
+        let now = Instant::now();
+        let stages = [self.primary_from, turn, self.until].into_iter();
+        stages.filter(|stage| *stage > now).min().unwrap_or(self.until)
     }
 
     /// Counts an attempt, and avoids its node from now on.

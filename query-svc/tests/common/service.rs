@@ -38,12 +38,24 @@ impl Service {
 
     /// The same with another time between probes.
     pub fn probing(urls: &[String], wait_ms: u64, probe_every: Duration) -> Self {
+        Self::set(urls, wait_ms, probe_every, 50)
+    }
+
+    /// The same with another share of the read primary, and once all nodes have been seen.
+    pub async fn sharing(urls: &[String], wait_ms: u64, primary_share: u8) -> Self {
+        let service = Self::set(urls, wait_ms, Duration::from_millis(50), primary_share);
+        service.all_seen().await;
+        service
+    }
+
+    fn set(urls: &[String], wait_ms: u64, probe_every: Duration, primary_share: u8) -> Self {
         let address = |url: &String| Address::parse(&Secret::new(url.as_str())).unwrap();
         let config = PoolConfig {
             nodes: urls.iter().map(address).collect(),
             connections: 4,
             probe_every,
             projection: grpc::PROJECTION.to_owned(),
+            primary_share,
         };
         let metrics = Metrics::new();
         let readiness = Readiness::new(&[READY_CHECK]);
@@ -58,8 +70,12 @@ impl Service {
     /// The same, once all nodes have been seen.
     pub async fn ready(urls: &[String], wait_ms: u64) -> Self {
         let service = Self::start(urls, wait_ms);
-        service.seen("all nodes are seen", |roles| roles.iter().all(Option::is_some)).await;
+        service.all_seen().await;
         service
+    }
+
+    async fn all_seen(&self) {
+        self.seen("all nodes are seen", |roles| roles.iter().all(Option::is_some)).await;
     }
 
     /// Waits for the roles in which the usable nodes are seen.

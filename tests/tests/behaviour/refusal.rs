@@ -18,6 +18,7 @@ pub const REFUSALS: &[(&str, &str, Code)] = &[
     ("CONTENTION", PLATFORM, Code::Aborted),
     ("FRESHNESS_UNAVAILABLE", PLATFORM, Code::Unavailable),
     ("LOG_END_UNKNOWN", PLATFORM, Code::Unavailable),
+    ("PRIMARY_SHARE_SPENT", PLATFORM, Code::ResourceExhausted),
     ("METHOD_UNKNOWN", PLATFORM, Code::Unimplemented),
     ("NOT_FOUND", PLATFORM, Code::NotFound),
     ("STORE_EXISTS", "stores", Code::AlreadyExists),
