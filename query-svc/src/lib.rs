@@ -31,7 +31,9 @@ pub mod statement;
 pub mod applied;
 pub mod clock;
 pub mod consistency;
+pub mod cost;
 pub mod judge;
+pub mod node_set;
 pub mod pick;
 pub mod sighting;
 

@@ -2,18 +2,19 @@
 
 pub mod connection;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use headwater_chassis::breaker::BreakerState;
-use headwater_chassis::{Breaker, Delays, Metrics};
+use headwater_chassis::{Breaker, Delays, Load, Metrics};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use crate::board::Board;
 use crate::clock::WriteClock;
+use crate::cost::{Cost, recovered};
 use crate::meters::{NodeMeters, role_name};
 use crate::node_error::NodeError;
 use crate::sighting::{Answer, Sighting};
@@ -29,6 +30,9 @@ const FAILURES_MAX: u32 = 3;
 /// How long it then stays out before it is probed again.
 const OUT_FOR: Delays =
     Delays { first: Duration::from_millis(100), max: Duration::from_secs(2), factor: 2.0 };
+/// How fast measured latency is replaced by newer. A node is probed all the time, so that it need
+/// not be asked by a read to see whether it is quick again.
+const LATENCY_MEMORY: Duration = Duration::from_secs(1);
 const CHECKPOINT: &str = include_str!("../sql/queries/checkpoint.sql");
 
 /// One node of the pool.
@@ -44,7 +48,10 @@ pub struct Node {
     lanes: [Lane; LANES],
     probes: Lane,
     breaker: Mutex<Breaker>,
-    in_flight: AtomicU32,
+    born: Instant,
+    load: Load,
+    /// When it joined the choice last, in milliseconds from `born`.
+    joined_ms: AtomicU64,
     projection: String,
     board: Arc<Board>,
     clock: Arc<WriteClock>,
@@ -52,11 +59,11 @@ pub struct Node {
 }
 
 /// A read in flight, as the choice of nodes counts it.
-pub struct InFlight<'n>(&'n AtomicU32);
+pub struct InFlight<'n>(&'n Load);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave();
     }
 }
 
@@ -72,6 +79,7 @@ impl Node {
         connections: usize,
         common: &NodeCommon,
     ) -> anyhow::Result<Self> {
+        let born = Instant::now();
         Ok(Self {
             index,
             name: address.name.clone(),
@@ -80,7 +88,9 @@ impl Node {
             lanes: Default::default(),
             probes: Lane::default(),
             breaker: Mutex::new(Breaker::new(FAILURES_MAX, OUT_FOR)),
-            in_flight: AtomicU32::new(0),
+            born,
+            load: Load::new(born.into_std(), LATENCY_MEMORY),
+            joined_ms: AtomicU64::new(0),
             projection: common.projection.clone(),
             board: Arc::clone(&common.board),
             clock: Arc::clone(&common.clock),
@@ -88,15 +98,22 @@ impl Node {
         })
     }
 
-    /// Reads in flight.
-    pub fn load(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+    /// What one more read costs on it.
+    pub fn cost(&self, now: Instant) -> Cost {
+        let joined = Duration::from_millis(self.joined_ms.load(Ordering::Relaxed));
+        let back_for = now.saturating_duration_since(self.born).saturating_sub(joined);
+        Cost {
+            in_flight: self.load.in_flight(),
+            latency_us: self.load.latency_us(now.into_std()),
+            penalty_us: self.load.penalty_us(now.into_std()),
+            recovered: recovered(back_for),
+        }
     }
 
     /// Counts a read until the guard is dropped.
     pub fn begin(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(&self.in_flight)
+        self.load.enter();
+        InFlight(&self.load)
     }
 
     /// The node's numbers.
@@ -134,8 +151,7 @@ impl Node {
         params: Params<'_>,
     ) -> Result<Answer<Vec<R>>, NodeError> {
         let params = self.with_projection(params);
-        let lane = &self.lanes[lane];
-        let rows = self.conclude(lane.run(&self.shared, statement.sql, &params).await)?;
+        let rows = self.timed(&self.lanes[lane], statement.sql, &params).await?;
         Ok(Answer::new(rows.decode(statement)?, rows.sighting))
     }
 
@@ -148,8 +164,7 @@ impl Node {
             return;
         }
         let params = self.with_projection(&[]);
-        let rows = self.probes.run(&self.shared, CHECKPOINT, &params).await;
-        if let Ok(rows) = self.conclude(rows) {
+        if let Ok(rows) = self.timed(&self.probes, CHECKPOINT, &params).await {
             self.board.corrected(self.index, &rows.sighting);
             let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
             self.meters.staleness(age);
@@ -158,6 +173,9 @@ impl Node {
 
     /// Notes that the node failed, if it is to blame.
     pub fn failed(&self, error: &NodeError) {
+        if error.is_dear() {
+            self.load.failed(Instant::now().into_std());
+        }
         if !error.blames_node() {
             return;
         }
@@ -172,6 +190,16 @@ impl Node {
         }
     }
 
+    /// Runs a statement by key or a probe, and measures how long the node took: these are alike on
+    /// all nodes, and probes go to those, too, that are not read from. How long a list takes is the
+    /// list's doing.
+    async fn timed(&self, lane: &Lane, sql: &str, params: Params<'_>) -> Result<Rows, NodeError> {
+        let begun = Instant::now();
+        let rows = self.conclude(lane.run(&self.shared, sql, params).await)?;
+        self.load.answered(Instant::now().into_std(), begun.elapsed());
+        Ok(rows)
+    }
+
     /// A fresh database holds nothing before the projector's first checkpoint. That the query
     /// server was there first is the order of a start, not a fault.
     fn left(&self, error: &NodeError) {
@@ -183,13 +211,27 @@ impl Node {
         }
     }
 
-    fn succeeded(&self, sighting: &Sighting) {
-        let (before, after) = self.moved(Breaker::succeeded);
+    fn succeeded(&self, sighting: &Sighting, is_first: bool) {
+        let (before, after) = self.moved(|breaker| {
+            let was_closed = breaker.state() == BreakerState::Closed;
+            breaker.succeeded();
+            // While the breaker is held: it must not be in the choice before it is spared there.
+            if is_first || (!was_closed && breaker.state() == BreakerState::Closed) {
+                self.joins();
+            }
+        });
         if before != BreakerState::Closed && after == BreakerState::Closed {
             let role = role_name(sighting.role);
             tracing::info!(node = self.name, role, "node is back in the choice");
         }
         self.board.read(self.index, sighting);
+    }
+
+    /// It comes into the choice, or back: its errors are forgiven, and it recovers little by little.
+    fn joins(&self) {
+        let now = Instant::now();
+        self.load.forgive(now.into_std());
+        self.joined_ms.store((now - self.born).as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Moves the breaker, and tells the board while the breaker is still held: the board must not
@@ -209,9 +251,10 @@ impl Node {
     /// Every outcome passes here: it moves the breaker, and what is seen goes on the board.
     fn conclude(&self, outcome: Result<Vec<Row>, NodeError>) -> Result<Rows, NodeError> {
         let before = self.board.checkpoint(self.index);
+        let is_first = before.is_none();
         let outcome = outcome.and_then(|rows| Rows::new(rows, before));
         match &outcome {
-            Ok(rows) => self.succeeded(&rows.sighting),
+            Ok(rows) => self.succeeded(&rows.sighting, is_first),
             Err(error) => self.failed(error),
         }
         outcome

@@ -63,6 +63,15 @@ impl NodeError {
         }
     }
 
+    /// Whether it makes further reads on the node look dear. Not want of room: what is in flight
+    /// tells of that.
+    pub fn is_dear(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Silent | Self::Schema(_) | Self::Conflict(_) => true,
+            Self::TooSlow | Self::Busy | Self::Defect(_) => false,
+        }
+    }
+
     /// Whether another node may well answer. A statement that is too slow is too slow everywhere,
     /// and sent from node to node it would take every one of them down.
     pub fn try_elsewhere(&self) -> bool {

@@ -1,54 +1,21 @@
 //! Which node to read from. Pure: decided on a copy of what was last seen of each node.
 //!
-//! Replicas come first, the least loaded of those that were seen to be fresh enough. The read
+//! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
 //! primary, which has the projector's writes to carry, is asked once no replica gives hope, or once
 //! waiting for one has taken long enough, and only within its share of the reads.
 
 use headwater_kernel::{Consistency, NodeRole, Token};
 use time::{Duration, OffsetDateTime};
 
+use crate::cost::{Cost, draw};
 use crate::judge::{Verdict, judge};
+pub use crate::node_set::{NODES_MAX, NodeSet};
 use crate::sighting::{Checkpoint, NodeSeen, Sighting};
-
-/// The most nodes a pool has; bounds the metrics' labels, and the sets and copies made for each
-/// choice.
-pub const NODES_MAX: usize = 16;
 
 /// A replica further behind the freshest node than this is no longer offered for reads that allow
 /// any age: it is paused, or cannot keep up. Far above the heartbeat of an idle projector, by which
 /// `as_of` of all nodes moves.
 pub const LAG_MAX: Duration = Duration::seconds(10);
-
-/// Some of the nodes, by index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeSet(u16);
-
-impl NodeSet {
-    /// Adds a node.
-    pub fn insert(&mut self, node: usize) {
-        self.0 |= 1 << node;
-    }
-
-    /// Whether the node is in it.
-    pub fn contains(self, node: usize) -> bool {
-        self.0 & (1 << node) != 0
-    }
-
-    /// Those that are not in the other set.
-    pub fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// In ascending order.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..NODES_MAX).filter(move |node| self.contains(*node))
-    }
-}
 
 /// Whether the read primary may take a read over from replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +44,7 @@ pub struct Wish<'a> {
     pub in_tokens_epoch: bool,
     /// What ages are measured by.
     pub now: OffsetDateTime,
-    /// Any number, another one each time: spreads reads over nodes that are equally loaded.
+    /// Any number, another one each time: what chance there is in the choice comes from it.
     pub spin: usize,
 }
 
@@ -110,8 +77,8 @@ enum Rank {
     LastResort,
 }
 
-/// Chooses among the nodes; `loads` are the reads in flight on each.
-pub fn pick(nodes: &[NodeSeen], loads: &[u32], wish: &Wish<'_>) -> Choice {
+/// Chooses among the nodes; `costs` are those of a read on each.
+pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &Wish<'_>) -> Choice {
     let Some(truth) = newest(nodes) else { return Choice::Wait };
     if let Consistency::AtLeast(token) = wish.consistency {
         if is_foreign(token, truth) {
@@ -135,8 +102,7 @@ pub fn pick(nodes: &[NodeSeen], loads: &[u32], wish: &Wish<'_>) -> Choice {
     if rank != Rank::Replica as usize && !wish.primary_too && field.hope {
         return Choice::Wait;
     }
-    let turn = |node: usize| (node + wish.spin) % nodes.len();
-    match set.iter().min_by_key(|node| (loads.get(*node), turn(*node))) {
+    match draw(set, costs, wish.spin) {
         Some(node) if has_replicas && field.primaries.contains(node) => Choice::Fallback(node),
         Some(node) => Choice::Read(node),
         None => Choice::Wait,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::board::{Board, Pace};
 use crate::clock::WriteClock;
+use crate::cost::Cost;
 use crate::meters::role_name;
 use crate::node::connection::Address;
 use crate::node::{Node, NodeCommon};
@@ -118,11 +119,12 @@ impl ReadPool {
 
     /// Chooses a node by what was last seen of each.
     pub fn pick(&self, wish: &Wish<'_>) -> Choice {
-        let mut loads = [0; NODES_MAX];
-        for (load, node) in loads.iter_mut().zip(&self.nodes) {
-            *load = node.load();
+        let now = Instant::now();
+        let mut costs = [Cost::default(); NODES_MAX];
+        for (cost, node) in costs.iter_mut().zip(&self.nodes) {
+            *cost = node.cost(now);
         }
-        self.board.look(|seen| pick(seen, &loads, wish))
+        self.board.look(|seen| pick(seen, &costs, wish))
     }
 
     /// The node that takes writes, if there is one.

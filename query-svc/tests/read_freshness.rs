@@ -261,6 +261,137 @@ async fn a_replica_that_falls_silent_is_left() {
     eventually("the replica answers again", async || role().await == NodeRole::Replica).await;
 }
 
+/// Reads that each node has answered, in the order of their names.
+fn answered(service: &Service, names: &[&str]) -> Vec<f64> {
+    let fresh = |name: &&str| {
+        let lines = service.metrics.encode();
+        let lines = lines.lines().filter(|line| {
+            line.starts_with("headwater_reads_total")
+                && line.contains(*name)
+                && line.contains("outcome=\"fresh\"")
+        });
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    names.iter().map(fresh).collect()
+}
+
+/// One of two replicas answers, but takes long. Reads go to the other one; when it is quick again,
+/// to both.
+#[tokio::test]
+async fn a_slow_replica_loses_its_reads_to_a_quick_one() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let proxy = Proxy::to(cluster.replica.port()).await;
+    let quick = cluster.primary.replicate();
+    let nodes = [cluster.primary.url("query"), url("query", proxy.port), quick.url("query")];
+    let service = Service::ready(&nodes, 5_000).await;
+    let names = [format!("127.0.0.1:{}", proxy.port), quick.name()];
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    // The part of so many reads that the replica behind the proxy answers.
+    let part = async |reads: u32| {
+        let names = [names[0].as_str(), names[1].as_str()];
+        let before = answered(&service, &names);
+        for _ in 0..reads {
+            service.get(id(1), at_least(&written)).await.unwrap();
+        }
+        let after = answered(&service, &names);
+        (after[0] - before[0]) / ((after[0] - before[0]) + (after[1] - before[1]))
+    };
+    eventually("both are read from", async || (0.3..0.7).contains(&part(60).await)).await;
+    proxy.delay(Duration::from_millis(100));
+    let begun = Instant::now();
+    eventually("it loses its reads", async || part(30).await < 0.05).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(part(100).await < 0.05);
+    assert_eq!(service.metric("headwater_node_breaker_state", &names[0]), 0.0);
+    proxy.delay(Duration::ZERO);
+    eventually("both are read from again", async || (0.3..0.7).contains(&part(60).await)).await;
+}
+
+/// One of two replicas dies and comes back. It does not get its whole part of the reads at once.
+#[tokio::test]
+async fn a_replica_that_comes_back_gets_its_reads_little_by_little() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    let other = cluster.primary.replicate();
+    let nodes = [cluster.primary.url("query"), cluster.replica.url("query"), other.url("query")];
+    let service = Service::ready(&nodes, 5_000).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let names = [cluster.replica.name(), other.name()];
+    let names = [names[0].as_str(), names[1].as_str()];
+    // What each has answered while both had the chance, for so long or so many reads.
+    let parts = async |time: Duration| {
+        let (before, begun) = (answered(&service, &names), Instant::now());
+        while begun.elapsed() < time {
+            service.get(id(1), at_least(&written)).await.unwrap();
+        }
+        let after = answered(&service, &names);
+        (after[0] - before[0]) / ((after[0] - before[0]) + (after[1] - before[1]))
+    };
+    cluster.replica.kill();
+    service.seen("it is gone", |roles| roles[1].is_none()).await;
+    cluster.replica.start();
+    service.seen("it is back", |roles| roles[1].is_some()).await;
+    // 10 to 28 % of the choices in the first second, and half of those at most.
+    let first = parts(Duration::from_secs(1)).await;
+    assert!(first < 0.3, "{first}");
+    eventually("it has its part again", async || parts(Duration::from_millis(500)).await > 0.35)
+        .await;
+}
+
+/// What the primary does to a table needs a lock that a read on the replica is in the way of:
+/// replay cancels the read. It is answered by another node, and nobody is told.
+#[tokio::test]
+async fn a_read_that_replay_cancels_is_answered_by_another_node() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 5_000).await;
+    projector.open(id(1), "Lakeside").await;
+    // On a replica this view takes long enough to be in the way.
+    let slow_on_replicas = "CREATE OR REPLACE VIEW headwater_read.store AS SELECT * FROM \
+        headwater_read.store_v1 WHERE \
+        CASE WHEN pg_is_in_recovery() THEN pg_sleep(0.8)::text ELSE '' END = ''";
+    let written = projector.apply(slow_on_replicas).await;
+    cluster.caught_up(&projector).await;
+    let replica = cluster.replica.admin().await;
+    let read = service.get(id(1), at_least(&written));
+    let lock = async {
+        eventually("the read is under way on the replica", async || {
+            let sleeping = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            replica.query_one(sleeping, &[]).await.unwrap().get(0)
+        })
+        .await;
+        projector.apply("LOCK TABLE headwater_read.store_v1 IN ACCESS EXCLUSIVE MODE").await;
+    };
+    let (answer, ()) = tokio::join!(read, lock);
+    let (store, freshness) = answer.unwrap();
+    assert_eq!((store.name.as_str(), freshness.node_role()), ("Lakeside", NodeRole::Primary));
+    assert_eq!(service.metric("headwater_reads_total", "outcome=\"conflict\""), 1.0);
+    // The node is not to blame.
+    assert_eq!(service.metric("headwater_node_breaker_state", &cluster.replica.name()), 0.0);
+}
+
+/// The read primary dies, and with it everything newer than what replicas have.
+#[tokio::test]
+async fn without_the_primary_replicas_serve_what_they_have() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 300).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    cluster.primary.kill();
+    service.seen("the primary is gone", |roles| roles[0].is_none()).await;
+    for consistency in [None, at_least(&first), within(Duration::from_secs(60))] {
+        let (store, freshness) = service.get(id(1), consistency).await.unwrap();
+        assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
+    }
+    let begun = Instant::now();
+    let status = service.get(id(1), at_least(&second)).await.unwrap_err();
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    assert_eq!(detail(&status, "best_token"), first);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 /// The server behind a node's name is replaced by one that lacks the last changes, between two
 /// looks at it. What was seen of it before says that it is fresh enough; its rows say otherwise.
 #[tokio::test]

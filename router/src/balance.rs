@@ -8,15 +8,6 @@
 /// Below this, differences of latency are noise, and an endpoint that has not answered yet must
 /// not look free.
 const LATENCY_US_MIN: f32 = 100.0;
-/// How fast measured latency is replaced by newer, and forgotten where nothing is sent.
-const LATENCY_MEMORY_MS: f32 = 5_000.0;
-/// Added per error. Far above usual latencies, or an endpoint that fails fast attracts everything.
-const ERROR_PENALTY_US: f32 = 200_000.0;
-/// An endpoint that only fails is still asked now and then where the others are busy.
-const PENALTY_US_MAX: f32 = 2_000_000.0;
-/// How fast errors are forgiven: after one of them, an endpoint whose peers take a millisecond is
-/// asked again in about eight seconds.
-const PENALTY_MEMORY_MS: f32 = 1_500.0;
 
 /// What keeps an endpoint from the choice, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,36 +89,6 @@ fn scale(random: u32, count: usize) -> usize {
     ((u64::from(random) * count as u64) >> 32) as usize
 }
 
-/// The smoothed latency after an answer that took `sample_us`, `age_ms` after the one before.
-/// Weighted by time and not by number, so that a burst of answers weighs as much as the time it
-/// took.
-pub fn latency_after(latency_us: f32, age_ms: u32, sample_us: f32) -> f32 {
-    if latency_us == 0.0 {
-        return sample_us;
-    }
-    // At least a little for each, or a thousand answers within one millisecond count for nothing.
-    let kept = (-(age_ms as f32) / LATENCY_MEMORY_MS).exp().min(0.995);
-    latency_us * kept + sample_us * (1.0 - kept)
-}
-
-/// What is left of a measured latency: fading, so that an endpoint that was slow is asked again.
-pub fn latency_now(latency_us: f32, age_ms: u32) -> f32 {
-    latency_us * (-(age_ms as f32) / LATENCY_MEMORY_MS).exp()
-}
-
-/// The penalty after one more error.
-pub fn penalty_after(penalty_us: f32, age_ms: u32) -> f32 {
-    (penalty_now(penalty_us, age_ms) + ERROR_PENALTY_US).min(PENALTY_US_MAX)
-}
-
-/// What is left of a penalty.
-pub fn penalty_now(penalty_us: f32, age_ms: u32) -> f32 {
-    match penalty_us == 0.0 {
-        true => 0.0,
-        false => penalty_us * (-(age_ms as f32) / PENALTY_MEMORY_MS).exp(),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -199,7 +160,7 @@ mod tests {
             ("both", candidate(good, 9, 500.0), candidate(good, 1, 1_000.0)),
             (
                 "an endpoint that fails fast",
-                Candidate { penalty_us: penalty_after(0.0, 0), ..candidate(good, 0, 100.0) },
+                Candidate { penalty_us: 200_000.0, ..candidate(good, 0, 100.0) },
                 candidate(good, 20, 5_000.0),
             ),
         ];
@@ -223,30 +184,5 @@ mod tests {
         let new = candidate(Standing::Good, 40, 0.0);
         let known = candidate(Standing::Good, 1, 1_000.0);
         assert_eq!(shares(&[new, known]), [0, 100]);
-    }
-
-    #[test]
-    fn latency_follows_what_is_measured_and_fades_where_nothing_is() {
-        assert_eq!(latency_after(0.0, 0, 800.0), 800.0);
-        let mut latency = 1_000.0;
-        for _ in 0..2_000 {
-            latency = latency_after(latency, 0, 3_000.0);
-        }
-        assert!((2_900.0..=3_000.0).contains(&latency), "{latency}");
-        let after_a_minute = latency_after(1_000.0, 60_000, 3_000.0);
-        assert!((2_990.0..=3_000.0).contains(&after_a_minute), "{after_a_minute}");
-        assert!(latency_now(1_000_000.0, 60_000) < 10.0);
-        assert!(latency_now(1_000.0, 10) > 990.0);
-    }
-
-    #[test]
-    fn errors_add_up_to_a_bound_and_are_forgiven() {
-        let mut penalty = 0.0;
-        for _ in 0..100 {
-            penalty = penalty_after(penalty, 0);
-        }
-        assert_eq!(penalty, PENALTY_US_MAX);
-        assert!(penalty_now(ERROR_PENALTY_US, 10_500) < ERROR_PENALTY_US / 1_000.0);
-        assert_eq!(penalty_now(0.0, 0), 0.0);
     }
 }

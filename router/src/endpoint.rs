@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use headwater_chassis::breaker::BreakerState;
-use headwater_chassis::{Breaker, Delays};
+use headwater_chassis::{Breaker, Delays, Load};
 use http::uri::Authority;
 use tokio_util::sync::CancellationToken;
 
 use crate::balance::{Candidate, Standing};
 use crate::fault::Fault;
 use crate::link::{Claim, Link, Unclaimed};
-use crate::load::Load;
 
 /// Lost requests in a row that open the circuit breaker.
 const LOST_MAX: u32 = 5;
 const BREAK: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
+
+/// How fast measured latency is replaced by newer, and forgotten where nothing is sent.
+const LATENCY_MEMORY: Duration = Duration::from_secs(5);
 
 /// Number of a worker thread. Each has connections of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Endpoint {
         Endpoint {
             address,
             authority,
-            load: Load::new(Instant::now()),
+            load: Load::new(Instant::now(), LATENCY_MEMORY),
             health: AtomicU8::new(Health::Unknown as u8),
             breaker: Mutex::new(Breaker::new(LOST_MAX, BREAK)),
             troubled: AtomicBool::new(false),

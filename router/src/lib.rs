@@ -14,7 +14,6 @@ pub mod retry;
 pub mod routes;
 
 pub mod fault;
-pub mod load;
 pub mod meters;
 pub mod tape;
 

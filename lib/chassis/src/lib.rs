@@ -14,6 +14,7 @@ pub mod config;
 
 pub mod backoff;
 pub mod breaker;
+pub mod load;
 pub mod shutdown;
 
 pub mod metrics;
@@ -28,6 +29,7 @@ pub use backoff::{Backoff, Delays};
 pub use breaker::Breaker;
 pub use config::{Common, ConfigErrors, LogFormat, Secret, Settings};
 pub use failure::{ErrorReason, Failure};
+pub use load::Load;
 pub use metrics::Metrics;
 pub use readiness::Readiness;
 pub use server::{Limits, PAYLOAD_BYTES_MAX, Server, announce, bind, serve};

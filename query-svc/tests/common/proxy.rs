@@ -1,7 +1,8 @@
-//! A way to a server that can be blocked, as by a network that swallows everything, and that can
-//! lead to another server, as a name does after a failover.
+//! A way to a server that can be blocked, as by a network that swallows everything, that can be
+//! slow, and that can lead to another server, as a name does after a failover.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 struct Way {
     port: u16,
     blocked: bool,
+    /// Of what goes to the server.
+    delay: Duration,
     /// Raised to cut every connection.
     cut: u32,
 }
@@ -25,7 +28,8 @@ impl Proxy {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own_port = listener.local_addr().unwrap().port();
-        let way = Arc::new(watch::channel(Way { port, blocked: false, cut: 0 }).0);
+        let way =
+            Arc::new(watch::channel(Way { port, blocked: false, delay: Duration::ZERO, cut: 0 }).0);
         let sender = Arc::clone(&way);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -33,8 +37,8 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(copy(from_client, to_server, sender.subscribe()));
-                tokio::spawn(copy(from_server, to_client, sender.subscribe()));
+                tokio::spawn(copy(from_client, to_server, sender.subscribe(), true));
+                tokio::spawn(copy(from_server, to_client, sender.subscribe(), false));
             }
         });
         Self { port: own_port, way }
@@ -45,13 +49,23 @@ impl Proxy {
         self.way.send_modify(|way| way.blocked = blocked);
     }
 
+    /// From now on all requests take this much longer.
+    pub fn delay(&self, delay: Duration) {
+        self.way.send_modify(|way| way.delay = delay);
+    }
+
     /// Cuts every connection; new ones go to another server.
     pub fn redirect(&self, port: u16) {
         self.way.send_modify(|way| *way = Way { port, cut: way.cut + 1, ..*way });
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut way: watch::Receiver<Way>,
+    delayed: bool,
+) {
     let cut = way.borrow().cut;
     let mut cuts = way.clone();
     let copying = async {
@@ -60,6 +74,10 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
             let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
             if way.wait_for(|way| !way.blocked).await.is_err() {
                 return;
+            }
+            let delay = way.borrow().delay;
+            if delayed && !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
             if to.write_all(&bytes[..count]).await.is_err() {
                 return;
