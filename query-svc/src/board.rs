@@ -1,10 +1,17 @@
 //! What was last seen of each node, in one place: reads are decided on it, and reads that wait are
 //! woken by it.
+//!
+//! Once the log is known, from the write database, what nodes of other logs show is not put on it,
+//! unless no node shows ours: then it is the read database that is another one, and a matter for
+//! whoever compares the two. A stray with newer states than all others would otherwise be taken for
+//! the truth, and our own nodes be left out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use headwater_kernel::LogId;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +25,8 @@ const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
 /// The board of a pool's nodes.
 pub struct Board {
     seen: watch::Sender<Vec<NodeSeen>>,
+    /// The write database's log.
+    log: ArcSwapOption<LogId>,
     /// Reads that wait for something fresher than was seen.
     waiting: AtomicUsize,
     /// Rung when the first of them begins to wait.
@@ -30,7 +39,12 @@ impl Board {
         // Usable until it fails: it joins the choice with its first sighting.
         let unseen = NodeSeen { usable: true, sighting: None };
         let (seen, _) = watch::channel(vec![unseen; nodes]);
-        Self { seen, waiting: AtomicUsize::new(0), hurry: Notify::new() }
+        Self {
+            seen,
+            log: ArcSwapOption::empty(),
+            waiting: AtomicUsize::new(0),
+            hurry: Notify::new(),
+        }
     }
 
     /// Looks at it. The look must be short: it holds up those who write on it.
@@ -65,6 +79,24 @@ impl Board {
     /// be taken for what it was.
     pub fn corrected(&self, node: usize, sighting: &Sighting) {
         self.put(node, |seen| seen.sighting = Some(sighting.clone()));
+    }
+
+    /// Notes which log the write database holds.
+    pub fn log_is(&self, log: LogId) {
+        if self.known() != Some(log) {
+            self.log.store(Some(Arc::new(log)));
+            self.seen.send_if_modified(|seen| drop_strays(seen, log));
+        }
+    }
+
+    fn known(&self) -> Option<LogId> {
+        self.log.load().as_deref().copied()
+    }
+
+    /// Whether this is of another log than the write database's, which other nodes show.
+    pub fn is_stray(&self, found: &Checkpoint) -> bool {
+        let ours = self.known().filter(|log| *log != found.log);
+        ours.is_some_and(|log| self.look(|seen| shows(seen, log)))
     }
 
     /// Notes whether a node can be read from.
@@ -107,9 +139,30 @@ impl Board {
         self.seen.send_if_modified(|seen| {
             let before = seen[node].clone();
             change(&mut seen[node]);
-            seen[node] != before
+            let changed = seen[node] != before;
+            if let Some(log) = self.known().filter(|_| changed) {
+                drop_strays(seen, log);
+            }
+            changed
         });
     }
+}
+
+fn shows(seen: &[NodeSeen], log: LogId) -> bool {
+    seen.iter().filter_map(|node| node.sighting.as_ref()).any(|seen| seen.checkpoint.log == log)
+}
+
+/// Nodes of other logs become such that nothing is known of; whether there were any.
+fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
+    if !shows(seen, log) {
+        return false;
+    }
+    let mut dropped = false;
+    for node in seen {
+        let stray = node.sighting.take_if(|seen| seen.checkpoint.log != log);
+        dropped |= stray.is_some();
+    }
+    dropped
 }
 
 /// How quickly a node is probed while reads wait.
@@ -152,7 +205,7 @@ impl Drop for Waiter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use headwater_kernel::{Epoch, Freshness, LogId, NodeRole, Position};
+    use headwater_kernel::{Epoch, Freshness, NodeRole, Position};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -177,6 +230,42 @@ mod tests {
         assert_eq!(shown(), Some(5), "of two reads the older one came last");
         board.corrected(0, &sighting(4));
         assert_eq!(shown(), Some(4));
+    }
+
+    #[test]
+    fn strays_are_not_put_on_it_while_a_node_shows_our_log() {
+        let (ours, other) = (LogId(Uuid::nil()), LogId(Uuid::max()));
+        let of = |log: LogId, position| {
+            let mut sighting = sighting(position);
+            let freshness = sighting.checkpoint.freshness.clone();
+            sighting.checkpoint = Arc::new(Checkpoint::new(log, Epoch(1), freshness));
+            sighting
+        };
+        let logs = |board: &Board| -> Vec<_> {
+            (0..2).map(|node| board.checkpoint(node).map(|seen| seen.log)).collect()
+        };
+        let board = Board::new(2);
+        board.read(0, &of(ours, 5));
+        board.corrected(1, &of(other, 9));
+        assert_eq!(logs(&board), [Some(ours), Some(other)], "the log is not known");
+        board.log_is(ours);
+        assert_eq!(logs(&board), [Some(ours), None]);
+        board.read(1, &of(other, 9));
+        assert_eq!(logs(&board), [Some(ours), None]);
+        assert!(board.is_stray(&of(other, 9).checkpoint));
+        assert!(!board.is_stray(&of(ours, 9).checkpoint));
+        // Nobody shows it any more: what there is counts, until somebody does.
+        board.corrected(0, &of(other, 1));
+        board.corrected(1, &of(other, 1));
+        assert_eq!(logs(&board), [Some(other), Some(other)]);
+        assert!(!board.is_stray(&of(other, 9).checkpoint));
+        board.corrected(1, &of(ours, 1));
+        assert_eq!(logs(&board), [None, Some(ours)]);
+        // The write database was made anew, and then the views.
+        board.log_is(other);
+        assert_eq!(logs(&board), [None, Some(ours)]);
+        board.corrected(0, &of(other, 2));
+        assert_eq!(logs(&board), [Some(other), None]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use crate::board::Board;
 use crate::clock::{Look, WriteClock};
 
 /// Most reads that wait for a look; more are refused. A look takes about a millisecond.
@@ -60,12 +61,19 @@ impl LogEnds {
         Self { queue: None }
     }
 
-    /// Of the log on these servers; `clock` learns from every look. Starts a task that ends with
-    /// the last clone of this. The database need not be there.
-    pub fn watch(servers: Servers, clock: Arc<WriteClock>, metrics: &Metrics) -> Self {
+    /// Of the log on these servers; `clock` learns from every look, and `board` which log it is.
+    /// Starts a task that ends with the last clone of this. The database need not be there.
+    pub fn watch(
+        servers: Servers,
+        clock: Arc<WriteClock>,
+        board: Arc<Board>,
+        metrics: &Metrics,
+    ) -> Self {
         let held = Arc::new(Mutex::new(None));
         Self::asking(Outcomes::new(metrics), move || {
-            look(servers.clone(), Arc::clone(&held), Arc::clone(&clock))
+            let (clock, board) = (Arc::clone(&clock), Arc::clone(&board));
+            let looked = look(servers.clone(), Arc::clone(&held), clock);
+            async move { looked.await.inspect(|end| board.log_is(end.token.log)) }
         })
     }
 

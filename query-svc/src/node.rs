@@ -2,7 +2,7 @@
 
 pub mod connection;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct Node {
     load: Load,
     /// When it joined the choice last, in milliseconds from `born`.
     joined_ms: AtomicU64,
+    /// Whether it was last seen with another log than the write database's.
+    stray: AtomicBool,
     projection: String,
     board: Arc<Board>,
     clock: Arc<WriteClock>,
@@ -91,6 +93,7 @@ impl Node {
             born,
             load: Load::new(born.into_std(), LATENCY_MEMORY),
             joined_ms: AtomicU64::new(0),
+            stray: AtomicBool::new(false),
             projection: common.projection.clone(),
             board: Arc::clone(&common.board),
             clock: Arc::clone(&common.clock),
@@ -166,6 +169,7 @@ impl Node {
         let params = self.with_projection(&[]);
         if let Ok(rows) = self.timed(&self.probes, CHECKPOINT, &params).await {
             self.board.corrected(self.index, &rows.sighting);
+            self.strays(self.board.is_stray(&rows.sighting.checkpoint));
             let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
             self.meters.staleness(age);
         }
@@ -187,6 +191,15 @@ impl Node {
         });
         if before == BreakerState::Closed && after == BreakerState::Open {
             self.left(error);
+        }
+    }
+
+    /// Notes whether it holds another log than ours, which is a mistake in what it was made from, or
+    /// in the settings.
+    fn strays(&self, strays: bool) {
+        let before = self.stray.swap(strays, Ordering::Relaxed);
+        if strays && !before {
+            tracing::warn!(node = self.name, "node leaves the choice: it holds another log");
         }
     }
 

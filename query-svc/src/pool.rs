@@ -98,7 +98,7 @@ impl ReadPool {
     }
 
     /// What was last seen of them.
-    pub fn board(&self) -> &Board {
+    pub fn board(&self) -> &Arc<Board> {
         &self.board
     }
 

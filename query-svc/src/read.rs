@@ -288,7 +288,10 @@ impl Reads {
         match answer {
             Ok(answer) => {
                 let shown = &answer.sighting;
-                let verdict = judge(&shown.checkpoint, required, self.time().now);
+                let verdict = match self.pool.board().is_stray(&shown.checkpoint) {
+                    true => Verdict::OtherLog,
+                    false => judge(&shown.checkpoint, required, self.time().now),
+                };
                 node.meters().answered(shown.role, verdict == Verdict::Fresh);
                 if verdict == Verdict::Fresh {
                     return Ok(answer);

@@ -44,7 +44,10 @@ pub async fn run(
     announce("query-svc", Some(grpc), admin_address);
 
     let log = match config.write {
-        Some(servers) => LogEnds::watch(servers, Arc::clone(pool.clock()), &metrics),
+        Some(servers) => {
+            let (clock, board) = (Arc::clone(pool.clock()), Arc::clone(pool.board()));
+            LogEnds::watch(servers, clock, board, &metrics)
+        }
         None => LogEnds::unknown(),
     };
     let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);
