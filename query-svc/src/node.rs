@@ -47,6 +47,7 @@ pub struct Node {
     shared: Pool,
     lanes: [Lane; LANES],
     probes: Lane,
+    connected_max: Duration,
     breaker: Mutex<Breaker>,
     born: Instant,
     load: Load,
@@ -87,8 +88,9 @@ impl Node {
             name: address.name.clone(),
             lent: address.pool(connections)?,
             shared: address.pool(LANES + 1)?,
-            lanes: Default::default(),
-            probes: Lane::default(),
+            lanes: std::array::from_fn(|_| Lane::new(common.connected_max)),
+            probes: Lane::new(common.connected_max),
+            connected_max: common.connected_max,
             breaker: Mutex::new(Breaker::new(FAILURES_MAX, OUT_FOR)),
             born,
             load: Load::new(born.into_std(), LATENCY_MEMORY),
@@ -167,7 +169,12 @@ impl Node {
             return;
         }
         let params = self.with_projection(&[]);
+        let opened = self.probes.opened().await;
         if let Ok(rows) = self.timed(&self.probes, CHECKPOINT, &params).await {
+            // Only when a new one was just to be had: an old connection is better than none.
+            if self.probes.opened().await != opened {
+                self.lent.retain(|_, lent| lent.age() < self.connected_max);
+            }
             self.board.corrected(self.index, &rows.sighting);
             self.strays(self.board.is_stray(&rows.sighting.checkpoint));
             let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
@@ -285,6 +292,8 @@ impl Node {
 pub struct NodeCommon {
     /// The projection whose checkpoint is read with everything.
     pub projection: String,
+    /// As in [`crate::pool::PoolConfig`].
+    pub connected_max: Duration,
     /// Where sightings are noted.
     pub board: Arc<Board>,
     /// What ages are measured by.

@@ -14,6 +14,7 @@ use crate::clock::WriteClock;
 use crate::cost::Cost;
 use crate::meters::role_name;
 use crate::node::connection::Address;
+pub use crate::node::connection::CONNECTED_MAX;
 use crate::node::{Node, NodeCommon};
 use crate::pick::{Choice, NODES_MAX, Wish, pick, primary};
 use crate::share::PrimaryShare;
@@ -33,6 +34,9 @@ pub struct PoolConfig {
     pub connections: usize,
     /// Time between probes of a node while no read waits.
     pub probe_every: Duration,
+    /// How long a connection is used before the node's name is asked for a new one; usually
+    /// [`CONNECTED_MAX`].
+    pub connected_max: Duration,
     /// The projection whose checkpoint dates every answer.
     pub projection: String,
     /// As in [`PrimaryShare::new`].
@@ -63,6 +67,7 @@ impl ReadPool {
         let clock = Arc::new(WriteClock::new(metrics));
         let common = NodeCommon {
             projection: config.projection.clone(),
+            connected_max: config.connected_max,
             board: Arc::clone(&board),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),

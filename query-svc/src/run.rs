@@ -8,7 +8,7 @@ use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::log_end::LogEnds;
-use crate::pool::{PoolConfig, READY_CHECK, ReadPool};
+use crate::pool::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use crate::read::Reads;
 
 /// Runs a query server until shutdown. Nodes need not be there when it starts: it is not ready
@@ -35,6 +35,7 @@ pub async fn run(
         connections: config.connections,
         probe_every: config.probe_every,
         projection: projection.to_owned(),
+        connected_max: CONNECTED_MAX,
         primary_share: config.primary_share,
     };
     let pool = Arc::new(ReadPool::new(&pool, &metrics)?);

@@ -5,12 +5,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::postgres::{Postgres, url};
+use common::postgres::{Postgres, free_port, url};
 use common::proxy::Proxy;
 use common::service::{Service, at_least, detail, get, reason, within};
 use common::{Cluster, Projector, eventually, id, store, token};
 use headwater_proto::headwater::v1::{Clock, Consistency, Freshness, NodeRole};
-use headwater_proto::stores::v1::Store;
+use headwater_proto::stores::v1::{ListStoresRequest, Store};
+use headwater_query_svc::cost::RECOVERY;
 use headwater_query_svc::transaction::AccessMode;
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
@@ -330,6 +331,8 @@ async fn a_replica_that_comes_back_gets_its_reads_little_by_little() {
         let after = answered(&service, &names);
         (after[0] - before[0]) / ((after[0] - before[0]) + (after[1] - before[1]))
     };
+    let begun = Instant::now();
+    eventually("neither is new", async || begun.elapsed() > RECOVERY).await;
     cluster.replica.kill();
     service.seen("it is gone", |roles| roles[1].is_none()).await;
     cluster.replica.start();
@@ -377,6 +380,49 @@ async fn a_replica_that_is_replaced_by_one_of_another_log_is_left() {
     proxy.redirect(cluster.replica.port());
     eventually("the replica answers again", async || {
         !ours(&service.get(id(1), at_least(&written)).await)
+    })
+    .await;
+}
+
+/// A node's name leads to another server, and the old one, which no change reaches any more,
+/// answers on. Within the time that connections are used the new one is read from, and lists on
+/// connections of their own, too. A name that leads nowhere is no reason to give up what works.
+#[tokio::test]
+async fn a_name_that_leads_to_another_server_is_followed() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let other = cluster.primary.replicate();
+    let proxy = Proxy::to(cluster.replica.port()).await;
+    let nodes = [cluster.primary.url("query"), url("query", proxy.port)];
+    let service = Service::reconnecting(&nodes, 2_000, Duration::from_millis(500)).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let list = async || {
+        let consistency = at_least(&written);
+        let request = ListStoresRequest { consistency, ..Default::default() };
+        service.stores().list_stores(request).await.unwrap().into_inner().stores.len()
+    };
+    assert_eq!(list().await, 1);
+    service.get(id(1), at_least(&written)).await.unwrap();
+    let nowhere = free_port();
+    proxy.lead(nowhere);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
+        assert_eq!(freshness.node_role(), NodeRole::Replica);
+        assert_eq!(list().await, 1);
+    }
+    assert_eq!(service.metric("headwater_node_breaker_state", "node"), 0.0);
+
+    proxy.lead(other.port());
+    let connections = async |server: &Postgres| -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE application_name = 'headwater-query-svc'";
+        server.admin().await.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    eventually("the new server is read from, and the old one is not", async || {
+        service.get(id(1), at_least(&written)).await.unwrap();
+        assert_eq!(list().await, 1);
+        connections(&other).await >= 2 && connections(&cluster.replica).await == 0
     })
     .await;
 }

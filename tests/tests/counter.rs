@@ -12,7 +12,7 @@ use headwater_command_svc::{Acks, Executor};
 use headwater_eventlog::EventLog;
 use headwater_proto::headwater::v1::CommandOptions;
 use headwater_proto::headwater::v1::consistency::Requirement;
-use headwater_query_svc::pool::{PoolConfig, READY_CHECK, ReadPool};
+use headwater_query_svc::pool::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use headwater_query_svc::read::Reads;
 use headwater_query_svc::{migrate, projector};
 use headwater_tests::counter::v1::counter_command_service_client::CounterCommandServiceClient;
@@ -63,6 +63,7 @@ impl Counters {
             connections: config.connections,
             probe_every: config.probe_every,
             projection: "counting".to_owned(),
+            connected_max: CONNECTED_MAX,
             primary_share: config.primary_share,
         };
         let pool = Arc::new(ReadPool::new(&pool, &Metrics::new()).expect("a pool"));

@@ -9,6 +9,7 @@ use deadpool_postgres::{
 };
 use headwater_chassis::Secret;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::config::Host;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
@@ -25,6 +26,11 @@ const ANSWER_MAX: Duration = Duration::from_millis(2_500);
 const SHARED_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Longest time to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Longest time to replace a connection that works: after it, that one is used on.
+const REPLACE_MAX: Duration = Duration::from_millis(500);
+/// How long a connection is used. A node's name may lead to another server by then, while the old
+/// one answers on as if nothing had happened.
+pub const CONNECTED_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for a connection while all are in use.
 const CHECKOUT_MAX: Duration = Duration::from_millis(500);
 
@@ -93,13 +99,24 @@ fn session_options() -> String {
 }
 
 /// A connection that is shared: the requests of many are in flight on it at once. Opened when it is
-/// first used, and opened again after it broke.
-#[derive(Default)]
+/// first used, and opened again after it broke, or has been used for long enough.
 pub struct Lane {
-    held: Mutex<Option<Arc<ClientWrapper>>>,
+    held: Mutex<Option<Held>>,
+    connected_max: Duration,
+}
+
+struct Held {
+    client: Arc<ClientWrapper>,
+    opened: Instant,
+    replace_at: Instant,
 }
 
 impl Lane {
+    /// A connection that is used for so long.
+    pub fn new(connected_max: Duration) -> Self {
+        Self { held: Mutex::default(), connected_max }
+    }
+
     /// Runs a statement on it; the connection comes from `pool`.
     ///
     /// # Errors
@@ -110,11 +127,11 @@ impl Lane {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, NodeError> {
-        let client = tokio::time::timeout(CONNECT_MAX, self.client(pool)).await;
+        let client = timeout(CONNECT_MAX, self.client(pool)).await;
         let client = client.map_err(|_| NodeError::Silent)??;
         let outcome = run(&client, sql, params, SHARED_ANSWER_MAX).await;
         if matches!(outcome, Err(NodeError::Silent)) {
-            self.held.lock().await.take_if(|held| Arc::ptr_eq(held, &client));
+            self.held.lock().await.take_if(|held| Arc::ptr_eq(&held.client, &client));
         }
         outcome
     }
@@ -122,15 +139,29 @@ impl Lane {
     async fn client(&self, pool: &Pool) -> Result<Arc<ClientWrapper>, NodeError> {
         // Held while connecting, so that one connects and the others get the same connection.
         let mut held = self.held.lock().await;
-        if let Some(client) = held.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(Arc::clone(client));
-        }
-        *held = None;
+        held.take_if(|held| held.client.is_closed());
         // Taken out of the pool for good: a shared connection must not be given back while others
         // use it, and one that hangs must not be given back at all.
-        let client = Arc::new(Object::take(pool.get().await?));
-        *held = Some(Arc::clone(&client));
+        let open = async || Ok::<_, NodeError>(Arc::new(Object::take(pool.get().await?)));
+        let now = Instant::now();
+        let (client, opened) = match held.as_ref() {
+            Some(held) if now < held.replace_at => return Ok(Arc::clone(&held.client)),
+            // Whoever is at a statement on the old one finishes it there. If there is no new one
+            // (the name leads nowhere, the server takes no more), the old one does.
+            Some(held) => match timeout(REPLACE_MAX, open()).await {
+                Ok(Ok(client)) => (client, now),
+                Ok(Err(_)) | Err(_) => (Arc::clone(&held.client), held.opened),
+            },
+            None => (open().await?, now),
+        };
+        let replace_at = now + self.connected_max;
+        *held = Some(Held { client: Arc::clone(&client), opened, replace_at });
         Ok(client)
+    }
+
+    /// When the connection was opened, if there is one.
+    pub async fn opened(&self) -> Option<Instant> {
+        Some(self.held.lock().await.as_ref()?.opened)
     }
 }
 
@@ -162,7 +193,7 @@ async fn run(
             answer => answer,
         }
     };
-    match tokio::time::timeout(answer_max, answer).await {
+    match timeout(answer_max, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(NodeError::Silent),
     }

@@ -54,6 +54,11 @@ impl Proxy {
         self.way.send_modify(|way| way.delay = delay);
     }
 
+    /// New connections go to another server; those that there are go on.
+    pub fn lead(&self, port: u16) {
+        self.way.send_modify(|way| way.port = port);
+    }
+
     /// Cuts every connection; new ones go to another server.
     pub fn redirect(&self, port: u16) {
         self.way.send_modify(|way| *way = Way { port, cut: way.cut + 1, ..*way });

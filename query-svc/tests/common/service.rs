@@ -13,7 +13,7 @@ use headwater_proto::stores::v1::{GetStoreRequest, Store};
 use headwater_proto::users::v1::user_query_service_client::UserQueryServiceClient;
 use headwater_query_svc::grpc;
 use headwater_query_svc::node::connection::Address;
-use headwater_query_svc::pool::{PoolConfig, READY_CHECK, ReadPool};
+use headwater_query_svc::pool::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use headwater_query_svc::read::Reads;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -38,17 +38,30 @@ impl Service {
 
     /// The same with another time between probes.
     pub fn probing(urls: &[String], wait_ms: u64, probe_every: Duration) -> Self {
-        Self::set(urls, wait_ms, probe_every, 50)
+        Self::set(urls, wait_ms, probe_every, (50, CONNECTED_MAX))
     }
 
     /// The same with another share of the read primary, and once all nodes have been seen.
     pub async fn sharing(urls: &[String], wait_ms: u64, primary_share: u8) -> Self {
-        let service = Self::set(urls, wait_ms, Duration::from_millis(50), primary_share);
+        let service =
+            Self::set(urls, wait_ms, Duration::from_millis(50), (primary_share, CONNECTED_MAX));
         service.all_seen().await;
         service
     }
 
-    fn set(urls: &[String], wait_ms: u64, probe_every: Duration, primary_share: u8) -> Self {
+    /// The same with another time for which connections are used.
+    pub async fn reconnecting(urls: &[String], wait_ms: u64, connected_max: Duration) -> Self {
+        let service = Self::set(urls, wait_ms, Duration::from_millis(50), (50, connected_max));
+        service.all_seen().await;
+        service
+    }
+
+    fn set(
+        urls: &[String],
+        wait_ms: u64,
+        probe_every: Duration,
+        (primary_share, connected_max): (u8, Duration),
+    ) -> Self {
         let address = |url: &String| Address::parse(&Secret::new(url.as_str())).unwrap();
         let config = PoolConfig {
             nodes: urls.iter().map(address).collect(),
@@ -56,6 +69,7 @@ impl Service {
             probe_every,
             projection: grpc::PROJECTION.to_owned(),
             primary_share,
+            connected_max,
         };
         let metrics = Metrics::new();
         let readiness = Readiness::new(&[READY_CHECK]);
