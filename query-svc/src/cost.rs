@@ -1,8 +1,8 @@
 //! What a read costs on each node, and the choice by it. Pure: chance and measurements come in as
 //! data.
 //!
-//! Of the nodes that would do two are drawn, and the cheaper one is taken. The cheapest of all would
-//! be found by every copy of this server at once, and drown.
+//! Of the nodes that would do two are drawn, and the cheaper one is taken. The cheapest of all
+//! would be found by every copy of this server at once, and drown.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub fn recovered(back_for: Duration) -> f32 {
 
 /// One of the nodes: the cheaper of two that are drawn. One that recovers is left out of a part of
 /// the choices, measured by the one that has recovered most, which is in all of them: where all are
-/// new none is spared, and nobody is left without a node. `spin` may be any number, another one each
+/// new none is spared, and nobody is left without a node. `spin` is any number, another one each
 /// time.
 pub fn draw(nodes: NodeSet, costs: &[Cost], spin: usize) -> Option<usize> {
     let random = scattered(spin as u64);

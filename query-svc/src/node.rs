@@ -201,8 +201,8 @@ impl Node {
         }
     }
 
-    /// Notes whether it holds another log than ours, which is a mistake in what it was made from, or
-    /// in the settings.
+    /// Notes whether it holds another log than ours: a mistake in what it was made from, or in the
+    /// settings.
     fn strays(&self, strays: bool) {
         let before = self.stray.swap(strays, Ordering::Relaxed);
         if strays && !before {
@@ -247,7 +247,8 @@ impl Node {
         self.board.read(self.index, sighting);
     }
 
-    /// It comes into the choice, or back: its errors are forgiven, and it recovers little by little.
+    /// It comes into the choice, or back: its errors are forgiven, and it gets its reads little by
+    /// little.
     fn joins(&self) {
         let now = Instant::now();
         self.load.forgive(now.into_std());

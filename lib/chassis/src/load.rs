@@ -1,6 +1,6 @@
-//! What all threads measure of one endpoint or node together, as a balancer wants to see it: its
-//! cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak EWMA,
-//! without its jump to the peak.
+//! What all threads measure of one endpoint or node together, as a balancer wants to see it. Its
+//! cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
+//! EWMA, without its jump to the peak.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ impl Stamped {
     }
 }
 
-/// The smoothed latency after an answer that took `sample_us`; the one before is `age` memories old.
+/// The smoothed latency after an answer that took `sample_us`, `age` memories after the one before.
 /// Weighted by time and not by number, so that a burst of answers weighs as much as the time it
 /// took.
 fn latency_after(latency_us: f32, age: f32, sample_us: f32) -> f32 {

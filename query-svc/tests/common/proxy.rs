@@ -82,6 +82,7 @@ async fn copy(
             }
             let delay = way.borrow().delay;
             if delayed && !delay.is_zero() {
+                // tidy: allow sleep: this is the slowness
                 tokio::time::sleep(delay).await;
             }
             if to.write_all(&bytes[..count]).await.is_err() {
