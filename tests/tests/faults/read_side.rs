@@ -29,6 +29,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(2);
 const BREAKER: &str = "headwater_node_breaker_state";
 const READS: &str = "headwater_reads_total";
+const TURNS: &str = "headwater_primary_turns_total";
 
 impl World {
     /// Waits until query-svc has taken the node out of the choice.
@@ -82,6 +83,41 @@ async fn a_replica_is_killed_and_another_hangs() {
             let findings = load.stop().await;
             findings.assert_retried_for(&[]);
             findings.assert_every_query_answered();
+        })
+        .await;
+}
+
+/// Both replicas are killed. The read primary takes over, as far as its share goes: what it does
+/// not is refused for that reason and no other, and nothing else notices. Then replicas answer
+/// again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_replica_is_killed() {
+    STAGE
+        .play(async |world| {
+            world.cluster.expect_logs(NODE_LOST);
+            let load = Load::start(world, 16);
+            load.more(100).await;
+            for replica in REPLICAS {
+                world.kill(replica).await;
+            }
+            for replica in REPLICAS {
+                world.until_left_out(replica).await;
+            }
+            load.more(200).await;
+            let turns = world.metric("query-svc", TURNS, &[("outcome", "at_once")]).await;
+            assert!(turns.expect("metrics") > 0.0);
+            for replica in REPLICAS {
+                world.start_again(replica).await;
+            }
+            for replica in REPLICAS {
+                world.until_read_again(replica).await;
+            }
+            let findings = load.stop().await;
+            findings.assert_retried_for(&[]);
+            for reads in [&findings.own, &findings.any, &findings.fresh] {
+                assert!(reads.answered > 0, "{reads:?}");
+                reads.assert_failed_only_for(&["PRIMARY_SHARE_SPENT"]);
+            }
         })
         .await;
 }
