@@ -28,16 +28,18 @@ pub enum TokenError {
     /// Not a token of ours, or damaged on its way.
     #[error("the token is not one that this system made, or was damaged on its way")]
     Malformed,
-    /// Of another log, or from before a restore.
-    #[error(
-        "the token belongs to another log, or to this one before a restore; start again without it"
-    )]
+    /// Of another log.
+    #[error("the token belongs to another log; start again without it")]
     Foreign,
+    /// Of this log, but beyond what is left of it.
+    #[error(
+        "the token proves something that the log has lost in a failover or a restore; read again \
+         without it"
+    )]
+    Lost,
 }
 
 const FORMAT: u8 = 1;
-/// Tokens that a request may carry; one for each session that it takes part in.
-const TOKENS_MAX: usize = 16;
 
 impl Token {
     /// A token that requires nothing yet.
@@ -76,6 +78,11 @@ impl Token {
         Ok(())
     }
 
+    /// The positions required, none of them 0.
+    pub fn positions(&self) -> impl Iterator<Item = (Partition, Position)> {
+        self.positions.iter().map(|(partition, position)| (*partition, *position))
+    }
+
     /// The position required of a partition; 0 if none is.
     pub fn position(&self, partition: Partition) -> Position {
         self.positions.get(&partition).copied().unwrap_or_default()
@@ -102,30 +109,6 @@ impl Token {
         let check = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&check.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    /// Reads all tokens that a client sent, and merges them: each text holds one, or several joined
-    /// by commas, as proxies join repeated headers. `None` if there are none.
-    ///
-    /// # Errors
-    /// [`TokenError::Malformed`] if any of them is, or there are more than 16;
-    /// [`TokenError::Foreign`] if they are of different logs or epochs.
-    pub fn decode_all<'a>(
-        texts: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Option<Self>, TokenError> {
-        let parts = texts.into_iter().flat_map(|text| text.split(',')).map(str::trim);
-        let mut merged: Option<Self> = None;
-        for (number, part) in parts.filter(|part| !part.is_empty()).enumerate() {
-            if number == TOKENS_MAX {
-                return Err(TokenError::Malformed);
-            }
-            let token = Self::decode(part)?;
-            match &mut merged {
-                Some(merged) => merged.merge(&token)?,
-                None => merged = Some(token),
-            }
-        }
-        Ok(merged)
     }
 
     /// Reads a token that a client sent.

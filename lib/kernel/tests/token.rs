@@ -69,28 +69,3 @@ fn a_reader_that_does_not_know_the_partition_does_not_cover_it() {
     assert!(!wanted.is_covered_by(&[Position(9), Position(9)]));
     assert!(token(1, 1, &[]).is_covered_by(&[]));
 }
-
-#[test]
-fn the_tokens_of_a_request_are_merged() {
-    let text = |log, epoch, positions: &[(u16, u64)]| token(log, epoch, positions).encode();
-    let (one, two) = (text(1, 1, &[(0, 5), (1, 2)]), text(1, 1, &[(0, 3), (2, 9)]));
-    let (one, two) = (one.as_str(), two.as_str());
-    let joined = format!("{one}, {two},");
-    let both = token(1, 1, &[(0, 5), (1, 2), (2, 9)]);
-    let malformed = Err(TokenError::Malformed);
-    type Merged = Result<Option<Token>, TokenError>;
-    let table: [(&[&str], Merged); 9] = [
-        (&[], Ok(None)),
-        (&["", " , "], Ok(None)),
-        (&[one, two], Ok(Some(both.clone()))),
-        (&[two, "", one], Ok(Some(both.clone()))),
-        (&[&joined], Ok(Some(both))),
-        (&[one, "nonsense"], malformed.clone()),
-        (&[one; 17], malformed),
-        (&[one, &text(1, 2, &[(0, 1)])], Err(TokenError::Foreign)),
-        (&[one, &text(2, 1, &[(0, 1)])], Err(TokenError::Foreign)),
-    ];
-    for (texts, expected) in table {
-        assert_eq!(Token::decode_all(texts.iter().copied()), expected, "{texts:?}");
-    }
-}
