@@ -145,7 +145,7 @@ fn metadata(headers: &[String]) -> anyhow::Result<MetadataMap> {
 
 /// Of another log, or from a session file that was damaged.
 fn is_unusable_token(status: &Status) -> bool {
-    matches!(problem::reason(status).as_str(), "TOKEN_FOREIGN" | "TOKEN_MALFORMED")
+    matches!(problem::reason(status).as_str(), "TOKEN_FOREIGN" | "TOKEN_LOST" | "TOKEN_MALFORMED")
 }
 
 /// Sends the requests, prints each reply as it comes, and gives the token that came with them.

@@ -31,7 +31,7 @@ enum Command {
     Load(load::Options),
     /// Bring both databases' schemas to this version.
     Migrate(migrate::Options),
-    /// Start a new epoch of the log after it was restored to an earlier state.
+    /// Start a new epoch of the log after it was restored, and have the views made anew.
     StartEpoch(start_epoch::Options),
     /// Print the folder of the PostgreSQL server programs that `up` would use.
     Postgres(where_is_postgres::Options),

@@ -24,7 +24,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     headwater_query_svc::migrate::empty(&read_owner_url, &projections)
         .await
         .context("the epoch was raised, but the views were not emptied; run this again")?;
-    println!("log {} is in epoch {}; tokens of earlier epochs are refused", log.id, log.epoch.0);
+    println!(
+        "log {} is in epoch {}; earlier tokens count up to where it ends now",
+        log.id, log.epoch.0
+    );
     println!("the views are empty; the projector fills them again from the log");
     Ok(())
 }

@@ -76,7 +76,9 @@ impl Task {
                 let Ok(job) = self.queue.try_recv() else { break };
                 jobs.push_back(job);
             }
-            let plan = plan(&mut jobs, commands_max, |stream| self.shared.states.get(stream));
+            let batch = (self.appender.epoch(), commands_max);
+            let mut plan = plan(&mut jobs, batch, |stream| self.shared.states.get(stream));
+            self.load_anew(plan.outdated.drain(..));
             if !plan.commands.is_empty() {
                 self.append(plan).await;
             }
@@ -94,6 +96,13 @@ impl Task {
             Ok(outcomes) => {
                 self.gate.succeeded();
                 self.settle(plan, outcomes);
+            }
+            Err(LogError::NewEpoch) => {
+                self.gate.succeeded();
+                tracing::info!(
+                    "the log is in a new epoch; commands are decided anew on its history"
+                );
+                self.retry(plan);
             }
             Err(LogError::Collision(error)) => {
                 tracing::debug!(%error, "an append collided with another one; its commands try again");
@@ -197,9 +206,13 @@ impl Task {
     }
 
     fn retry(&self, plan: Plan) {
-        for planned in plan.planned {
-            self.shared.states.forget(planned.job.stream);
-            let _ = planned.job.answer.send(Answer::Stale);
+        self.load_anew(plan.planned.into_iter().map(|planned| planned.job));
+    }
+
+    fn load_anew(&self, jobs: impl Iterator<Item = Job>) {
+        for job in jobs {
+            self.shared.states.forget(job.stream);
+            let _ = job.answer.send(Answer::Stale);
         }
     }
 

@@ -3,7 +3,7 @@
 use headwater_chassis::etag::Tags;
 use headwater_chassis::server::grpc_timeout;
 use headwater_chassis::{ErrorReason, Failure};
-use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Token, TokenError};
+use headwater_kernel::{PartitionKey, StreamId, StreamVersion, TokenError, Tokens};
 use headwater_proto::headwater::v1::CommandOptions;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ pub struct CallOptions {
     /// The version the client expects.
     pub expected_version: Option<StreamVersion>,
     /// What the client has seen so far; its receipt covers it too.
-    pub token: Option<Token>,
+    pub seen: Option<Tokens>,
     /// Who sent the command.
     pub caller: Option<String>,
     /// The span it was sent in, as a W3C trace context: kept with its events where this process
@@ -87,11 +87,11 @@ impl Envelope {
         let key = text(options.idempotency_key, "idempotency-key")
             .map(|key| hashes(&key, method, message))
             .transpose()?;
-        let token = match options.token.as_str() {
-            "" => Token::decode_all(values(metadata, TOKEN)),
-            field => Token::decode_all([field]),
+        let seen = match options.token.as_str() {
+            "" => Tokens::decode_all(values(metadata, TOKEN)),
+            field => Tokens::decode_all([field]),
         };
-        let token = token.map_err(token_failure)?;
+        let seen = seen.map_err(token_failure)?;
         let mut caller = text(String::new(), "headwater-caller");
         if let Some(caller) = &mut caller {
             caller.truncate(CALLER_BYTES_MAX);
@@ -104,7 +104,7 @@ impl Envelope {
         let expected_version = expected_version.map(StreamVersion);
         let left = grpc_timeout(metadata.as_ref());
         let ack = Wish::read(metadata, options.acknowledgement, left, Instant::now())?;
-        Ok(Self { options: CallOptions { key, expected_version, token, caller, traceparent, ack } })
+        Ok(Self { options: CallOptions { key, expected_version, seen, caller, traceparent, ack } })
     }
 
     /// The call on an aggregate that lives in a partition of its own.
@@ -145,10 +145,12 @@ fn values<'m>(metadata: &'m MetadataMap, name: &'static str) -> impl Iterator<It
     metadata.get_all(name).iter().filter_map(|value| value.to_str().ok())
 }
 
-fn token_failure(error: TokenError) -> Failure {
+/// Why a token is refused.
+pub(crate) fn token_failure(error: TokenError) -> Failure {
     let reason = match error {
         TokenError::Malformed => ErrorReason::TokenMalformed,
         TokenError::Foreign => ErrorReason::TokenForeign,
+        TokenError::Lost => ErrorReason::TokenLost,
     };
     Failure::new(reason, error.to_string())
 }
@@ -201,7 +203,7 @@ fn half_hash(bytes: &[u8]) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use headwater_kernel::{Epoch, LogId, Position};
+    use headwater_kernel::{Epoch, LogId, Position, Token};
     use headwater_proto::stores::v1::OpenStoreRequest;
 
     use super::*;
@@ -289,11 +291,12 @@ mod tests {
             let positions: Vec<_> = positions.iter().copied().map(Position).collect();
             Token::of_positions(LogId(Uuid::from_u128(log)), Epoch(1), &positions)
         };
-        let (one, two, both) = (token(1, &[5, 2]), token(1, &[3, 9]), token(1, &[5, 9]));
+        let (one, two) = (token(1, &[5, 2]), token(1, &[3, 9]));
+        let both = Tokens::from(token(1, &[5, 9]));
         let (a, b) = (one.encode(), two.encode());
         let read = |pairs: &[(&'static str, &str)], field: String| {
             let field = CommandOptions { token: field, ..Default::default() };
-            sent(pairs, Some(field)).map(|options| options.token)
+            sent(pairs, Some(field)).map(|options| options.seen)
         };
         let none = String::new;
         assert_eq!(read(&[(TOKEN, &a), (TOKEN, &b)], none()), Ok(Some(both.clone())));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use headwater_eventlog::{Fact, FactKind, Loaded};
 use headwater_kernel::aggregate::{Claim, Snapshot};
 use headwater_kernel::{
-    Aggregate, Context, DecodeError, EventSet as _, NewEvent, Rejection, StreamVersion,
+    Aggregate, Context, DecodeError, Epoch, EventSet as _, NewEvent, Rejection, StreamVersion,
 };
 
 /// The state of an aggregate of some type.
@@ -15,6 +15,8 @@ pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 /// A state with its place.
 #[derive(Clone)]
 pub(crate) struct Stand {
+    /// The epoch of the log whose history it is of.
+    pub epoch: Epoch,
     /// The version it shows.
     pub version: StreamVersion,
     /// The state.
@@ -110,6 +112,7 @@ pub(crate) enum Folded {
 /// # Errors
 /// A stored event that is not one of this aggregate's, or cannot be decoded.
 pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> {
+    let epoch = loaded.epoch;
     let mut version = StreamVersion(0);
     let mut state = A::default();
     if let Some(saved) = loaded.snapshot {
@@ -123,5 +126,5 @@ pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> 
         state.evolve(&A::Event::decode(&event.type_name, event.schema_version, &event.payload)?);
         version = event.version;
     }
-    Ok(Folded::Stand(Stand { version, state: Arc::new(state) }))
+    Ok(Folded::Stand(Stand { epoch, version, state: Arc::new(state) }))
 }

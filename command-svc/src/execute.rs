@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater_chassis::trace::current_traceparent;
 use headwater_chassis::{Backoff, Delays, ErrorReason, Failure, Metrics};
-use headwater_eventlog::{EventLog, LogInfo, Receipt};
+use headwater_eventlog::{EventLog, Receipt};
 use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::plan::Job;
 use crate::reply::{Answer, Trouble, failure};
+use crate::seen;
 use crate::states::States;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
@@ -34,7 +35,7 @@ const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
 pub struct Executor {
-    info: LogInfo,
+    log: EventLog,
     loader: Loader,
     states: States,
     queues: Vec<mpsc::Sender<Job>>,
@@ -59,7 +60,6 @@ pub struct Committed {
 impl Executor {
     /// Starts the tasks of every partition.
     pub fn start(log: &EventLog, limits: &Limits, acks: Acks, metrics: &Metrics) -> Self {
-        let info = log.info();
         let states = States::new(limits.cache_max);
         let measures = Arc::new(Measures::new(metrics));
         let shared = Shared {
@@ -69,12 +69,12 @@ impl Executor {
             measures: Arc::clone(&measures),
             commands_max: limits.batch_max,
         };
-        let (queues, tasks) = (0..info.partitions)
+        let (queues, tasks) = (0..log.info().partitions)
             .map(Partition)
             .map(|p| Task::start(log.appender(p), p, limits.queue_max, shared.clone()))
             .unzip();
         let loader = Loader::start(log.clone());
-        Self { info, loader, states, queues, measures, acks, tasks }
+        Self { log: log.clone(), loader, states, queues, measures, acks, tasks }
     }
 
     /// Decides and appends a command; answers when it is committed, or refused on the newest state.
@@ -87,9 +87,11 @@ impl Executor {
         call: Call,
         command: A::Command,
     ) -> Result<Committed, Failure> {
-        let token = self.token_of(&call)?;
+        if let Some(seen) = &call.options.seen {
+            seen::check(&self.log, seen).await?;
+        }
         self.acks.check(call.options.ack.as_ref())?;
-        let partition = call.partition_key.partition(self.info.partitions);
+        let partition = call.partition_key.partition(self.log.info().partitions);
         let command_id = Uuid::now_v7();
         let traceparent = current_traceparent().or_else(|| call.options.traceparent.clone());
         let context = Context {
@@ -123,7 +125,7 @@ impl Executor {
             match answered.await.unwrap_or(Answer::Failed(Trouble::Defect)) {
                 Answer::Stale => self.measures.stale(),
                 Answer::Done { receipt, replayed } => {
-                    return Ok(self.committed(token, receipt, replayed, &call).await);
+                    return Ok(self.committed(receipt, replayed, &call).await);
                 }
                 Answer::Refused(rejection) => {
                     return Err(Failure::rejection(call.domain, rejection));
@@ -148,25 +150,9 @@ impl Executor {
         }
     }
 
-    fn token_of(&self, call: &Call) -> Result<Token, Failure> {
-        let mut token = Token::empty(self.info.id, self.info.epoch);
-        if let Some(seen) = &call.options.token {
-            token
-                .merge(seen)
-                .map_err(|error| Failure::new(ErrorReason::TokenForeign, error.to_string()))?;
-        }
-        Ok(token)
-    }
-
     /// What the client gets, as soon as its command's effect has come as far as it asked.
-    async fn committed(
-        &self,
-        mut token: Token,
-        receipt: Receipt,
-        replayed: bool,
-        call: &Call,
-    ) -> Committed {
-        token.raise(receipt.partition, receipt.position);
+    async fn committed(&self, receipt: Receipt, replayed: bool, call: &Call) -> Committed {
+        let token = seen::token(&self.log.lineage(), call.options.seen.as_ref(), &receipt);
         let acked = match &call.options.ack {
             Some(wish) => self.acks.reached(wish, &token).await,
             None => Acked::COMMITTED,

@@ -18,6 +18,7 @@ mod loader;
 mod measure;
 mod plan;
 mod reply;
+mod seen;
 mod settle;
 mod states;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
-use headwater_kernel::{Rejection, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -51,19 +51,23 @@ pub(crate) enum Intent {
 pub(crate) struct Plan {
     pub commands: Vec<Command>,
     pub planned: Vec<Planned>,
+    /// Jobs whose state is of an earlier epoch: a failover may have taken the end of its history,
+    /// and another command the version's place. They have to be loaded anew.
+    pub outdated: Vec<Job>,
 }
 
 /// Takes jobs from the front of the queue until the batch is full; what is left waits for the next
 /// one. A job whose idempotency key is already in the batch ends it too, so that the second one
 /// finds the first one's receipt.
 ///
-/// `cached` gives the newest state the process knows of a stream.
+/// `cached` gives the newest state the process knows of a stream, `epoch` is the one that the batch
+/// will be of.
 pub(crate) fn plan(
     jobs: &mut VecDeque<Job>,
-    commands_max: usize,
+    (epoch, commands_max): (Epoch, usize),
     cached: impl Fn(StreamId) -> Option<Stand>,
 ) -> Plan {
-    let mut plan = Plan { commands: Vec::new(), planned: Vec::new() };
+    let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
     let mut stands: HashMap<StreamId, Stand> = HashMap::new();
     let mut keys = HashSet::new();
     let mut events = 0;
@@ -81,6 +85,10 @@ pub(crate) fn plan(
             Some(stand) => stand.clone(),
             None => newest(cached(job.stream), &job.stand),
         };
+        if stand.epoch < epoch {
+            plan.outdated.push(job);
+            continue;
+        }
         let (command, intent) = decide(&job, &stand);
         if events + command.events.len() > EVENTS_PER_BATCH_MAX {
             jobs.push_front(job);
@@ -97,7 +105,8 @@ pub(crate) fn plan(
 }
 
 fn newest(cached: Option<Stand>, loaded: &Stand) -> Stand {
-    cached.filter(|cached| cached.version > loaded.version).unwrap_or_else(|| loaded.clone())
+    let newer = |known: &Stand| (known.epoch, known.version) > (loaded.epoch, loaded.version);
+    cached.filter(newer).unwrap_or_else(|| loaded.clone())
 }
 
 /// The command as the log sees it. A refusal is a command too, without events: the append confirms
@@ -118,7 +127,8 @@ fn decide(job: &Job, stand: &Stand) -> (Command, Intent) {
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = stand.version.plus(events.len() as u64);
-    let intent = Intent::Commit { after: Stand { version, state: next }, refusals };
+    let intent =
+        Intent::Commit { after: Stand { epoch: stand.epoch, version, state: next }, refusals };
     let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
     (Command { key, events, facts, ..check(job, stand) }, intent)
 }
@@ -139,4 +149,64 @@ fn check(job: &Job, stand: &Stand) -> Command {
 fn too_large(accepted: &Accepted) -> bool {
     accepted.events.len() > EVENTS_PER_COMMAND_MAX
         || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::AnyState;
+    use headwater_kernel::aggregate::Snapshot;
+
+    const EPOCH: Epoch = Epoch(3);
+
+    struct Nothing;
+
+    impl Decider for Nothing {
+        fn decide(&self, stand: &Stand) -> Verdict {
+            let next = Arc::clone(&stand.state);
+            let (events, facts, refusals) = (Vec::new(), Vec::new(), Vec::new());
+            Verdict::Accepted(Accepted { events, facts, refusals, next })
+        }
+        fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
+            None
+        }
+    }
+
+    fn stand((epoch, version): (u32, u64)) -> Stand {
+        Stand { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
+    }
+
+    /// The version that a command is decided on; none if its state has to be loaded anew. Given are
+    /// epoch and version of what was loaded, and of what the process knows.
+    fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
+        let (answer, _answered) = oneshot::channel();
+        let job = Job {
+            stream: StreamId(Uuid::nil()),
+            stand: stand(loaded),
+            decider: Arc::new(Nothing),
+            key: None,
+            expected: None,
+            command_id: Uuid::nil(),
+            caller: None,
+            traceparent: None,
+            answer,
+        };
+        let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(stand));
+        assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
+        Some(plan.commands.first()?.expected.0)
+    }
+
+    #[test]
+    fn no_command_is_decided_on_the_state_of_an_earlier_epoch() {
+        assert_eq!(decided_on((3, 5), None), Some(5));
+        assert_eq!(decided_on((3, 5), Some((3, 7))), Some(7));
+        assert_eq!(decided_on((3, 5), Some((3, 4))), Some(5));
+        // Version 7 may be lost, and another event may be version 7 now.
+        assert_eq!(decided_on((3, 5), Some((2, 7))), Some(5));
+        assert_eq!(decided_on((2, 7), Some((3, 5))), Some(5));
+        assert_eq!(decided_on((2, 7), None), None);
+        assert_eq!(decided_on((2, 7), Some((2, 8))), None);
+        // Loaded after another program began an epoch: the append will be refused and learn of it.
+        assert_eq!(decided_on((4, 7), Some((3, 9))), Some(7));
+    }
 }

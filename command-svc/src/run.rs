@@ -94,10 +94,11 @@ async fn connect(
     }
 }
 
-/// Keeps readiness true to whether the log can be read.
+/// Keeps readiness true to whether the log takes appends: it has to be a primary, and after a
+/// promotion its new epoch has to begin, whether anybody appends or not.
 async fn watch(log: EventLog, readiness: Readiness, shutdown: Shutdown) {
     while !shutdown.is_requested() {
-        let result = match timeout(LOG_CHECK_MAX, log.heads()).await {
+        let result = match timeout(LOG_CHECK_MAX, log.follow_epoch()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the log cannot be read");

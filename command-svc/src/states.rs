@@ -27,7 +27,8 @@ impl States {
 
     /// Keeps a state that was loaded, unless a newer one was committed meanwhile.
     pub(crate) fn offer(&self, stream: StreamId, stand: &Stand) {
-        if self.cache.get(&stream).is_none_or(|known| known.version < stand.version) {
+        let newer = |known: Stand| (known.epoch, known.version) < (stand.epoch, stand.version);
+        if self.cache.get(&stream).is_none_or(newer) {
             self.cache.insert(stream, stand.clone());
         }
     }

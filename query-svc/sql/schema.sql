@@ -117,6 +117,15 @@ AS $changed$
      LIMIT in_limit
 $changed$;
 
+-- The epochs that a projection's log went through, written in the transaction that takes the checkpoint to the last of
+-- them: where each began, by partition, from 0. A token of an earlier epoch counts up to where the later ones began.
+CREATE TABLE IF NOT EXISTS headwater_read.epoch_start (
+    projection text NOT NULL,
+    epoch      integer NOT NULL,
+    positions  bigint[] NOT NULL,
+    PRIMARY KEY (projection, epoch)
+);
+
 -- Events that could not be applied to a row, and those that wait behind them, with all that it takes to try again.
 CREATE TABLE IF NOT EXISTS headwater_read.parked (
     -- The order in which they have to be tried again.
@@ -145,10 +154,11 @@ CREATE INDEX IF NOT EXISTS parked_row ON headwater_read.parked (projection, view
 REVOKE ALL ON ALL TABLES IN SCHEMA headwater_read FROM PUBLIC;
 GRANT USAGE ON SCHEMA headwater_read TO headwater_query, headwater_projector;
 GRANT SELECT ON headwater_read.schema_version, headwater_read.view_version, headwater_read.checkpoint,
-                headwater_read.change
+                headwater_read.change, headwater_read.epoch_start
    TO headwater_query, headwater_projector;
 GRANT INSERT, UPDATE ON headwater_read.checkpoint TO headwater_projector;
 GRANT INSERT, DELETE ON headwater_read.change TO headwater_projector;
+GRANT INSERT, UPDATE, DELETE ON headwater_read.epoch_start TO headwater_projector;
 GRANT SELECT, INSERT ON headwater_read.parked TO headwater_projector;
 -- Enough to count them, not to read what they hold.
 GRANT SELECT (projection) ON headwater_read.parked TO headwater_query;

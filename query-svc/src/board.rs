@@ -6,15 +6,17 @@
 //! whoever compares the two. A stray with newer states than all others would otherwise be taken for
 //! the truth, and our own nodes be left out.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use headwater_kernel::LogId;
+use headwater_kernel::{Epoch, Lineage, LogId};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::pick::NODES_MAX;
 use crate::sighting::{Checkpoint, NodeSeen, Sighting};
 
 /// The first pause between probes while reads wait, and the least there is in any case.
@@ -22,11 +24,17 @@ const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pauses grow up to this while reads go on waiting: 200 probes a second and node at most.
 const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
 
+/// Epochs of logs that are remembered: one for each node, in case that all show different ones, and
+/// as many that they have shown before.
+const LINEAGES_MAX: usize = 2 * NODES_MAX;
+
 /// The board of a pool's nodes.
 pub struct Board {
     seen: watch::Sender<Vec<NodeSeen>>,
     /// The write database's log.
     log: ArcSwapOption<LogId>,
+    /// The epochs of the logs that nodes show, newest last.
+    lineages: Mutex<VecDeque<Arc<Lineage>>>,
     /// Reads that wait for something fresher than was seen.
     waiting: AtomicUsize,
     /// Rung when the first of them begins to wait.
@@ -42,6 +50,7 @@ impl Board {
         Self {
             seen,
             log: ArcSwapOption::empty(),
+            lineages: Mutex::default(),
             waiting: AtomicUsize::new(0),
             hurry: Notify::new(),
         }
@@ -97,6 +106,23 @@ impl Board {
     pub fn is_stray(&self, found: &Checkpoint) -> bool {
         let ours = self.known().filter(|log| *log != found.log);
         ours.is_some_and(|log| self.look(|seen| shows(seen, log)))
+    }
+
+    /// The epochs that this log went through up to this one. They never change.
+    pub fn lineage(&self, log: LogId, epoch: Epoch) -> Option<Arc<Lineage>> {
+        let known = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| (known.log(), known.epoch()) == (log, epoch)).cloned()
+    }
+
+    /// Notes the epochs of a log that a node shows; reads that wait for them are woken.
+    pub fn learned(&self, lineage: Lineage) {
+        let mut known = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LINEAGES_MAX {
+            known.pop_front();
+        }
+        known.push_back(Arc::new(lineage));
+        drop(known);
+        self.seen.send_modify(|_| {});
     }
 
     /// Notes whether a node can be read from.

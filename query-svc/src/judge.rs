@@ -13,7 +13,8 @@ pub enum Verdict {
     Fresh,
     /// It is older than what was asked for.
     Stale,
-    /// It shows another log, or another epoch, than the token that was sent.
+    /// It shows another log, or another epoch, than the token is of. One of an earlier epoch has
+    /// been settled in the one that the nodes show before they are read.
     OtherLog,
 }
 

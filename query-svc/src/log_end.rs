@@ -201,7 +201,7 @@ mod tests {
                 tokio::time::sleep(LOOK).await;
                 let (log, epoch) = (LogId(Uuid::nil()), Epoch(1));
                 let token = Token::of_positions(log, epoch, &[Position(position)]);
-                Ok(LogEnd { token, now: OffsetDateTime::UNIX_EPOCH })
+                Ok(LogEnd { token, epochs: vec![epoch], now: OffsetDateTime::UNIX_EPOCH })
             }
         });
         (ends, looks)

@@ -13,7 +13,7 @@ use crate::primary::PrimaryConnection;
 use crate::projection::{Projection, ViewInfo};
 
 /// Version of `sql/schema.sql`.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// What a migration did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

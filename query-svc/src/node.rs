@@ -18,7 +18,7 @@ use crate::cost::{Cost, recovered};
 use crate::meters::{NodeMeters, role_name};
 use crate::node_error::NodeError;
 use crate::sighting::{Answer, Sighting};
-use crate::statement::{Rows, Statement};
+use crate::statement::{Rows, Statement, lineage};
 use connection::{Address, Lane, Params, run_pooled};
 
 /// Shared connections that carry a node's point reads, several statements in flight on each.
@@ -34,6 +34,7 @@ const OUT_FOR: Delays =
 /// not be asked by a read to see whether it is quick again.
 const LATENCY_MEMORY: Duration = Duration::from_secs(1);
 const CHECKPOINT: &str = include_str!("../sql/queries/checkpoint.sql");
+const LINEAGE: &str = include_str!("../sql/queries/lineage.sql");
 
 /// One node of the pool.
 pub struct Node {
@@ -179,6 +180,24 @@ impl Node {
             self.strays(self.board.is_stray(&rows.sighting.checkpoint));
             let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
             self.meters.staleness(age);
+            self.learn_lineage(&rows.sighting).await;
+        }
+    }
+
+    /// Asks for the epochs of the log that the node shows, if they are not known: once for each
+    /// epoch, by the first node that is seen in it.
+    async fn learn_lineage(&self, sighting: &Sighting) {
+        let shown = &sighting.checkpoint;
+        if self.board.lineage(shown.log, shown.epoch).is_some() {
+            return;
+        }
+        let params = self.with_projection(&[]);
+        let rows = self.probes.run(&self.shared, LINEAGE, &params).await;
+        match rows.and_then(|rows| lineage(&rows).map_err(NodeError::defect)) {
+            Ok(Some(lineage)) => self.board.learned(lineage),
+            Ok(None) => {}
+            // Tried again with the next probe; the node is judged by what it is asked for.
+            Err(error) => tracing::debug!(node = self.name, %error, "its epochs are not known"),
         }
     }
 

@@ -4,7 +4,9 @@
 //! primary, which has the projector's writes to carry, is asked once no replica gives hope, or once
 //! waiting for one has taken long enough, and only within its share of the reads.
 
-use headwater_kernel::{Consistency, NodeRole, Token};
+use std::cmp::Ordering;
+
+use headwater_kernel::{Consistency, Epoch, LogId, NodeRole};
 use time::{Duration, OffsetDateTime};
 
 use crate::cost::{Cost, draw};
@@ -60,11 +62,13 @@ pub enum Choice {
     Wait,
     /// Only the read primary will do, it has no room, and no replica gives hope.
     Refused,
-    /// The token is of a later epoch than any node shows. Either the log was restored and the nodes
+    /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
+    /// to be found out first.
+    Earlier,
+    /// The token is of a later epoch than any node shows. Either the log has begun it and the nodes
     /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
     Later,
-    /// The token is of another log than the one that the nodes show, or from before that log was
-    /// restored.
+    /// The token is of another log than the one that the nodes show.
     Foreign,
 }
 
@@ -81,11 +85,14 @@ enum Rank {
 pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &Wish<'_>) -> Choice {
     let Some(truth) = newest(nodes) else { return Choice::Wait };
     if let Consistency::AtLeast(token) = wish.consistency {
-        if is_foreign(token, truth) {
+        if token.log != truth.log {
             return Choice::Foreign;
         }
-        if token.epoch > truth.epoch {
-            return if wish.in_tokens_epoch { Choice::Wait } else { Choice::Later };
+        match token.epoch.cmp(&truth.epoch) {
+            Ordering::Less => return Choice::Earlier,
+            Ordering::Greater if wish.in_tokens_epoch => return Choice::Wait,
+            Ordering::Greater => return Choice::Later,
+            Ordering::Equal => {}
         }
     }
     let field = Field::survey(nodes, truth, wish);
@@ -201,6 +208,11 @@ fn offers<'a>(
         .filter(|(_, seen)| seen.checkpoint.is_of_the_log_of(truth))
 }
 
+/// The log that the nodes show, and the epoch that it is in.
+pub fn shown(nodes: &[NodeSeen]) -> Option<(LogId, Epoch)> {
+    newest(nodes).map(|checkpoint| (checkpoint.log, checkpoint.epoch))
+}
+
 /// The newest checkpoint seen on any node, reachable or not: its log is the log.
 fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
     nodes
@@ -217,12 +229,6 @@ pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
         .filter(|(node, _)| !avoided.contains(*node))
         .max_by_key(|(_, seen)| (seen.checkpoint.freshness.as_of, seen.role == NodeRole::Replica))
         .map(|(node, _)| node)
-}
-
-/// A token of a later epoch of the same log is not foreign by itself: the log may have been
-/// restored, and no node shows it yet.
-fn is_foreign(token: &Token, truth: &Checkpoint) -> bool {
-    token.log != truth.log || token.epoch < truth.epoch
 }
 
 fn behind(seen: &Sighting, truth: &Checkpoint) -> Duration {

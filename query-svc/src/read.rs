@@ -2,6 +2,7 @@
 //! wait, or go on to the read primary, and at last the freshest there is, for whoever takes that.
 //! Knows no domain.
 
+mod epochs;
 mod need;
 mod progress;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::Shutdown;
-use headwater_kernel::Consistency;
+use headwater_kernel::{Consistency, Tokens};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Reading;
@@ -25,6 +26,7 @@ use crate::policy::Policies;
 use crate::pool::ReadPool;
 use crate::sighting::{Answer, NodeSeen, Sighting};
 use crate::statement::Statement;
+pub use epochs::Standing;
 pub use need::{Best, Need, ReadError, Required};
 use progress::{Missed, Progress};
 
@@ -134,7 +136,8 @@ impl Reads {
     {
         let mut progress = Progress::begin(self.wait_max, need.time_left);
         let outcome = match &need.required {
-            Required::State(required) => self.fresh(required, &mut progress, &ask).await,
+            Required::State(required) => self.fresh(required.clone(), &mut progress, &ask).await,
+            Required::Seen(tokens) => self.at_least(tokens, &mut progress, &ask).await,
             Required::LogEnd => self.strong(&mut progress, &ask).await,
         };
         match outcome {
@@ -162,17 +165,35 @@ impl Reads {
         let unknown = |cause| ReadError::NoLogEnd { cause, best: self.best() };
         let required = Consistency::AtLeast(end.map_err(unknown)?.token);
         progress.in_tokens_epoch = true;
-        match self.fresh(&required, progress, ask).await {
+        match self.fresh(required, progress, ask).await {
             // The client has sent no token that could be refused.
-            Err(ReadError::Foreign) => Err(unknown(EndError::OtherLog)),
+            Err(ReadError::Foreign | ReadError::Lost) => Err(unknown(EndError::OtherLog)),
             outcome => outcome,
         }
+    }
+
+    /// Everything that these tokens prove.
+    async fn at_least<'s, T, A, F>(
+        &'s self,
+        tokens: &Tokens,
+        progress: &mut Progress,
+        ask: &A,
+    ) -> Result<Answer<T>, ReadError>
+    where
+        A: Fn(&'s Node) -> F,
+        F: Future<Output = Result<Answer<T>, NodeError>>,
+    {
+        let token = match tokens.only() {
+            Some(token) => token.clone(),
+            None => self.settle(tokens, progress).await?,
+        };
+        self.fresh(Consistency::AtLeast(token), progress, ask).await
     }
 
     /// At least as fresh as required.
     async fn fresh<'s, T, A, F>(
         &'s self,
-        required: &Consistency,
+        mut required: Consistency,
         progress: &mut Progress,
         ask: &A,
     ) -> Result<Answer<T>, ReadError>
@@ -181,13 +202,13 @@ impl Reads {
         F: Future<Output = Result<Answer<T>, NodeError>>,
     {
         loop {
-            match self.pick(required, progress) {
+            match self.pick(&required, progress) {
                 choice @ (Choice::Read(node) | Choice::Fallback(node)) => {
                     if matches!(choice, Choice::Fallback(_)) {
                         progress.take_turn();
                     }
                     let node = &*self.pool.nodes()[node];
-                    match self.attempt(node, required, ask(node)).await {
+                    match self.attempt(node, &required, ask(node)).await {
                         Ok(answer) => return Ok(answer),
                         Err(missed) => progress.missed(node.index, missed)?,
                     }
@@ -196,33 +217,23 @@ impl Reads {
                     }
                 }
                 Choice::Wait => {
-                    if !self.wait(progress, required).await {
+                    if !self.wait(progress, &required).await {
                         return Err(self.expire(progress));
                     }
                 }
                 Choice::Refused => return Err(self.expire(progress)),
-                Choice::Later => self.later_epoch(required, progress).await?,
+                Choice::Earlier => {
+                    if let Consistency::AtLeast(token) = required {
+                        let settled = self.settle(&Tokens::from(token), progress).await?;
+                        required = Consistency::AtLeast(settled);
+                    }
+                }
+                Choice::Later => {
+                    if let Consistency::AtLeast(token) = &required {
+                        self.later_epoch(token, progress).await?;
+                    }
+                }
                 Choice::Foreign => return Err(ReadError::Foreign),
-            }
-        }
-    }
-
-    /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
-    /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
-    async fn later_epoch(
-        &self,
-        required: &Consistency,
-        progress: &mut Progress,
-    ) -> Result<(), ReadError> {
-        let Consistency::AtLeast(token) = required else { return Ok(()) };
-        match timeout_at(progress.until, self.log.ask()).await {
-            Ok(Ok(end)) if (end.token.log, end.token.epoch) != (token.log, token.epoch) => {
-                Err(ReadError::Foreign)
-            }
-            Ok(Err(EndError::NotConfigured)) => Err(ReadError::Foreign),
-            Ok(_) | Err(_) => {
-                progress.in_tokens_epoch = true;
-                Ok(())
             }
         }
     }
@@ -250,13 +261,7 @@ impl Reads {
             }
             let node = &*self.pool.nodes()[node];
             if let Ok(mut answer) = self.attempt(node, &Consistency::Any, ask(node)).await {
-                answer.stale = match required {
-                    Required::State(required) => {
-                        let shown = &answer.sighting.checkpoint;
-                        judge(shown, required, self.time().now) != Verdict::Fresh
-                    }
-                    Required::LogEnd => true,
-                };
+                answer.stale = !self.shows(&answer.sighting.checkpoint, required);
                 return Some(answer);
             }
             avoided.insert(node.index);
@@ -325,7 +330,11 @@ impl Reads {
                 Choice::Refused => break "refused",
                 Choice::Wait if now >= progress.until => break "expired",
                 Choice::Wait => {}
-                Choice::Read(_) | Choice::Fallback(_) | Choice::Later | Choice::Foreign => {
+                Choice::Read(_)
+                | Choice::Fallback(_)
+                | Choice::Earlier
+                | Choice::Later
+                | Choice::Foreign => {
                     break if now < progress.primary_from { "satisfied" } else { "satisfied_late" };
                 }
             }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use headwater_kernel::{Epoch, Freshness, LogId, NodeRole, Position};
+use headwater_kernel::{Epoch, EpochStart, Freshness, Lineage, LogId, NodeRole, Position};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -116,8 +116,7 @@ fn sighting(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<Sighting, Colu
     let mut columns = Columns { row, next: 0 };
     let role = if columns.take()? { NodeRole::Replica } else { NodeRole::Primary };
     let log = LogId(columns.take::<Uuid>()?);
-    let epoch: i32 = columns.take()?;
-    let epoch = Epoch(u32::try_from(epoch).map_err(|_| ColumnError::Value(epoch.to_string()))?);
+    let epoch = epoch(columns.take()?)?;
     let positions = columns.take::<Vec<i64>>()?;
     let positions = positions.into_iter().map(position).collect::<Result<_, _>>()?;
     let freshness = Freshness { positions, as_of: columns.take::<OffsetDateTime>()? };
@@ -125,6 +124,30 @@ fn sighting(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<Sighting, Colu
         .filter(|known| (known.log, known.epoch, &known.freshness) == (log, epoch, &freshness));
     let checkpoint = known.unwrap_or_else(|| Arc::new(Checkpoint::new(log, epoch, freshness)));
     Ok(Sighting { role, checkpoint })
+}
+
+/// The rows of `sql/queries/lineage.sql`; `None` if there is no checkpoint.
+///
+/// # Errors
+/// They are not what the statement says.
+pub fn lineage(rows: &[Row]) -> Result<Option<Lineage>, ColumnError> {
+    let mut current = None;
+    let mut starts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut columns = Columns { row, next: 0 };
+        let log = LogId(columns.take::<Uuid>()?);
+        current = Some((log, epoch(columns.take()?)?));
+        // NULL where nothing is known of how its epochs began.
+        let Some(number) = columns.take::<Option<i32>>()? else { continue };
+        let positions = columns.take::<Vec<i64>>()?;
+        let positions = positions.into_iter().map(position).collect::<Result<_, _>>()?;
+        starts.push(EpochStart { epoch: epoch(number)?, positions });
+    }
+    Ok(current.map(|(log, epoch)| Lineage::new(log, epoch, starts)))
+}
+
+fn epoch(value: i32) -> Result<Epoch, ColumnError> {
+    Ok(Epoch(u32::try_from(value).map_err(|_| ColumnError::Value(value.to_string()))?))
 }
 
 fn position(value: i64) -> Result<Position, ColumnError> {

@@ -136,7 +136,11 @@ impl ReadPool {
                         turn.map_err(|_| NodeError::Busy)?.take();
                         Ok(Some(&self.nodes()[node]))
                     }
-                    Choice::Wait | Choice::Refused | Choice::Later | Choice::Foreign => Ok(None),
+                    Choice::Wait
+                    | Choice::Refused
+                    | Choice::Earlier
+                    | Choice::Later
+                    | Choice::Foreign => Ok(None),
                 }
             }
         }

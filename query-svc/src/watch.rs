@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use headwater_chassis::Shutdown;
 use headwater_kernel::ids::PARTITIONS_MAX;
-use headwater_kernel::{Consistency, Partition, Token};
+use headwater_kernel::{Partition, Tokens};
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -101,7 +101,7 @@ pub struct Watch<R: Send + Sync + 'static> {
     selector: Selector,
     registration: Registration<R>,
     /// The state that has been asked for; reading by itself never shows an older one.
-    least: Option<Token>,
+    least: Option<Tokens>,
     /// Up to where all that has changed has been told.
     reached: Place,
     /// Whether it has to read on by itself, since the hub is further or has found no room.
@@ -177,7 +177,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let begun = self.hub.told().await?.begun;
         let mut answer = self.state(need).await?;
         if Mark::of(&answer.sighting).applied < begun.applied {
-            answer = self.state(&at_least(begun.token())).await?;
+            answer = self.state(&at_least(begun.token().into())).await?;
         }
         self.tell(answer.value, Arc::new(Mark::of(&answer.sighting)), None);
         Ok(())
@@ -194,18 +194,20 @@ impl<R: Send + Sync + 'static> Watch<R> {
         Ok(rows.map(|rows| rows.into_iter().map(seen).collect()))
     }
 
-    async fn resume(&mut self, Resume { token, place }: Resume) -> Result<(), WatchError> {
-        let position = |partition| token.position(Partition(partition)).0 as i64;
+    async fn resume(&mut self, Resume { tokens, place }: Resume) -> Result<(), WatchError> {
+        let position = |partition| tokens.position(Partition(partition)).0 as i64;
         let positions: Vec<i64> = (0..PARTITIONS_MAX).map(position).collect();
         let within = place.as_ref().map(|place| place.applied);
         let params: Params<'_> = &[&self.hub.source.view, &positions, &within];
-        let need = at_least(token.clone());
+        let need = at_least(tokens.clone());
         let found = self.hub.reads.rows(&START, params, &need).await?;
         let (kept, applied) = found.value.first().copied().unwrap_or_default();
-        if !kept {
+        // In a new epoch the views may have been made anew, with other places in their changes.
+        let moved = found.sighting.checkpoint.epoch != tokens.latest().epoch;
+        if !kept || (place.is_some() && moved) {
             return Err(WatchError::Expired);
         }
-        self.least = Some(token);
+        self.least = Some(tokens);
         self.reached = place.unwrap_or_else(|| Place::after(applied));
         self.behind = true;
         Ok(())
@@ -219,7 +221,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let (seen, at) = (seen.collect(), Arc::new(Mark::of(&sighting)));
         let next = page.next();
         // The next page must not be of an older state than this one.
-        self.least = next.is_some().then(|| at.token());
+        self.least = next.is_some().then(|| at.token().into());
         self.behind = next.is_some();
         self.tell(seen, at, next);
         Ok(())
@@ -228,11 +230,11 @@ impl<R: Send + Sync + 'static> Watch<R> {
     async fn page(&self) -> Result<Answer<Page<R>>, ReadError> {
         // Never closed.
         let _turn = self.hub.catch_ups.acquire().await;
-        let mut token = self.hub.told().await?.begun.token();
+        let mut tokens = Tokens::from(self.hub.told().await?.begun.token());
         if let Some(least) = &self.least {
-            token.merge(least).map_err(|_| ReadError::Foreign)?;
+            tokens.merge(least).map_err(|_| ReadError::Foreign)?;
         }
-        self.hub.page(&self.reached, &at_least(token)).await
+        self.hub.page(&self.reached, &at_least(tokens)).await
     }
 
     fn take(&mut self, update: Update<R>) {
@@ -274,7 +276,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
     }
 }
 
-fn at_least(token: Token) -> Need {
-    let required = Required::State(Consistency::AtLeast(token));
+fn at_least(tokens: Tokens) -> Need {
+    let required = Required::Seen(tokens);
     Need { required, or_stale: false, time_left: None }
 }

@@ -121,7 +121,7 @@ async fn postgres_restarts() {
 
 /// A checkpoint row as text, and all rows: what must not change.
 async fn state(rig: &Rig) -> Vec<String> {
-    let query = "SELECT positions::text || digests::text || as_of::text \
+    let query = "SELECT epoch::text || positions::text || digests::text || as_of::text \
                    FROM headwater_read.checkpoint \
                  UNION ALL SELECT c::text FROM headwater_read.counter c ORDER BY 1";
     rig.read(query).await.iter().map(|row| row.get(0)).collect()
@@ -157,12 +157,74 @@ async fn a_foreign_log_is_refused() {
     refuses(&rig, "the rows are of log").await;
 }
 
-/// The write database was restored from a backup, and its operator has begun a new epoch.
+/// The write database was restored from a backup that is older than the epoch which was applied.
 #[tokio::test]
-async fn a_restored_log_is_refused() {
+async fn a_log_restored_to_an_earlier_epoch_is_refused() {
     let rig = applied_rig().await;
-    sql(&rig.write_url, "UPDATE headwater_log.log SET epoch = epoch + 1").await;
+    EventLog::start_epoch(&rig.write_url).await.expect("begun");
+    let running = rig.run();
+    eventually("it is applied", async || epochs(&rig).await.len() == 2).await;
+    running.stop().await;
+    sql(&rig.write_url, "UPDATE headwater_log.log SET epoch = 1").await;
     refuses(&rig, "in epoch").await;
+}
+
+/// The epochs that queries know of, with where they began; the last one is the checkpoint's.
+async fn epochs(rig: &Rig) -> Vec<(i32, Vec<i64>)> {
+    let query = "SELECT s.epoch, s.positions FROM headwater_read.epoch_start s \
+                   JOIN headwater_read.checkpoint c USING (projection) \
+                  WHERE s.epoch <= c.epoch ORDER BY s.epoch";
+    rig.read(query).await.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The log begins a new epoch while the projector runs, and has lost nothing of what was applied:
+/// the projector goes on by itself, and queries learn where the epoch began along with its first
+/// state. A projector that has not noticed cannot commit any more.
+#[tokio::test]
+async fn a_new_epoch_of_the_same_history_is_gone_on_with() {
+    let rig = applied_rig().await;
+    assert_eq!(epochs(&rig).await, [(1, vec![0, 0])]);
+    let running = rig.run();
+    let append = async |counters: std::ops::Range<u128>| {
+        let mut writer = rig.writer().await;
+        for counter in counters {
+            writer.append(&[(counter, Event::Added(1))]).await;
+        }
+    };
+    append(5_000..5_010).await;
+    rig.wait_applied(70).await;
+    let late = rig.engine().await.expect("started");
+    let begun = EventLog::start_epoch(&rig.write_url).await.expect("begun");
+    let fork: i64 = 70;
+    append(6_000..6_040).await;
+    rig.wait_applied(110).await;
+    let found = epochs(&rig).await;
+    let (epoch, positions) = found.last().expect("two");
+    assert_eq!((found.len(), *epoch), (2, begun.epoch.0 as i32));
+    assert_eq!(positions.iter().sum::<i64>(), fork);
+    assert!(rig.sync().0, "{}", rig.sync().1);
+    running.stop().await;
+    let stop = late.run(&Shutdown::new()).await.expect_err("it is of the old epoch");
+    assert!(matches!(stop, Stop::NewEpoch | Stop::Overtaken), "{stop}");
+    assert_eq!(
+        rig.read("SELECT revision FROM headwater_read.checkpoint").await[0].get::<_, i64>(0),
+        1
+    );
+}
+
+/// A failover lost events that were applied, others took their places, and the log is in a new
+/// epoch: the views stay in the old one, so that no token of the new one is taken for shown.
+#[tokio::test]
+async fn a_new_epoch_of_another_history_is_refused() {
+    let rig = applied_rig().await;
+    sql(&rig.write_url, LOSE_EVENTS).await;
+    EventLog::start_epoch(&rig.write_url).await.expect("begun");
+    let mut writer = rig.writer().await;
+    for n in 0..100 {
+        writer.append(&[(5_000 + n, Event::Added(1))]).await;
+    }
+    refuses(&rig, "of the log has another history").await;
+    assert_eq!(epochs(&rig).await.len(), 1);
 }
 
 const LOSE_EVENTS: &str = "

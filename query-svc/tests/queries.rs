@@ -381,7 +381,7 @@ async fn consistency_by_field_and_by_metadata() {
         (None, &written, "", "OK"),
         (Some(&other_log), "", "", "TOKEN_FOREIGN"),
         (None, &other_log, "", "TOKEN_FOREIGN"),
-        (Some(&restored), "", "", "TOKEN_FOREIGN"),
+        (Some(&restored), "", "", "TOKEN_LOST"),
         (Some(&damaged), "", "", "TOKEN_MALFORMED"),
         (Some(""), "", "", "TOKEN_MALFORMED"),
         (None, "nonsense", "", "TOKEN_MALFORMED"),
@@ -391,11 +391,11 @@ async fn consistency_by_field_and_by_metadata() {
         (Some(&written), &future, "", "OK"),
         (None, &future, "any", "OK"),
         (None, "", "soon", "INVALID_REQUEST"),
-        // Nobody can be asked for the log's end here, nor whether the log was restored.
+        // Nobody can be asked for the log's end here, nor whether the log is in a later epoch.
         (None, "", "strong", "LOG_END_UNKNOWN"),
         (None, "", "strong; or_stale", "OK"),
-        (Some(&never_made), "", "", "TOKEN_FOREIGN"),
-        (None, &never_made, "or_stale", "TOKEN_FOREIGN"),
+        (Some(&never_made), "", "", "FRESHNESS_UNAVAILABLE"),
+        (None, &never_made, "or_stale", "OK"),
     ];
     for (field, metadata, word, expected) in table {
         let mut request = Request::new(get(id(1), field.and_then(at_least)));
@@ -419,4 +419,45 @@ async fn consistency_by_field_and_by_metadata() {
     let list = ListStoresRequest { consistency: at_least(&future), ..Default::default() };
     let status = service.stores().list_stores(list).await.unwrap_err();
     assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+}
+
+/// The fork points are in the read database: a token of an earlier epoch counts up to them, also
+/// right after the epoch has changed, when this server has not read them yet.
+#[tokio::test]
+async fn a_token_of_an_earlier_epoch_counts_up_to_the_fork() {
+    let primary = Postgres::init();
+    let mut projector = Projector::start(&primary).await;
+    let admin = primary.admin().await;
+    let begun =
+        "INSERT INTO headwater_read.epoch_start VALUES ('retail', 2, '{0}'), ('retail', 3, '{1}')";
+    admin.batch_execute(begun).await.unwrap();
+    let service = Service::ready(&[primary.url("query")], WAIT_MS).await;
+    let of = |epoch: u32, position: u64| {
+        Token::of_positions(common::LOG, Epoch(epoch), &[Position(position)]).encode()
+    };
+    projector.open(id(1), "Lakeside").await;
+    projector.open(id(2), "Hillside").await;
+    let check = async |tokens: &[&String], expected: &str| {
+        let joined = tokens.iter().map(|token| token.as_str()).collect::<Vec<_>>().join(",");
+        let outcome = match service.get(id(1), at_least(&joined)).await {
+            Ok(_) => "OK".to_owned(),
+            Err(status) => reason(&status),
+        };
+        assert_eq!(outcome, expected, "{tokens:?}");
+    };
+    let (kept, lost, now) = (of(2, 1), of(2, 2), of(3, 2));
+    check(&[&kept], "OK").await;
+    check(&[&kept, &now], "OK").await;
+    check(&[&now, &kept, &of(3, 3)], "FRESHNESS_UNAVAILABLE").await;
+    check(&[&lost], "TOKEN_LOST").await;
+    check(&[&now, &lost], "TOKEN_LOST").await;
+    check(&[&of(1, 1)], "TOKEN_LOST").await;
+
+    // The next epoch begins while the server runs; nothing but this request has shown it.
+    let next = "BEGIN; INSERT INTO headwater_read.epoch_start VALUES ('retail', 9, '{2}');
+                UPDATE headwater_read.checkpoint SET epoch = 9; COMMIT";
+    admin.batch_execute(next).await.unwrap();
+    check(&[&of(9, 2), &now, &kept], "OK").await;
+    check(&[&now], "OK").await;
+    check(&[&of(3, 3)], "TOKEN_LOST").await;
 }

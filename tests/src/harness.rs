@@ -9,6 +9,7 @@ mod failover;
 mod logs;
 mod options;
 mod primaries;
+mod standby;
 mod template;
 mod urls;
 
@@ -16,4 +17,5 @@ pub use cluster::{Cluster, Shared, binaries};
 pub use eventually::eventually;
 pub use headwater_cli::plan::Kind;
 pub use options::Options;
+pub use standby::Standby;
 pub use template::temporary_folder;

@@ -29,6 +29,8 @@ mod failover_read;
 mod failover_write;
 #[path = "faults/foreign_log.rs"]
 mod foreign_log;
+#[path = "faults/fork.rs"]
+mod fork;
 #[path = "faults/full_queue.rs"]
 mod full_queue;
 #[path = "faults/moving_name.rs"]

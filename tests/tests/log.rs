@@ -20,6 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
+#[path = "log/epochs.rs"]
+mod epochs;
+
 const P0: Partition = Partition(0);
 
 fn event(payload: &[u8]) -> NewEvent {

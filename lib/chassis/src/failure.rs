@@ -156,6 +156,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TokenMalformed
         | ErrorReason::PageTokenMalformed => Code::InvalidArgument,
         ErrorReason::TokenForeign
+        | ErrorReason::TokenLost
         | ErrorReason::ResumeExpired
         | ErrorReason::IdempotencyKeyReused => Code::FailedPrecondition,
         ErrorReason::VersionConflict | ErrorReason::Contention => Code::Aborted,

@@ -13,6 +13,10 @@
 -- Deadlocks: a batch with claims takes one advisory lock of the whole log when there are several partitions, always
 -- after its head row, so that two batches never wait for each other's claims.
 --
+-- Epochs: in_epoch is the one that the caller knows, and by whose history its commands were decided. If the log is in
+-- another one, or this server was promoted since (so that the end of the history may be lost), nothing is appended:
+-- SQLSTATE HW001. A receipt therefore never carries an epoch that its position is not of.
+--
 -- Events come in the order of their commands. For command i: streams[i], expected[i] is the version its first event
 -- follows, counts[i] the number of its events (0: only check), keys[i] its idempotency key or NULL, stores[i] whether
 -- to store the key. Facts: kind t (take claim), f (free claim), s (set mark), c (clear mark), p (guard: mark present),
@@ -23,7 +27,7 @@
 -- in the arrays), 3 key known with another payload, 4 claim or guard number facts[i] failed; positions[i] is the
 -- position of the last event of a command that passed.
 CREATE OR REPLACE FUNCTION headwater_log.append(
-    in_partition smallint,
+    in_partition smallint, in_epoch integer,
     streams uuid[], expected bigint[], counts integer[], keys uuid[], payloads uuid[], stores boolean[],
     bases_stream uuid[], bases_version bigint[],
     e_stream uuid[], e_version bigint[], e_type text[], e_schema smallint[], e_payload bytea[],
@@ -53,15 +57,20 @@ DECLARE
     v_receipt receipt%ROWTYPE;
     v_dropped uuid[] := '{}';
     v_n       integer := coalesce(array_length(streams, 1), 0);
+    v_log     log%ROWTYPE;
 BEGIN
     SELECT h.position, h.digest, h.recorded_at INTO STRICT first, v_digest, v_last
       FROM head h WHERE h.partition = in_partition FOR UPDATE;
+    -- Under the lock, which whoever begins an epoch takes as well.
+    SELECT * INTO STRICT v_log FROM log;
+    IF v_log.epoch <> in_epoch OR v_log.timeline IS DISTINCT FROM timeline() THEN
+        RAISE EXCEPTION 'the log is in another epoch than %', in_epoch USING ERRCODE = 'HW001';
+    END IF;
     -- The clock is read under the lock, so recorded times never decrease along a partition.
     v_now := greatest(clock_timestamp(), v_last);
     recorded := (extract(epoch FROM v_now) * 1000000)::bigint;
 
-    IF EXISTS (SELECT FROM unnest(f_kind) k WHERE k IN ('t', 'f'))
-       AND (SELECT l.partitions > 1 FROM log l) THEN
+    IF v_log.partitions > 1 AND EXISTS (SELECT FROM unnest(f_kind) k WHERE k IN ('t', 'f')) THEN
         PERFORM pg_advisory_xact_lock(7237421060);
     END IF;
 

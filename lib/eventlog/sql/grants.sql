@@ -20,8 +20,11 @@ REVOKE ALL ON ALL TABLES IN SCHEMA headwater_log FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA headwater_log FROM PUBLIC;
 GRANT USAGE ON SCHEMA headwater_log TO headwater_command, headwater_feed, headwater_end;
 GRANT SELECT ON ALL TABLES IN SCHEMA headwater_log TO headwater_command;
-GRANT SELECT ON headwater_log.log, headwater_log.head, headwater_log.event TO headwater_feed;
+GRANT SELECT ON headwater_log.log, headwater_log.head, headwater_log.epoch_start, headwater_log.event
+   TO headwater_feed;
 -- How far the log goes, and nothing of what is in it.
-GRANT SELECT ON headwater_log.log, headwater_log.head TO headwater_end;
+GRANT SELECT ON headwater_log.log, headwater_log.head, headwater_log.epoch_start TO headwater_end;
+GRANT EXECUTE ON FUNCTION headwater_log.timeline TO headwater_command, headwater_feed, headwater_end;
 GRANT INSERT, UPDATE ON headwater_log.snapshot TO headwater_command;
-GRANT EXECUTE ON FUNCTION headwater_log.append, headwater_log.forget_receipts TO headwater_command;
+GRANT EXECUTE ON FUNCTION headwater_log.append, headwater_log.follow_epoch, headwater_log.forget_receipts
+   TO headwater_command;

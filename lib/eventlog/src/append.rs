@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use headwater_kernel::{Partition, Position, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Partition, Position, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use time::OffsetDateTime;
@@ -27,8 +27,10 @@ pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 /// Appends to the log over a connection of its own; one per partition and process, since more
 /// contend for the head row without gaining anything.
 pub struct Appender {
-    servers: Servers,
+    log: EventLog,
     partition: Partition,
+    /// The epoch that this appends in. It refuses to append in another one, and learns that one.
+    epoch: Epoch,
     session: Option<Session>,
     /// The session in which a commit of unknown outcome was under way, until it is known to have
     /// ended.
@@ -55,15 +57,20 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 impl EventLog {
     /// An appender for a partition. Connects at its first use.
     pub fn appender(&self, partition: Partition) -> Appender {
-        let servers = self.servers.clone();
-        Appender { servers, partition, session: None, suspect: None }
+        let epoch = self.lineage().epoch();
+        Appender { log: self.clone(), partition, epoch, session: None, suspect: None }
     }
 }
 
 impl Appender {
     /// The servers it appends to.
     pub fn servers(&self) -> &Servers {
-        &self.servers
+        self.log.servers()
+    }
+
+    /// The epoch that the next batch will be of, and by whose history it has to be decided.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`]
@@ -71,12 +78,15 @@ impl Appender {
     ///
     /// # Errors
     /// On every error but [`LogError::OutcomeUnknown`] nothing of the batch was committed; after
-    /// that one, [`Appender::resolve`] finds out.
+    /// that one, [`Appender::resolve`] finds out. After [`LogError::NewEpoch`] the appender is in
+    /// the new one.
     pub async fn append(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, LogError> {
         let columns = Columns::of(commands);
-        let (partition, servers) = (self.partition, self.servers.clone());
+        let (partition, epoch) = (self.partition, self.epoch);
+        let servers = self.servers().clone();
         let session = self.session().await?;
-        let query = columns.bind(sqlx::query(include_str!("../sql/append_call.sql")), partition);
+        let query = sqlx::query(include_str!("../sql/append_call.sql"));
+        let query = columns.bind(query, partition, epoch);
         let unknown = |kind: ErrorKind| LogError::OutcomeUnknown(sqlx::Error::Io(kind.into()));
         let reply = tokio::select! {
             row = query.fetch_one(&mut session.connection) => row.map_err(LogError::from_commit),
@@ -85,8 +95,20 @@ impl Appender {
             // would be worth nothing.
             () = servers.moved(session.place) => Err(unknown(ErrorKind::ConnectionAborted)),
         };
+        if matches!(reply, Err(LogError::NewEpoch)) {
+            self.follow().await?;
+        }
         let row = reply.map_err(|error| self.failed(error))?;
-        outcomes(&row, commands, partition).map_err(LogError::from_sqlx)
+        outcomes(&row, commands, (partition, epoch)).map_err(LogError::from_sqlx)
+    }
+
+    /// Learns the log's epoch; begins it, if the database has been promoted.
+    async fn follow(&mut self) -> Result<(), LogError> {
+        let log = self.log.clone();
+        let session = self.session().await?;
+        let followed = log.follow_over(&mut session.connection).await;
+        self.epoch = followed.map_err(|error| self.failed(error))?.epoch();
+        Ok(())
     }
 
     /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
@@ -100,6 +122,8 @@ impl Appender {
         commands: &[Command],
     ) -> Result<Vec<Option<Receipt>>, LogError> {
         self.fence().await?;
+        // Also because a standby, which may not have got the commit yet, cannot do this.
+        self.follow().await?;
         let partition = self.partition;
         let session = self.session().await?;
         let first = |c: &Command| (!c.events.is_empty()).then_some(c.expected.0 as i64 + 1);
@@ -121,9 +145,9 @@ impl Appender {
     }
 
     async fn session(&mut self) -> Result<&mut Session, LogError> {
-        let session = match self.session.take().filter(|held| self.servers.is_at(held.place)) {
+        let session = match self.session.take().filter(|held| self.log.servers.is_at(held.place)) {
             Some(session) => session,
-            None => connect(&self.servers).await?,
+            None => connect(&self.log.servers).await?,
         };
         Ok(self.session.insert(session))
     }
@@ -182,9 +206,11 @@ fn found(
 ) -> Result<Option<Receipt>, sqlx::Error> {
     let Some(first) = row.try_get::<Option<i64>, _>("position")? else { return Ok(None) };
     let count = command.events.len() as u64;
+    let epoch: i32 = row.try_get("epoch")?;
     Ok(Some(Receipt {
         stream: command.stream,
         partition,
+        epoch: Epoch(epoch.unsigned_abs()),
         position: Position(first.unsigned_abs() + count.saturating_sub(1)),
         version: command.expected.plus(count),
         recorded_at: row.try_get("recorded_at")?,
@@ -195,7 +221,7 @@ fn found(
 fn outcomes(
     row: &PgRow,
     commands: &[Command],
-    partition: Partition,
+    (partition, epoch): (Partition, Epoch),
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let recorded_at = time_of(row.try_get("recorded")?)?;
     let Some(codes) = row.try_get::<Option<Vec<i16>>, _>("outcomes")? else {
@@ -207,7 +233,14 @@ fn outcomes(
                 position = position.plus(count);
                 let version = command.expected.plus(count);
                 let stream = command.stream;
-                Outcome::Committed(Receipt { stream, partition, position, version, recorded_at })
+                Outcome::Committed(Receipt {
+                    stream,
+                    partition,
+                    position,
+                    epoch,
+                    version,
+                    recorded_at,
+                })
             })
             .collect());
     };
@@ -223,6 +256,8 @@ fn outcomes(
         let receipt = Receipt {
             stream: streams[i].map_or(command.stream, StreamId),
             partition: partitions[i].map_or(partition, |p| Partition(p.unsigned_abs())),
+            // Also of a key found again: its position is in the log as it is now.
+            epoch,
             position: Position(positions[i].unsigned_abs()),
             version: StreamVersion(versions[i].unsigned_abs()),
             recorded_at: recorded[i].map_or(Ok(recorded_at), time_of)?,

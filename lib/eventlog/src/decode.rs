@@ -1,6 +1,6 @@
 //! From rows of the event table to recorded events.
 
-use headwater_kernel::{Partition, Position, RecordedEvent, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Partition, Position, RecordedEvent, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -9,6 +9,12 @@ use crate::error::LogError;
 /// The event of a row; `None` if the row carries none (the outer side of a join).
 pub(crate) fn event(row: &PgRow) -> Result<Option<RecordedEvent>, LogError> {
     decode(row).map_err(LogError::from_sqlx)
+}
+
+/// The epoch that the row's statement was answered in.
+pub(crate) fn epoch(row: &PgRow) -> Result<Epoch, LogError> {
+    let epoch: i32 = row.try_get("epoch").map_err(LogError::from_sqlx)?;
+    Ok(Epoch(epoch.unsigned_abs()))
 }
 
 fn decode(row: &PgRow) -> Result<Option<RecordedEvent>, sqlx::Error> {

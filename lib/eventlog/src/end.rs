@@ -15,6 +15,8 @@ use crate::error::LogError;
 pub struct LogEnd {
     /// Proves all that was committed.
     pub token: Token,
+    /// The epochs that the log's history went through, the token's among them.
+    pub epochs: Vec<Epoch>,
     /// The write database's time at that moment.
     pub now: OffsetDateTime,
 }
@@ -23,16 +25,18 @@ impl EventLog {
     /// The end of the log, as the primary knows it.
     ///
     /// # Errors
-    /// The database cannot be reached, or is a standby, which may lack the newest events.
+    /// The database cannot be reached; or it is a standby, which may lack the newest events, or was
+    /// promoted a moment ago, and the new epoch has not begun.
     pub async fn end(&self) -> Result<LogEnd, LogError> {
         let query = sqlx::query(include_str!("../sql/end.sql"));
         let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
         let Some(first) = rows.first() else {
-            let standby = "a standby answered, which does not know the log's end";
-            return Err(LogError::Unavailable(sqlx::Error::Protocol(standby.to_owned())));
+            return Err(LogError::standby());
         };
         let id: Uuid = first.try_get("id").map_err(LogError::from_sqlx)?;
         let epoch: i32 = first.try_get("epoch").map_err(LogError::from_sqlx)?;
+        let epochs: Option<Vec<i32>> = first.try_get("epochs").map_err(LogError::from_sqlx)?;
+        let epochs = epochs.unwrap_or_default().into_iter().map(|e| Epoch(e.unsigned_abs()));
         let now = first.try_get("read_at").map_err(LogError::from_sqlx)?;
         let positions = rows
             .iter()
@@ -40,6 +44,6 @@ impl EventLog {
         let positions: Vec<Position> =
             positions.collect::<Result<_, _>>().map_err(LogError::from_sqlx)?;
         let token = Token::of_positions(LogId(id), Epoch(epoch.unsigned_abs()), &positions);
-        Ok(LogEnd { token, now })
+        Ok(LogEnd { token, epochs: epochs.collect(), now })
     }
 }

@@ -17,6 +17,10 @@ pub enum LogError {
     /// same moment) and was rolled back as a whole; the next attempt sees what the other one wrote.
     #[error("the append collided with another one and was rolled back; it can be repeated: {0}")]
     Collision(#[source] sqlx::Error),
+    /// The log is in another epoch than the appender knew, which has learned it by now: nothing was
+    /// appended. What was decided on the history before has to be loaded and decided anew.
+    #[error("the log is in another epoch than was known; nothing was appended")]
+    NewEpoch,
     /// The schema is not the one this program was written for.
     #[error("the log's schema: {0}")]
     Schema(String),
@@ -45,6 +49,12 @@ impl LogError {
         })
     }
 
+    /// What a statement that gives no row to a standby's readers comes to there.
+    pub(crate) fn standby() -> Self {
+        let what = "a standby answered, or a server whose new epoch has not begun yet";
+        Self::Unavailable(sqlx::Error::Protocol(what.to_owned()))
+    }
+
     /// Classifies a driver's error of a statement that had no effect, or whose effect was certainly
     /// rolled back.
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
@@ -62,6 +72,8 @@ impl LogError {
         match database.code().as_deref().unwrap_or_default() {
             // unique violation, serialization failure, deadlock
             "23505" | "40001" | "40P01" => Self::Collision(error),
+            // raised by append.sql
+            "HW001" => Self::NewEpoch,
             // missing table or schema
             "42P01" | "3F000" => {
                 Self::Schema("it is missing or incomplete; run `headwater migrate`".to_owned())

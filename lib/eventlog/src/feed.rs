@@ -2,7 +2,7 @@
 
 use headwater_kernel::digest::Contents;
 use headwater_kernel::envelope::EVENTS_PER_COMMAND_MAX;
-use headwater_kernel::{Digest, Partition, Position, RecordedEvent};
+use headwater_kernel::{Digest, Epoch, Partition, Position, RecordedEvent};
 use sqlx::Row as _;
 use time::OffsetDateTime;
 
@@ -28,6 +28,8 @@ impl Head {
 /// The ends of all partitions at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heads {
+    /// The epoch that the log was in.
+    pub epoch: Epoch,
     /// By partition, from 0.
     pub heads: Vec<Head>,
     /// The write database's time they are of.
@@ -41,6 +43,8 @@ pub struct Chunk {
     pub events: Vec<RecordedEvent>,
     /// Where the piece ends: what to read after next.
     pub end: Head,
+    /// The epoch that the log was in when it was read: no event is of a later one.
+    pub epoch: Epoch,
     /// The write database's time at which it was read.
     pub now: OffsetDateTime,
     /// Whether these were all events committed before `now`.
@@ -57,11 +61,13 @@ impl EventLog {
     /// The heads of all partitions, in their order.
     ///
     /// # Errors
-    /// The database cannot be reached.
+    /// The database cannot be reached, or is a standby, which may lack the newest events.
     pub async fn heads(&self) -> Result<Heads, LogError> {
         let query = sqlx::query(include_str!("../sql/heads.sql"));
         let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
-        let mut heads = Heads { heads: Vec::new(), now: OffsetDateTime::UNIX_EPOCH };
+        let first = rows.first().ok_or_else(LogError::standby)?;
+        let epoch = decode::epoch(first)?;
+        let mut heads = Heads { epoch, heads: Vec::new(), now: OffsetDateTime::UNIX_EPOCH };
         for row in &rows {
             let position: i64 = row.try_get("position").map_err(LogError::from_sqlx)?;
             let digest: &[u8] = row.try_get("digest").map_err(LogError::from_sqlx)?;
@@ -99,8 +105,8 @@ impl EventLog {
     /// way.
     ///
     /// # Errors
-    /// The database cannot be reached, or the log is corrupt, or its history is not the one that
-    /// `after` is of.
+    /// The database cannot be reached or is a standby, or the log is corrupt, or its history is not
+    /// the one that `after` is of.
     pub async fn read(
         &self,
         partition: Partition,
@@ -114,6 +120,7 @@ impl EventLog {
             .bind(after.position.0 as i64)
             .bind(i64::from(limit));
         let rows = answer(query.fetch_all(&self.pool.current()?)).await?;
+        let epoch = decode::epoch(rows.first().ok_or_else(LogError::standby)?)?;
         let mut now = OffsetDateTime::UNIX_EPOCH;
         let mut links = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -129,7 +136,7 @@ impl EventLog {
             return Err(corrupt(partition, event.position, "the last append has no digest"));
         }
         let (events, end) = verify(partition, after, links)?;
-        Ok(Chunk { events, end, now, caught_up })
+        Ok(Chunk { events, end, epoch, now, caught_up })
     }
 }
 
@@ -181,7 +188,11 @@ fn content_digest(event: &RecordedEvent) -> Digest {
     })
 }
 
-fn digest_of(bytes: &[u8], partition: Partition, position: Position) -> Result<Digest, LogError> {
+pub(crate) fn digest_of(
+    bytes: &[u8],
+    partition: Partition,
+    position: Position,
+) -> Result<Digest, LogError> {
     Digest::from_slice(bytes)
         .ok_or_else(|| corrupt(partition, position, "its digest is not 32 bytes"))
 }

@@ -8,6 +8,7 @@ mod answer;
 mod append;
 mod decode;
 mod end;
+mod epochs;
 mod error;
 mod feed;
 mod load;
@@ -18,6 +19,7 @@ mod wakeups;
 
 pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
 pub use end::LogEnd;
+pub use epochs::History;
 pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
 pub use load::{Loaded, SavedSnapshot};
@@ -25,6 +27,9 @@ pub use schema::{LogInfo, SCHEMA_VERSION};
 pub use servers::{Nowhere, Place, Servers};
 pub use wakeups::{Notifier, Wakeups};
 
+use std::sync::{Arc, RwLock};
+
+use headwater_kernel::Lineage;
 use pool::Pool;
 
 /// The log of one write database.
@@ -33,6 +38,8 @@ pub struct EventLog {
     servers: Servers,
     pool: Pool,
     info: LogInfo,
+    /// Shared by all clones: what one of them learns, all know.
+    lineage: Arc<RwLock<Arc<Lineage>>>,
 }
 
 impl EventLog {
@@ -53,7 +60,9 @@ impl EventLog {
         servers.find().await?;
         let pool = Pool::new(servers.clone(), connections_max);
         let info = schema::check(&pool.current()?).await?;
-        Ok(Self { servers: servers.clone(), pool, info })
+        let lineage = Arc::new(Lineage::new(info.id, info.epoch, Vec::new()));
+        let lineage = Arc::new(RwLock::new(lineage));
+        Ok(Self { servers: servers.clone(), pool, info, lineage })
     }
 
     /// The servers it is on.
@@ -77,8 +86,8 @@ impl EventLog {
     }
 
     /// Starts a new epoch after the database was restored to an earlier state: tokens handed out
-    /// before are refused from now on, since they may prove events that are gone. Needs the owner's
-    /// rights.
+    /// before count from now on up to where the log ends now, and are refused beyond, since they
+    /// prove events that are gone. Needs the owner's rights.
     ///
     /// # Errors
     /// The database cannot be reached, has no log, or command services are connected to it.

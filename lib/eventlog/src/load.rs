@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{Position, RecordedEvent, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Position, RecordedEvent, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -14,6 +14,8 @@ use crate::{EventLog, decode};
 /// What is stored of a stream after some version.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
+    /// The epoch of the log whose history this is of.
+    pub epoch: Epoch,
     /// A snapshot newer than the version asked for, if there is one.
     pub snapshot: Option<SavedSnapshot>,
     /// The events after it, in order.
@@ -112,6 +114,7 @@ impl EventLog {
 
 fn add_row(row: &PgRow, stream: StreamId, loaded: &mut Loaded) -> Result<(), LogError> {
     if loaded.snapshot.is_none() && loaded.events.is_empty() {
+        loaded.epoch = decode::epoch(row)?;
         loaded.snapshot = snapshot(row, stream).map_err(LogError::from_sqlx)?;
     }
     loaded.events.extend(decode::event(row)?);

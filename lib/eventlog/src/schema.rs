@@ -10,14 +10,14 @@ use crate::error::LogError;
 use crate::servers::Servers;
 
 /// Version of the schema that this program reads and writes.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// Which log this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogInfo {
     /// Its identity.
     pub id: LogId,
-    /// Raised by a restore.
+    /// Raised by a failover, and by a restore.
     pub epoch: Epoch,
     /// Number of its partitions.
     pub partitions: u16,
@@ -26,10 +26,22 @@ pub struct LogInfo {
 /// Serialises migrations of the log; any number that nothing else uses.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7237421061)";
 const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
+/// Each step leads from the version of its place, counted from 1, to the next one.
+const STEPS: [&str; SCHEMA_VERSION as usize - 1] = [include_str!("../sql/schema_2.sql")];
+const FUNCTIONS_AND_GRANTS: [&str; 3] = [
+    include_str!("../sql/epochs.sql"),
+    include_str!("../sql/append.sql"),
+    include_str!("../sql/grants.sql"),
+];
 const INFO: &str = include_str!("../sql/info.sql");
 
 pub(crate) async fn check(pool: &PgPool) -> Result<LogInfo, LogError> {
-    let row = sqlx::query(INFO).fetch_optional(pool).await.map_err(LogError::from_sqlx)?;
+    let mut connection = pool.acquire().await.map_err(LogError::from_sqlx)?;
+    info(&mut connection).await
+}
+
+async fn info(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
+    let row = sqlx::query(INFO).fetch_optional(connection).await.map_err(LogError::from_sqlx)?;
     let row =
         row.ok_or_else(|| LogError::Schema("it is empty; run `headwater migrate`".to_owned()))?;
     read_info(&row)
@@ -85,7 +97,8 @@ async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<Lo
     if !exists {
         create(connection, partitions).await?;
     }
-    for script in [include_str!("../sql/append.sql"), include_str!("../sql/grants.sql")] {
+    upgrade(connection).await?;
+    for script in FUNCTIONS_AND_GRANTS {
         sqlx::raw_sql(script).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
     }
     let row = sqlx::query(INFO).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
@@ -107,7 +120,6 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
     sqlx::query(include_str!("../sql/create_log.sql"))
         .bind(Uuid::new_v4())
         .bind(partitions as i16)
-        .bind(SCHEMA_VERSION)
         .execute(&mut *connection)
         .await
         .map_err(LogError::from_sqlx)?;
@@ -116,6 +128,17 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
         .execute(&mut *connection)
         .await
         .map_err(LogError::from_sqlx)?;
+    Ok(())
+}
+
+/// Brings a log of an older version up to date, step by step. One of a newer version stays as it is
+/// and is refused afterwards.
+async fn upgrade(connection: &mut PgConnection) -> Result<(), LogError> {
+    let row = sqlx::query(INFO).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    let found: i32 = row.try_get("schema_version").map_err(LogError::from_sqlx)?;
+    for step in STEPS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+        sqlx::raw_sql(*step).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    }
     Ok(())
 }
 
@@ -139,12 +162,10 @@ async fn start_epoch_in(connection: &mut PgConnection) -> Result<LogInfo, LogErr
              handing out tokens of the old epoch; stop command-svc first"
         )));
     }
+    info(&mut *connection).await?;
     sqlx::query(include_str!("../sql/start_epoch.sql"))
         .execute(&mut *connection)
         .await
         .map_err(LogError::from_sqlx)?;
-    let row = sqlx::query(INFO).fetch_optional(connection).await.map_err(LogError::from_sqlx)?;
-    let row =
-        row.ok_or_else(|| LogError::Schema("it is empty; run `headwater migrate`".to_owned()))?;
-    read_info(&row)
+    info(connection).await
 }

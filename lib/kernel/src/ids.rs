@@ -31,8 +31,9 @@ pub struct PartitionKey(pub Uuid);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(pub Uuid);
 
-/// Counts the restores of a log: positions of different epochs cannot be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A time in which a log lost nothing: a failover or a restore begins another one. Positions of
+/// different epochs are compared by the log's [`Lineage`](crate::Lineage) only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
 /// The most partitions a log can have.

@@ -73,6 +73,14 @@ impl Tokens {
         Ok(all)
     }
 
+    /// Makes these prove all that the others prove too.
+    ///
+    /// # Errors
+    /// [`TokenError::Foreign`] if they are of another log.
+    pub fn merge(&mut self, others: &Self) -> Result<(), TokenError> {
+        others.iter().try_for_each(|token| self.add(token.clone()))
+    }
+
     fn add(&mut self, mut token: Token) -> Result<(), TokenError> {
         if token.log != self.latest.log {
             return Err(TokenError::Foreign);
@@ -100,6 +108,11 @@ impl Tokens {
     /// The only one, if all are of one epoch.
     pub fn only(&self) -> Option<&Token> {
         self.earlier.is_empty().then_some(&self.latest)
+    }
+
+    /// The position that they require of a partition, in whatever epoch; 0 if none does.
+    pub fn position(&self, partition: Partition) -> Position {
+        self.iter().map(|token| token.position(partition)).max().unwrap_or_default()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Token> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headwater_chassis::etag::Tags;
 use headwater_chassis::server::{MethodName, grpc_timeout};
 use headwater_chassis::{ErrorReason, Failure, Violations};
-use headwater_kernel::{Consistency, Token, TokenError};
+use headwater_kernel::{Consistency, TokenError, Tokens};
 use headwater_proto::headwater::v1;
 use headwater_proto::headwater::v1::consistency::Requirement as Field;
 use tonic::Extensions;
@@ -87,9 +87,9 @@ fn required(
         Requirement::MaxStaleness(limit) => Some(Required::State(Consistency::MaxStaleness(limit))),
         Requirement::Strong => Some(Required::LogEnd),
         Requirement::AtLeast => {
-            let token = tokens(metadata)?;
-            violations.check(token.is_some(), TOKEN, "must hold a token, for at_least");
-            token.map(|token| Required::State(Consistency::AtLeast(token)))
+            let tokens = tokens(metadata)?;
+            violations.check(tokens.is_some(), TOKEN, "must hold a token, for at_least");
+            tokens.map(Required::Seen)
         }
     };
     Ok((required, or_stale))
@@ -99,9 +99,9 @@ fn of_field(field: Field, violations: &mut Violations) -> Result<Option<Required
     Ok(match field {
         Field::Any(_) => Some(Required::State(Consistency::Any)),
         Field::AtLeast(tokens) => {
-            let token = Token::decode_all([tokens.as_str()]).map_err(token_failure)?;
-            let token = token.ok_or(TokenError::Malformed).map_err(token_failure)?;
-            Some(Required::State(Consistency::AtLeast(token)))
+            let tokens = Tokens::decode_all([tokens.as_str()]).map_err(token_failure)?;
+            let tokens = tokens.ok_or(TokenError::Malformed).map_err(token_failure)?;
+            Some(Required::Seen(tokens))
         }
         Field::MaxStaleness(limit) => {
             let limit = Duration::try_from(limit).ok().filter(|limit| STALENESS.contains(limit));
@@ -121,11 +121,11 @@ fn words(metadata: &MetadataMap, violations: &mut Violations) -> Option<Written>
 }
 
 /// All tokens of the metadata, merged.
-fn tokens(metadata: &MetadataMap) -> Result<Option<Token>, Failure> {
+fn tokens(metadata: &MetadataMap) -> Result<Option<Tokens>, Failure> {
     let values = metadata.get_all(TOKEN).iter().map(|value| value.to_str());
     let values = values.collect::<Result<Vec<_>, _>>();
     let values = values.map_err(|_| token_failure(TokenError::Malformed))?;
-    Token::decode_all(values).map_err(token_failure)
+    Tokens::decode_all(values).map_err(token_failure)
 }
 
 /// `if-none-match`, with the tags of all its values; `None` after recording a violation.
@@ -144,13 +144,14 @@ pub(super) fn token_failure(error: TokenError) -> Failure {
     let reason = match error {
         TokenError::Malformed => ErrorReason::TokenMalformed,
         TokenError::Foreign => ErrorReason::TokenForeign,
+        TokenError::Lost => ErrorReason::TokenLost,
     };
     Failure::new(reason, error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use headwater_kernel::{Epoch, LogId, Position};
+    use headwater_kernel::{Epoch, LogId, Position, Token};
     use tonic::metadata::MetadataValue;
     use uuid::Uuid;
 
@@ -162,7 +163,7 @@ mod tests {
     }
 
     fn at_least(positions: &[u64]) -> Required {
-        Required::State(Consistency::AtLeast(token(positions)))
+        Required::Seen(Tokens::from(token(positions)))
     }
 
     fn within(millis: u64) -> Required {

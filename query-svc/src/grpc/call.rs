@@ -232,6 +232,7 @@ pub fn ids(field: &str, ids: &[String], violations: &mut Violations) -> Option<V
 pub fn failure(error: ReadError) -> Failure {
     match error {
         ReadError::Foreign => token_failure(TokenError::Foreign),
+        ReadError::Lost => token_failure(TokenError::Lost),
         ReadError::Stale(best) => {
             let message =
                 "no node became as fresh as asked for in time; ask for less, or again later";

@@ -2,15 +2,16 @@
 
 use headwater_chassis::ack::{self, Wanted};
 use headwater_chassis::server::grpc_timeout;
-use headwater_chassis::{ErrorReason, Failure, Violations};
-use headwater_kernel::Token;
+use headwater_chassis::{Failure, Violations};
+use headwater_kernel::{Token, TokenError, Tokens};
 use headwater_proto::headwater::v1::sync_query_service_server::SyncQueryService;
 use headwater_proto::headwater::v1::{AckLevel, AwaitRequest, AwaitResponse};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use crate::applied::{Applied, Level, OtherLog, applied};
-use crate::read::Reads;
+use super::asked::token_failure;
+use crate::applied::{Applied, Level, applied};
+use crate::read::{Reads, Standing};
 
 /// Answers from what the pool has seen of its nodes, and has them looked at more often meanwhile.
 pub struct Sync(Reads);
@@ -21,9 +22,18 @@ impl Sync {
         Self(reads.clone())
     }
 
-    async fn applied(&self, asked: &Asked) -> Result<Applied, OtherLog> {
+    async fn applied(&self, asked: &Asked) -> Result<Applied, Failure> {
         let board = self.0.pool().board();
-        let look = || board.look(|seen| applied(seen, &asked.token));
+        let look = || {
+            let token = match self.0.standing(&asked.tokens) {
+                Standing::Settled(token) => token,
+                Standing::Foreign => return Err(token_failure(TokenError::Foreign)),
+                Standing::Lost => return Err(token_failure(TokenError::Lost)),
+                // No node shows it yet.
+                Standing::Later | Standing::Unknown => asked.tokens.latest().clone(),
+            };
+            Ok(board.look(|seen| applied(seen, &token)))
+        };
         let first = look()?;
         if first.reaches(asked.level) {
             return Ok(first);
@@ -47,13 +57,7 @@ impl SyncQueryService for Sync {
         request: Request<AwaitRequest>,
     ) -> Result<Response<AwaitResponse>, Status> {
         let asked = asked(&request)?;
-        let foreign = |OtherLog| {
-            Failure::new(
-                ErrorReason::TokenForeign,
-                "the token is of another log, or from before a restore; start anew without it",
-            )
-        };
-        let applied = self.applied(&asked).await.map_err(foreign)?;
+        let applied = self.applied(&asked).await?;
         let reached = match applied.reached(asked.level) {
             Level::Committed => AckLevel::Committed,
             Level::Projected => AckLevel::Projected,
@@ -68,15 +72,14 @@ impl SyncQueryService for Sync {
 }
 
 struct Asked {
-    token: Token,
+    tokens: Tokens,
     level: Level,
     until: Instant,
 }
 
 fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
     let message = request.get_ref();
-    let token = Token::decode(&message.token)
-        .map_err(|error| Failure::new(ErrorReason::TokenMalformed, error.to_string()))?;
+    let token = Token::decode(&message.token).map_err(token_failure)?;
     let left = grpc_timeout(request.metadata().as_ref());
     let mut violations = Violations::new();
     let wish = message.acknowledgement.unwrap_or_default();
@@ -87,5 +90,5 @@ fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
         AckLevel::Projected => Level::Projected,
         AckLevel::Replicated => Level::Replicated(Some(replicas).filter(|n| *n > 0)),
     };
-    Ok(Asked { token, level, until: Instant::now() + wait })
+    Ok(Asked { tokens: Tokens::from(token), level, until: Instant::now() + wait })
 }

@@ -1,6 +1,6 @@
 //! How far a projection is, and whether the log is still the one it has applied. Pure.
 
-use headwater_eventlog::{Chunk, Head, Heads, LogInfo};
+use headwater_eventlog::{Chunk, Head, Heads, History, LogInfo};
 use headwater_kernel::{Epoch, LogId, Partition, Position};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -25,7 +25,7 @@ pub struct Checkpoint {
 /// The log is not the one that was applied. Going on would mix two histories.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Mismatch {
-    /// Another log, or the same one restored.
+    /// Another log, or the same one, restored to a time before the epoch that was applied.
     #[error(
         "the rows are of log {applied} in epoch {applied_epoch}, the write database holds log \
          {found} in epoch {found_epoch}; rebuild the projection, or give it the write database \
@@ -86,12 +86,13 @@ impl Checkpoint {
         }
     }
 
-    /// Checks that it is of this log.
+    /// Checks that it is of this log. The log may be in a later epoch: then its history has to be
+    /// compared, too.
     ///
     /// # Errors
-    /// The log has another id, epoch or number of partitions.
+    /// The log has another id, an earlier epoch or another number of partitions.
     pub fn belongs_to(&self, info: &LogInfo) -> Result<(), Mismatch> {
-        if (self.log, self.epoch) != (info.id, info.epoch) {
+        if self.log != info.id || self.epoch > info.epoch {
             return Err(Mismatch::Log {
                 applied: self.log,
                 applied_epoch: self.epoch,
@@ -100,6 +101,22 @@ impl Checkpoint {
             });
         }
         same_partitions(&self.heads, usize::from(info.partitions))
+    }
+
+    /// Checks that what was applied is the beginning of this history, which is that of the log at
+    /// the checkpoint's positions: equal digests prove it for all that lies before.
+    ///
+    /// # Errors
+    /// The log has another history up to some position.
+    pub fn is_continued_by(&self, history: &History) -> Result<(), Mismatch> {
+        same_partitions(&self.heads, history.digests.len())?;
+        for (index, (applied, found)) in self.heads.iter().zip(&history.digests).enumerate() {
+            if *found != Some(applied.digest) {
+                let (partition, position) = (Partition(index as u16), applied.position);
+                return Err(Mismatch::History { partition, position });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,7 +211,7 @@ mod tests {
     }
 
     fn chunk(end: Head, now: i64, caught_up: bool) -> Chunk {
-        Chunk { events: Vec::new(), end, now: at(now), caught_up }
+        Chunk { events: Vec::new(), end, epoch: Epoch(2), now: at(now), caught_up }
     }
 
     #[test]
@@ -206,14 +223,43 @@ mod tests {
         };
         let verdict = |info| checkpoint().belongs_to(&info);
         assert_eq!(verdict(info(1, 2, 2)), Ok(()));
+        // A failover began another epoch: its history decides.
+        assert_eq!(verdict(info(1, 3, 2)), Ok(()));
         assert!(matches!(verdict(info(9, 2, 2)), Err(Mismatch::Log { .. })));
-        assert!(matches!(verdict(info(1, 3, 2)), Err(Mismatch::Log { .. })));
+        assert!(matches!(verdict(info(1, 1, 2)), Err(Mismatch::Log { .. })));
         assert!(matches!(verdict(info(1, 2, 4)), Err(Mismatch::Partitions { .. })));
     }
 
     #[test]
+    fn a_new_epoch_is_gone_on_with_if_it_has_the_history_that_was_applied() {
+        let digest = |byte: u8| Some(Digest([byte; 32]));
+        let table = [
+            (vec![digest(1), digest(0)], Ok(())),
+            // Other events took the place of those that were applied.
+            (vec![digest(9), digest(0)], Err(0)),
+            (vec![digest(1), digest(9)], Err(1)),
+            // The log ends before, or no append ends there.
+            (vec![None, digest(0)], Err(0)),
+        ];
+        for (digests, expected) in table {
+            let history = History { epoch: Epoch(3), digests };
+            let found = checkpoint().is_continued_by(&history).map_err(|mismatch| match mismatch {
+                Mismatch::History { partition, .. } => partition.0,
+                other => panic!("{other}"),
+            });
+            assert_eq!(found, expected, "{history:?}");
+        }
+        let history = History { epoch: Epoch(3), digests: vec![digest(1)] };
+        let found = checkpoint().is_continued_by(&history);
+        assert!(matches!(found, Err(Mismatch::Partitions { .. })));
+    }
+
+    #[test]
     fn a_log_that_was_shortened_or_replaced_is_noticed() {
-        let news = |heads: Vec<Head>| Cursor::at(&checkpoint()).news(&Heads { heads, now: at(20) });
+        let news = |heads: Vec<Head>| {
+            let epoch = Epoch(2);
+            Cursor::at(&checkpoint()).news(&Heads { epoch, heads, now: at(20) })
+        };
         assert_eq!(news(vec![head(5, 1), head(0, 0)]), Ok(vec![]));
         assert_eq!(news(vec![head(6, 9), head(3, 9)]), Ok(vec![Partition(0), Partition(1)]));
         assert!(matches!(news(vec![head(4, 1), head(0, 0)]), Err(Mismatch::Lost { .. })));
@@ -224,7 +270,8 @@ mod tests {
     #[test]
     fn the_time_is_that_of_the_partition_seen_least_far() {
         let mut cursor = Cursor::at(&checkpoint());
-        let log = Heads { heads: vec![head(7, 3), head(0, 0)], now: at(20) };
+        let (epoch, heads) = (Epoch(2), vec![head(7, 3), head(0, 0)]);
+        let log = Heads { epoch, heads, now: at(20) };
         assert_eq!(cursor.news(&log), Ok(vec![Partition(0)]));
         // The other one has been seen up to 20, this one no further than before.
         assert_eq!(cursor.as_of(), at(10));

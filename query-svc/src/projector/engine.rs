@@ -1,7 +1,8 @@
 //! The pipeline: feed -> plan (pure) -> commit rows and checkpoint -> again.
 
 use headwater_chassis::Shutdown;
-use headwater_eventlog::EventLog;
+use headwater_eventlog::{EventLog, LogInfo};
+use headwater_kernel::Lineage;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -49,7 +50,7 @@ struct Applier {
 
 impl Engine {
     /// Starts from the stored checkpoint, or from the beginning if there is none, once the log has
-    /// been found to be the one that was applied.
+    /// been found to be the one that was applied; in its new epoch, if it has begun one.
     ///
     /// # Errors
     /// The databases cannot be read, or the log is another one.
@@ -60,16 +61,19 @@ impl Engine {
         pace: Pace,
         reporter: Reporter,
     ) -> Result<Self, Stop> {
+        let lineage = within("reading the log's epochs", log.read_lineage()).await?;
+        let info = LogInfo { epoch: lineage.epoch(), ..log.info() };
         let checkpoint = match session.checkpoint().await? {
             Some(checkpoint) => checkpoint,
             None => {
-                session.create_checkpoint(&Checkpoint::start(&log.info())).await?;
+                session.create_checkpoint(&Checkpoint::start(&info), &lineage).await?;
                 session.checkpoint().await?.ok_or(Stop::Overtaken)?
             }
         };
-        checkpoint.belongs_to(&log.info())?;
+        checkpoint.belongs_to(&info)?;
         let heads = within("reading the log's heads", log.heads()).await?;
         Cursor::at(&checkpoint).news(&heads)?;
+        let checkpoint = in_epoch(checkpoint, &lineage, &log, &session).await?;
         let blocked = session.blocked().await?;
         reporter.meters.blocked.set(blocked.len() as i64);
         let feed = Feed::new(log, pace, &checkpoint);
@@ -113,6 +117,32 @@ impl Engine {
             }
         }
     }
+}
+
+/// The checkpoint in the log's epoch. If that is a later one, what was applied must be the
+/// beginning of its history, or two histories would be mixed and tokens of the new one be taken for
+/// shown.
+async fn in_epoch(
+    checkpoint: Checkpoint,
+    lineage: &Lineage,
+    log: &EventLog,
+    session: &Session,
+) -> Result<Checkpoint, Stop> {
+    if checkpoint.epoch == lineage.epoch() {
+        return Ok(checkpoint);
+    }
+    let positions: Vec<_> = checkpoint.heads.iter().map(|head| head.position).collect();
+    let history = within("comparing the log's history", log.history_at(&positions)).await?;
+    if history.epoch != lineage.epoch() {
+        return Err(Stop::NewEpoch);
+    }
+    checkpoint.is_continued_by(&history)?;
+    if !session.adopt_epoch(&checkpoint, lineage).await? {
+        return Err(Stop::Overtaken);
+    }
+    let (before, epoch) = (checkpoint.epoch.0, history.epoch.0);
+    tracing::info!(before, epoch, "the log's new epoch continues what was applied");
+    session.checkpoint().await?.ok_or(Stop::Overtaken)
 }
 
 impl Applier {

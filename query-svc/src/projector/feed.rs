@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use headwater_chassis::{Backoff, Delays};
 use headwater_eventlog::{Chunk, EventLog, Head};
-use headwater_kernel::{Partition, RecordedEvent};
+use headwater_kernel::{Epoch, Partition, RecordedEvent};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -53,6 +53,7 @@ pub struct Batch {
 pub struct Feed {
     log: EventLog,
     pace: Pace,
+    epoch: Epoch,
     cursor: Cursor,
     bell: Bell,
     last: Instant,
@@ -65,14 +66,15 @@ impl Feed {
     pub fn new(log: EventLog, pace: Pace, checkpoint: &Checkpoint) -> Self {
         let bell = Bell::listening_to(log.clone());
         let now = Instant::now();
-        Self { log, pace, cursor: Cursor::at(checkpoint), bell, last: now, rests: false }
+        let (epoch, cursor) = (checkpoint.epoch, Cursor::at(checkpoint));
+        Self { log, pace, epoch, cursor, bell, last: now, rests: false }
     }
 
     /// The next batch, as soon as there are events or a heartbeat is due. Not to be called again
     /// after an error, nor after it was dropped half-way.
     ///
     /// # Errors
-    /// The log cannot be read, or is not the one that was read before.
+    /// The log cannot be read, or is not the one that was read before, or in another epoch.
     pub async fn next(&mut self) -> Result<Batch, Stop> {
         if std::mem::take(&mut self.rests) {
             let worked = self.last.elapsed();
@@ -81,6 +83,7 @@ impl Feed {
         loop {
             let heads = within("reading the log's heads", self.log.heads()).await?;
             let news = self.cursor.news(&heads)?;
+            self.same_epoch(heads.epoch)?;
             if !news.is_empty() {
                 return self.read(&news).await;
             }
@@ -101,6 +104,8 @@ impl Feed {
             self.log.read(*partition, after, limit)
         };
         let chunks = within("reading the log", try_join_all(news.iter().map(read))).await?;
+        // Or positions of the new epoch would be claimed for the old one.
+        chunks.iter().try_for_each(|chunk| self.same_epoch(chunk.epoch))?;
         let caught_up = chunks.iter().all(|chunk| chunk.caught_up);
         let mut events = Vec::with_capacity(chunks.iter().map(|chunk| chunk.events.len()).sum());
         for (partition, chunk) in news.iter().zip(chunks) {
@@ -109,6 +114,10 @@ impl Feed {
             events.extend(read);
         }
         Ok(self.batch(events, caught_up))
+    }
+
+    fn same_epoch(&self, found: Epoch) -> Result<(), Stop> {
+        if found == self.epoch { Ok(()) } else { Err(Stop::NewEpoch) }
     }
 
     fn batch(&mut self, events: Vec<RecordedEvent>, caught_up: bool) -> Batch {

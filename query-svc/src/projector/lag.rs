@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_lag_is_what_is_missing() {
-        let log = Heads { heads: heads(&[10, 20]), now: at(100) };
+        let log = Heads { epoch: Epoch(1), heads: heads(&[10, 20]), now: at(100) };
         let of = |checkpoint: Option<Checkpoint>| {
             let lag = Lag::of(checkpoint.as_ref(), &log);
             (lag.events, lag.age.as_secs())

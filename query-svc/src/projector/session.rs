@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 use headwater_kernel::row::Value;
-use headwater_kernel::{Epoch, LogId, ViewError};
+use headwater_kernel::{Epoch, Lineage, LogId, ViewError};
 use postgres_types::ToSql;
 use time::OffsetDateTime;
 use tokio_postgres::{Row, Statement};
 
 use super::columns::{Array, values};
 use super::stop::{Stop, within};
-use super::stored::Stored;
+use super::stored::{Stored, StoredStarts};
 use super::{commit::Commit, statements};
 use crate::migrate;
 use crate::primary::PrimaryConnection;
@@ -81,14 +81,48 @@ impl Session {
     ///
     /// # Errors
     /// The connection failed.
-    pub async fn create_checkpoint(&self, first: &Checkpoint) -> Result<(), Stop> {
+    pub async fn create_checkpoint(
+        &self,
+        first: &Checkpoint,
+        lineage: &Lineage,
+    ) -> Result<(), Stop> {
         let sql = include_str!("../../sql/projector/checkpoint_create.sql");
-        let stored = Stored::of(first);
+        let (stored, starts) = (Stored::of(first), StoredStarts::of(lineage));
         let (name, epoch) = (self.projection.name(), first.epoch.0 as i32);
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&name, &first.log.0, &epoch, &stored.positions, &stored.digests, &first.as_of];
+        let parameters: [&(dyn ToSql + Sync); 8] = [
+            &name,
+            &first.log.0,
+            &epoch,
+            &stored.positions,
+            &stored.digests,
+            &first.as_of,
+            &starts.epochs,
+            &starts.positions,
+        ];
         within("storing the first checkpoint", self.connection.execute(sql, &parameters)).await?;
         Ok(())
+    }
+
+    /// Takes the checkpoint to the epoch that the lineage is in. False if it was not at `at` any
+    /// more.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn adopt_epoch(&self, at: &Checkpoint, lineage: &Lineage) -> Result<bool, Stop> {
+        let sql = include_str!("../../sql/projector/adopt_epoch.sql");
+        let (stored, starts) = (Stored::of(at), StoredStarts::of(lineage));
+        let name = self.projection.name();
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &name,
+            &stored.positions,
+            &stored.digests,
+            &at.revision,
+            &starts.epochs,
+            &starts.positions,
+        ];
+        let row = self.connection.query_one(sql, &parameters);
+        let moved: i64 = within("going on in a new epoch", row).await?.try_get(0)?;
+        Ok(moved == 1)
     }
 
     /// What waits behind parked events.

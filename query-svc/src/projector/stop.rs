@@ -25,6 +25,10 @@ pub enum Stop {
     /// The log is not the one that was applied.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
+    /// The log is in another epoch than was applied. Whether its history is the same has to be
+    /// found out.
+    #[error("the log is in a new epoch")]
+    NewEpoch,
     /// The read primary failed.
     #[error("the read primary: {}", full(.0))]
     Read(#[from] tokio_postgres::Error),
@@ -61,14 +65,15 @@ impl Stop {
     pub fn needs_a_human(&self) -> bool {
         match self {
             Self::Log(error) => match error {
-                LogError::Unavailable(_) | LogError::OutcomeUnknown(_) | LogError::Collision(_) => {
-                    false
-                }
+                LogError::Unavailable(_)
+                | LogError::OutcomeUnknown(_)
+                | LogError::Collision(_)
+                | LogError::NewEpoch => false,
                 LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
             },
             Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),
             Self::NoPrimary(nowhere) => !nowhere.passes(),
-            Self::Silent(_) | Self::Overtaken | Self::Moved(_) => false,
+            Self::Silent(_) | Self::Overtaken | Self::NewEpoch | Self::Moved(_) => false,
             Self::Mismatch(_)
             | Self::Schema(_)
             | Self::Rows(_)
@@ -113,6 +118,7 @@ mod tests {
     fn what_passes_by_itself_is_no_alarm() {
         let cases = [
             (Stop::Overtaken, false),
+            (Stop::NewEpoch, false),
             (Stop::Silent("a step"), false),
             (Stop::Moved("a database"), false),
             (Stop::TooMuchParked, true),

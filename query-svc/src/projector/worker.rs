@@ -67,6 +67,10 @@ impl Worker {
     /// Tells what stopped the projection, and how long to wait.
     fn after(&self, stop: &Stop, backoff: &mut Backoff) -> Duration {
         let projection = self.projection.name();
+        if matches!(stop, Stop::NewEpoch) {
+            tracing::info!(projection, "the log is in a new epoch; its history is compared");
+            return backoff.next(rand::random());
+        }
         self.reporter.health.note(part(&self.projection), Err(format!("stopped: {stop}")));
         if stop.needs_a_human() {
             tracing::error!(projection, error = %stop, "the projection has stopped");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_kernel::Consistency;
+use headwater_kernel::{Consistency, Tokens};
 use thiserror::Error;
 
 use crate::log_end::EndError;
@@ -14,6 +14,8 @@ use crate::sighting::Sighting;
 pub enum Required {
     /// What can be judged by an answer alone.
     State(Consistency),
+    /// Everything that these tokens prove.
+    Seen(Tokens),
     /// All that was committed when the read arrived.
     LogEnd,
 }
@@ -32,9 +34,12 @@ pub struct Need {
 /// Why a read was not answered.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The token is of another log, or from before a restore.
+    /// The token is of another log.
     #[error("the token is of another log")]
     Foreign,
+    /// The token proves something that the log has lost.
+    #[error("the token proves something that the log has lost")]
+    Lost,
     /// No node became fresh enough in time.
     #[error("no node became fresh enough in time")]
     Stale(Best),

@@ -184,7 +184,8 @@ impl<R: Send + Sync + 'static> Hub<R> {
                 }
                 Err(error) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
-                    if matches!(error, ReadError::Foreign) || since.elapsed() > FAILING_MAX {
+                    let other = matches!(error, ReadError::Foreign | ReadError::Lost);
+                    if other || since.elapsed() > FAILING_MAX {
                         tracing::warn!(view = self.source.view, %error, "watches are given up");
                         return self.disband();
                     }

@@ -1,6 +1,6 @@
 //! Where to resume a watch, as text. Pure.
 
-use headwater_kernel::{Token, TokenError};
+use headwater_kernel::{TokenError, Tokens};
 
 use super::pages::Place;
 
@@ -11,7 +11,7 @@ const SEPARATOR: char = '~';
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// A state that must be shown.
-    pub token: Token,
+    pub tokens: Tokens,
     /// The place up to which that state was told; none if all of it was.
     pub place: Option<Place>,
 }
@@ -28,12 +28,12 @@ impl Resume {
     /// # Errors
     /// [`TokenError`].
     pub fn read(text: &str) -> Result<Self, TokenError> {
-        let (token, place) = match text.split_once(SEPARATOR) {
-            Some((token, place)) => (token, Some(read_place(place)?)),
+        let (tokens, place) = match text.split_once(SEPARATOR) {
+            Some((tokens, place)) => (tokens, Some(read_place(place)?)),
             None => (text, None),
         };
-        let token = Token::decode_all([token])?.ok_or(TokenError::Malformed)?;
-        Ok(Self { token, place })
+        let tokens = Tokens::decode_all([tokens])?.ok_or(TokenError::Malformed)?;
+        Ok(Self { tokens, place })
     }
 }
 
@@ -45,7 +45,7 @@ fn read_place(text: &str) -> Result<Place, TokenError> {
 
 #[cfg(test)]
 mod tests {
-    use headwater_kernel::{Epoch, LogId, Position};
+    use headwater_kernel::{Epoch, LogId, Position, Token};
     use uuid::Uuid;
 
     use super::*;
@@ -67,7 +67,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let read = Resume::read(&text);
-            let expected = expected.map(|place| Resume { token: token.clone(), place });
+            let expected = expected.map(|place| Resume { tokens: token.clone().into(), place });
             assert_eq!(read, expected, "{text}");
         }
     }

@@ -121,5 +121,7 @@ pub async fn a_token_can_be_waited_for(client: Client) {
 
     let foreign = Token::empty(headwater_kernel::LogId(Uuid::new_v4()), headwater_kernel::Epoch(1));
     refused(sync.r#await(request(foreign.encode(), asked)).await, "TOKEN_FOREIGN");
+    let lost = Token::empty(future.log, headwater_kernel::Epoch(0));
+    refused(sync.r#await(request(lost.encode(), asked)).await, "TOKEN_LOST");
     refused(sync.r#await(request("nonsense".to_owned(), asked)).await, "TOKEN_MALFORMED");
 }

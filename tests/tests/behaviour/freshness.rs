@@ -232,7 +232,7 @@ pub async fn bad_tokens_are_refused(client: Client) {
     let damaged = format!("{}{}", &token[..9], &token[10..]);
     let other_log = Token::of_positions(LogId(Uuid::new_v4()), own.epoch, &[Position(1)]).encode();
     let earlier = Epoch(own.epoch.0.wrapping_sub(1));
-    let before_a_restore = Token::of_positions(own.log, earlier, &[Position(1)]).encode();
+    let another_copys = Token::of_positions(own.log, earlier, &[Position(1)]).encode();
     // A log can be in a later epoch than the nodes show; this one is not, and says so at once.
     let later = Epoch(own.epoch.0 + 1);
     let never_made = Token::of_positions(own.log, later, &[Position(1)]).encode();
@@ -241,8 +241,8 @@ pub async fn bad_tokens_are_refused(client: Client) {
         (&*damaged, "TOKEN_MALFORMED"),
         (&*"A".repeat(3_000), "TOKEN_MALFORMED"),
         (&*other_log, "TOKEN_FOREIGN"),
-        (&*before_a_restore, "TOKEN_FOREIGN"),
-        (&*never_made, "TOKEN_FOREIGN"),
+        (&*another_copys, "TOKEN_LOST"),
+        (&*never_made, "TOKEN_LOST"),
     ] {
         for query in QUERIES {
             for ask in [by_field, by_metadata] {

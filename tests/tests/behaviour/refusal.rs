@@ -12,6 +12,7 @@ pub const REFUSALS: &[(&str, &str, Code)] = &[
     ("INVALID_REQUEST", PLATFORM, Code::InvalidArgument),
     ("TOKEN_MALFORMED", PLATFORM, Code::InvalidArgument),
     ("TOKEN_FOREIGN", PLATFORM, Code::FailedPrecondition),
+    ("TOKEN_LOST", PLATFORM, Code::FailedPrecondition),
     ("PAGE_TOKEN_MALFORMED", PLATFORM, Code::InvalidArgument),
     ("VERSION_CONFLICT", PLATFORM, Code::Aborted),
     ("IDEMPOTENCY_KEY_REUSED", PLATFORM, Code::FailedPrecondition),

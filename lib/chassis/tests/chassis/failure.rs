@@ -16,6 +16,7 @@ const TABLE: &[(ErrorReason, Code, &str)] = &[
     (ErrorReason::InvalidRequest, Code::InvalidArgument, "INVALID_REQUEST"),
     (ErrorReason::TokenMalformed, Code::InvalidArgument, "TOKEN_MALFORMED"),
     (ErrorReason::TokenForeign, Code::FailedPrecondition, "TOKEN_FOREIGN"),
+    (ErrorReason::TokenLost, Code::FailedPrecondition, "TOKEN_LOST"),
     (ErrorReason::VersionConflict, Code::Aborted, "VERSION_CONFLICT"),
     (ErrorReason::IdempotencyKeyReused, Code::FailedPrecondition, "IDEMPOTENCY_KEY_REUSED"),
     (ErrorReason::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
@@ -33,6 +34,7 @@ const TABLE: &[(ErrorReason, Code, &str)] = &[
     (ErrorReason::Internal, Code::Internal, "INTERNAL"),
     (ErrorReason::DataCorrupt, Code::DataLoss, "DATA_CORRUPT"),
     (ErrorReason::NotFound, Code::NotFound, "NOT_FOUND"),
+    (ErrorReason::ResumeExpired, Code::FailedPrecondition, "RESUME_EXPIRED"),
     (ErrorReason::PageTokenMalformed, Code::InvalidArgument, "PAGE_TOKEN_MALFORMED"),
 ];
 

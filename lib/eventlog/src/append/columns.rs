@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use headwater_kernel::digest::Contents;
-use headwater_kernel::{Digest, Partition, StreamVersion};
+use headwater_kernel::{Digest, Epoch, Partition, StreamVersion};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -87,9 +87,11 @@ impl<'a> Columns<'a> {
         self,
         query: Query<'a, Postgres, PgArguments>,
         partition: Partition,
+        epoch: Epoch,
     ) -> Query<'a, Postgres, PgArguments> {
         query
             .bind(partition.0 as i16)
+            .bind(epoch.0 as i32)
             .bind(self.streams)
             .bind(self.expected)
             .bind(self.counts)

@@ -1,6 +1,6 @@
 //! What is appended, and what became of it.
 
-use headwater_kernel::{NewEvent, Partition, Position, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, NewEvent, Partition, Position, StreamId, StreamVersion};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -86,6 +86,8 @@ pub struct Receipt {
     pub partition: Partition,
     /// Where the effect is visible: the position of its last event, or the head it was checked at.
     pub position: Position,
+    /// The epoch of the log that the position is of.
+    pub epoch: Epoch,
     /// Version of the stream after it.
     pub version: StreamVersion,
     /// When it was recorded.

@@ -1,0 +1,107 @@
+//! Tokens of other epochs than the one that the nodes show: what of them is in the history that is
+//! shown is a question of where that forked off, which the nodes tell with their checkpoints.
+
+use headwater_kernel::{Consistency, Token, Tokens, Unsettled};
+use tokio::time::{Instant, timeout_at};
+
+use super::Reads;
+use super::need::{ReadError, Required};
+use super::progress::Progress;
+use crate::judge::{Verdict, judge};
+use crate::log_end::EndError;
+use crate::pick::shown;
+use crate::sighting::Checkpoint;
+
+/// What tokens are worth by what was last seen of the nodes.
+pub enum Standing {
+    /// This, in the epoch that the nodes show.
+    Settled(Token),
+    /// They are of another log.
+    Foreign,
+    /// They prove something that is not in the history that the nodes show.
+    Lost,
+    /// They are of a later epoch than the nodes show.
+    Later,
+    /// No node has been seen yet, or not where its epoch began.
+    Unknown,
+}
+
+impl Reads {
+    /// What the tokens are worth now.
+    pub fn standing(&self, tokens: &Tokens) -> Standing {
+        let board = self.pool.board();
+        let Some((log, epoch)) = board.look(shown) else { return Standing::Unknown };
+        match tokens.only() {
+            Some(token) if (token.log, token.epoch) == (log, epoch) => {
+                return Standing::Settled(token.clone());
+            }
+            _ if tokens.latest().log != log => return Standing::Foreign,
+            _ if tokens.latest().epoch > epoch => return Standing::Later,
+            _ => {}
+        }
+        let Some(lineage) = board.lineage(log, epoch) else { return Standing::Unknown };
+        match lineage.settle(tokens) {
+            Ok(token) => Standing::Settled(token),
+            Err(Unsettled::Foreign) => Standing::Foreign,
+            Err(Unsettled::Lost) => Standing::Lost,
+            Err(Unsettled::Later) => Standing::Later,
+        }
+    }
+
+    /// Whether an answer that shows this is as fresh as required.
+    pub(super) fn shows(&self, shown: &Checkpoint, required: &Required) -> bool {
+        let fresh = |required| judge(shown, required, self.time().now) == Verdict::Fresh;
+        match required {
+            Required::State(required) => fresh(required),
+            Required::Seen(tokens) => match self.standing(tokens) {
+                Standing::Settled(token) => fresh(&Consistency::AtLeast(token)),
+                Standing::Foreign | Standing::Lost | Standing::Later | Standing::Unknown => false,
+            },
+            Required::LogEnd => false,
+        }
+    }
+
+    /// What the tokens require in the epoch that the nodes show; waits until that can be said.
+    pub(super) async fn settle(
+        &self,
+        tokens: &Tokens,
+        progress: &mut Progress,
+    ) -> Result<Token, ReadError> {
+        let mut waiter = self.pool.board().wait();
+        loop {
+            match self.standing(tokens) {
+                Standing::Settled(token) => return Ok(token),
+                Standing::Foreign => return Err(ReadError::Foreign),
+                Standing::Lost => return Err(ReadError::Lost),
+                Standing::Later if !progress.in_tokens_epoch => {
+                    self.later_epoch(tokens.latest(), progress).await?;
+                }
+                Standing::Later | Standing::Unknown => {}
+            }
+            if Instant::now() >= progress.until {
+                return Err(self.expire(progress));
+            }
+            // Whether woken or not: look again.
+            let _ = timeout_at(progress.until, waiter.changed()).await;
+        }
+    }
+
+    /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
+    /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
+    pub(super) async fn later_epoch(
+        &self,
+        token: &Token,
+        progress: &mut Progress,
+    ) -> Result<(), ReadError> {
+        match timeout_at(progress.until, self.log.ask()).await {
+            Ok(Ok(end)) if end.token.log != token.log => Err(ReadError::Foreign),
+            Ok(Ok(end)) if !end.epochs.contains(&token.epoch) => Err(ReadError::Lost),
+            Ok(Ok(_) | Err(EndError::NotConfigured | EndError::Unavailable(_)))
+            | Ok(Err(EndError::Busy | EndError::OtherLog))
+            | Err(_) => {
+                progress.in_tokens_epoch = true;
+                Ok(())
+            }
+        }
+    }
+}
