@@ -34,7 +34,6 @@ const TABLE: &[(ErrorReason, Code, &str)] = &[
     (ErrorReason::Internal, Code::Internal, "INTERNAL"),
     (ErrorReason::DataCorrupt, Code::DataLoss, "DATA_CORRUPT"),
     (ErrorReason::NotFound, Code::NotFound, "NOT_FOUND"),
-    (ErrorReason::ResumeExpired, Code::FailedPrecondition, "RESUME_EXPIRED"),
     (ErrorReason::PageTokenMalformed, Code::InvalidArgument, "PAGE_TOKEN_MALFORMED"),
 ];
 
