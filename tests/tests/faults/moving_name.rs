@@ -99,6 +99,9 @@ async fn a_name_moves_to_another_server_and_back() {
     let moved = tokio::time::timeout(NOTICED, log.servers().moved(place)).await;
     moved.expect("the move is noticed");
     let left_at = events_on(&cluster, "write").await;
+    // The promotion begins a new epoch, and what was decided before is to be decided again.
+    let first = append(&mut appender).await.expect_err("a new epoch");
+    assert!(matches!(first, LogError::NewEpoch), "{first:?}");
     append(&mut appender).await.expect("appended");
     assert_eq!(log.heads().await.expect("heads").heads[0].position.0, 2);
     assert_eq!(events_on(&cluster, STANDBY).await, 2);
