@@ -18,7 +18,7 @@ const READ_SIDE_LOST: &[&str] = &[
 const REPLACED: &str = r#""message":"takes writes, but was replaced; it is not used""#;
 const REPLICAS: [&str; 2] = ["replica-1", "replica-2"];
 /// So soon after a promotion everything that was written before can be read again
-/// (docs/consistency.md), with time for a busy machine.
+/// (docs/failures.md), with time for a busy machine.
 const READABLE_AGAIN: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(3);
 

@@ -29,7 +29,7 @@ const STANDBY: &str = "write-standby-1";
 const STANDBY_SLOT: &str = "write_standby_1";
 const APPENDER: &str = "headwater";
 const SELLERS: usize = 32;
-/// So soon after a promotion commands are taken again (docs/consistency.md), with time for a busy
+/// So soon after a promotion commands are taken again (docs/failures.md), with time for a busy
 /// machine.
 const TAKEN_AGAIN: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(3);

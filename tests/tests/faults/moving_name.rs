@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::world::SOON;
 
-/// A name is looked up again after 10 seconds at the latest (docs/consistency.md).
+/// A name is looked up again after 10 seconds at the latest (docs/failures.md).
 const NOTICED: Duration = Duration::from_secs(20);
 const STANDBY: &str = "write-standby-1";
 
