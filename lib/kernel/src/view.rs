@@ -22,7 +22,8 @@ pub trait View: Send + Sync + 'static {
     /// `(city, status)` or `USING gin (to_tsvector('simple', name))`.
     const INDEXES: &'static [&'static str];
     /// Columns by which lists of it are filtered that can be watched; their order is that of the
-    /// filter. `None` if nobody may watch the view: then its changes are not kept.
+    /// filter. `None` if nobody may watch the view: then its changes are not kept. Another value
+    /// takes another [`View::VERSION`]: the changes from before it are not there to be told.
     const WATCHED_BY: Option<&'static [&'static str]> = None;
     /// The events it reads.
     type Event: EventSet;
