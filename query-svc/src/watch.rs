@@ -147,7 +147,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
     /// nothing.
     ///
     /// # Errors
-    /// [`WatchError`]; the watch can be begun again after the last whole message.
+    /// [`WatchError`]; the watch can be resumed after the last message.
     pub async fn next(&mut self) -> Result<Message<R>, WatchError> {
         loop {
             if let Some(message) = self.pending.pop_front() {

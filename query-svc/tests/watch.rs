@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::postgres::Postgres;
-use common::service::{Service, reason};
+use common::service::{Service, at_least, reason};
 use common::{Projector, id, store, token};
-use headwater_proto::headwater::v1::WatchOptions;
+use headwater_proto::headwater::v1::{Consistency, WatchOptions};
 use headwater_proto::stores::v1::{WatchStoresRequest, WatchStoresResponse, store_change};
 use tonic::{Status, Streaming};
 
@@ -146,4 +146,16 @@ async fn what_is_not_kept_any_more_cannot_be_resumed_from() {
     let told = next(&mut watch(&service, &early).await.unwrap()).await;
     assert_eq!(versions(&told).len(), 1);
     assert_eq!(next(&mut watch(&service, &late).await.unwrap()).await.changes, []);
+}
+
+/// A watch begins with the freshness that was asked for, or not at all: nobody could tell what
+/// follows an older state from what does not.
+#[tokio::test]
+async fn a_watch_does_not_begin_with_an_older_state() {
+    let (_primary, mut projector, service) = start().await;
+    apply(&mut projector, 1..2, "First").await;
+    let consistency = at_least(&token(1_000)).map(|asked| Consistency { or_stale: true, ..asked });
+    let request = WatchStoresRequest { consistency, ..Default::default() };
+    let refused = service.stores().watch_stores(request).await.err().unwrap();
+    assert_eq!(reason(&refused), "FRESHNESS_UNAVAILABLE");
 }

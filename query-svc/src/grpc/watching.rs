@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 
 use super::asked::{Asked, token_failure};
 use super::call::{failure, freshness};
-use crate::read::Reads;
+use crate::read::{Need, Reads};
 use crate::sighting::Shown;
 use crate::watch::change::{Seen, Selector};
 use crate::watch::hub::Hub;
@@ -35,7 +35,8 @@ where
 {
     let resume_after = options.unwrap_or_default().resume_after;
     let start = match resume_after.as_str() {
-        "" => Start::State(asked.need),
+        // What follows an older state than was asked for could not be told from what does not.
+        "" => Start::State(Need { or_stale: false, ..asked.need }),
         text => Start::Resume(Resume::read(text).map_err(token_failure)?),
     };
     let watch = Watch::begin(hub, selector, start).await.map_err(watch_failure)?;
