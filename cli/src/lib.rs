@@ -22,8 +22,6 @@ pub mod stack;
 pub mod up;
 pub mod where_is_postgres;
 
-pub mod load;
-
 pub mod call;
 pub mod start_epoch;
 pub mod status;

@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use headwater_cli::run_file::RunFile;
 use headwater_cli::{
-    call, load, migrate, start_epoch, status, tail, up, verify, watchman, where_is_postgres,
+    call, migrate, start_epoch, status, tail, up, verify, watchman, where_is_postgres,
 };
 
 #[derive(Parser)]
@@ -28,7 +29,7 @@ enum Command {
     /// Check that what is stored is whole.
     Verify(verify::Options),
     /// Replay a file as commands.
-    Load(load::Options),
+    Load(headwater_domain_load::Options),
     /// Bring both databases' schemas to this version.
     Migrate(migrate::Options),
     /// Start a new epoch of the log after it was restored, and have the views made anew.
@@ -65,7 +66,10 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Status(options) => status::run(options).await,
         Command::Tail(options) => tail::run(options).await.map(|()| true),
         Command::Verify(options) => verify::run(options).await,
-        Command::Load(options) => load::run(options).await.map(|()| true),
+        Command::Load(options) => {
+            let router = |data| RunFile::find(data).ok().map(|run| run.router.to_string());
+            headwater_domain_load::run(options, router).await.map(|()| true)
+        }
         Command::Migrate(options) => migrate::run(options).await.map(|()| true),
         Command::StartEpoch(options) => start_epoch::run(options).await.map(|()| true),
         Command::Postgres(options) => where_is_postgres::run(options).map(|()| true),

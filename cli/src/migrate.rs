@@ -49,7 +49,7 @@ async fn the_log(url: &str, partitions: u16) -> anyhow::Result<String> {
 }
 
 async fn the_views(url: &str) -> anyhow::Result<()> {
-    let projections = headwater_query_svc::views::projections();
-    headwater_query_svc::migrate::migrate(url, &projections).await?;
+    let projections = headwater_domain_api::projections();
+    headwater_projector::migrate::migrate(url, &projections).await?;
     Ok(())
 }

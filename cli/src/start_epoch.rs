@@ -20,8 +20,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let log = headwater_eventlog::EventLog::start_epoch(&write_owner_url)
         .await
         .context("the epoch was not raised; nothing was changed")?;
-    let projections = headwater_query_svc::views::projections();
-    headwater_query_svc::migrate::empty(&read_owner_url, &projections)
+    let projections = headwater_domain_api::projections();
+    headwater_projector::migrate::empty(&read_owner_url, &projections)
         .await
         .context("the epoch was raised, but the views were not emptied; run this again")?;
     println!(

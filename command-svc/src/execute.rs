@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::trace::current_traceparent;
-use headwater_chassis::{Backoff, Delays, ErrorReason, Failure, Metrics};
+use headwater_chassis::{Backoff, Delays, Metrics};
+use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
 use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
 use time::OffsetDateTime;
@@ -14,7 +15,6 @@ use uuid::Uuid;
 
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
-use crate::call::Call;
 use crate::config::Limits;
 use crate::decide::{Folded, Stand, Typed, fold};
 use crate::housekeeping::SnapshotSink;
@@ -24,6 +24,7 @@ use crate::plan::Job;
 use crate::reply::{Answer, Trouble, failure};
 use crate::seen;
 use crate::states::States;
+use headwater_edge::Call;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
 /// command won.

@@ -10,9 +10,9 @@ use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::call::KeyHashes;
 use crate::decide::{Accepted, Decider, Stand, Verdict};
 use crate::reply::{Answer, Trouble};
+use headwater_edge::KeyHashes;
 
 /// A command that waits for its partition's appender.
 pub(crate) struct Job {

@@ -1,6 +1,6 @@
 //! What an appender answers, and how that is told to a client.
 
-use headwater_chassis::{ErrorReason, Failure};
+use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::Receipt;
 use headwater_kernel::{Rejection, StreamVersion};
 

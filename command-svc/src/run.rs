@@ -25,13 +25,14 @@ const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
 const LOG_CHECK_MAX: Duration = Duration::from_secs(3);
 
 /// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the
-/// executor.
+/// executor, and `descriptors` is its encoded descriptor set.
 ///
 /// # Errors
 /// A socket cannot be bound, the log's schema is not this program's, or requests were cut at the
 /// deadline.
 pub async fn run(
     config: Config,
+    descriptors: &'static [u8],
     shutdown: Shutdown,
     routes: impl FnOnce(Arc<Executor>) -> Routes,
 ) -> anyhow::Result<()> {
@@ -53,7 +54,10 @@ pub async fn run(
         shutdown.clone(),
     ));
     let routes = routes(Arc::clone(&executor)).prepare();
-    let server = Server::new(config.common, metrics, readiness, shutdown, listener);
+    let server = Server {
+        descriptors: vec![descriptors],
+        ..Server::new(config.common, metrics, readiness, shutdown, listener)
+    };
     let served = serve(server, routes).await;
     if let Some(executor) = Arc::into_inner(executor) {
         executor.drain().await;

@@ -1,11 +1,11 @@
 //! The tokens that come with a command, and the one that goes out with its receipt.
 
-use headwater_chassis::Failure;
+use headwater_edge::Failure;
 use headwater_eventlog::{EventLog, Receipt};
 use headwater_kernel::{Lineage, Token, TokenError, Tokens, Unsettled};
 
-use crate::call::token_failure;
 use crate::reply::{Trouble, failure};
+use headwater_edge::token_failure;
 
 /// Checks before a command is applied that what its sender has seen is in the log: afterwards
 /// nothing can be refused.

@@ -24,6 +24,6 @@ pub mod users {
 }
 
 /// Every file of the contract with its options and comments, encoded as a
-/// `google.protobuf.FileDescriptorSet`: for reflection, for the router's routes and for decoding
+/// `google.protobuf.FileDescriptorSet`: for reflection and for decoding
 /// events by their type name.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

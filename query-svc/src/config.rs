@@ -1,19 +1,14 @@
 //! The query server's settings: the one place where its environment is read.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_edge::{Policies, queries};
 use headwater_eventlog::Servers;
-use headwater_proto::FILE_DESCRIPTOR_SET;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
-use prost_types::method_options::IdempotencyLevel;
 
-use crate::node::connection::Address;
-use crate::pick::NODES_MAX;
-use crate::policy::Policies;
-use crate::share::NO_LIMIT;
+use crate::choice::NO_LIMIT;
+use crate::nodes::Address;
+use crate::seen::NODES_MAX;
 
 /// What the query server is told.
 pub struct Config {
@@ -37,24 +32,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the settings of this process.
+    /// Reads the settings of this process; policies name the queries of the encoded descriptor set.
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn from_process() -> Result<Self, ConfigErrors> {
-        Self::read(Settings::from_process("query-svc"))
+    pub fn from_process(descriptors: &[u8]) -> Result<Self, ConfigErrors> {
+        Self::read(Settings::from_process("query-svc"), descriptors)
     }
 
-    /// Reads the settings.
+    /// Reads the settings, likewise.
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn read(mut settings: Settings) -> Result<Self, ConfigErrors> {
-        let config = Self::read_all(&mut settings);
+    pub fn read(mut settings: Settings, descriptors: &[u8]) -> Result<Self, ConfigErrors> {
+        let config = Self::read_all(&mut settings, descriptors);
         settings.finish(config)
     }
 
-    fn read_all(s: &mut Settings) -> Option<Self> {
+    fn read_all(s: &mut Settings, descriptors: &[u8]) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50052", "127.0.0.1:9052");
         let nodes = nodes(s);
         let connections = s.in_range(
@@ -83,7 +78,7 @@ impl Config {
              of what replicas answer; 0: none, 100: all",
         );
         let write = write(s);
-        let policies = policies(s, !matches!(write, Some(None)));
+        let policies = policies(s, descriptors, !matches!(write, Some(None)));
         Some(Self {
             common: common?,
             nodes: nodes?,
@@ -108,7 +103,7 @@ fn write(s: &mut Settings) -> Option<Option<Servers>> {
     servers.ok().map(Some)
 }
 
-fn policies(settings: &mut Settings, has_write_url: bool) -> Option<Policies> {
+fn policies(settings: &mut Settings, descriptors: &[u8], has_write_url: bool) -> Option<Policies> {
     const CONSISTENCY: &str = "HEADWATER_DEFAULT_CONSISTENCY";
     const MAX_AGE: &str = "HEADWATER_MAX_AGE";
     let consistencies: Option<String> = settings.optional(
@@ -120,7 +115,9 @@ fn policies(settings: &mut Settings, has_write_url: bool) -> Option<Policies> {
         MAX_AGE,
         "how long clients may keep replies: method=5s, separated by commas, * for every other one",
     )?;
-    let (mut policies, methods) = (Policies::default(), queries());
+    let mut policies = Policies::default();
+    let methods =
+        queries(descriptors).expect("the descriptor set that this program was built with");
     let wrong = policies.set_consistencies(&consistencies.unwrap_or_default(), &methods);
     let mut mistakes: Vec<_> = wrong.into_iter().map(|what| (CONSISTENCY, what)).collect();
     if policies.any_strong() && !has_write_url {
@@ -131,24 +128,6 @@ fn policies(settings: &mut Settings, has_write_url: bool) -> Option<Policies> {
     let is_right = mistakes.is_empty();
     mistakes.into_iter().for_each(|(name, what)| settings.mistake(name, what));
     is_right.then_some(policies)
-}
-
-/// Full names of the domain's queries. The platform's own tell of nodes: no policy applies to them.
-fn queries() -> BTreeSet<String> {
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
-        .expect("the descriptor set that this program was built with");
-    let mut names = BTreeSet::new();
-    for file in set.file.iter().filter(|file| file.package() != "headwater.v1") {
-        for service in &file.service {
-            let queries = service.method.iter().filter(|method| {
-                let level = method.options.as_ref().map(|options| options.idempotency_level());
-                level == Some(IdempotencyLevel::NoSideEffects)
-            });
-            let service = format!("{}.{}", file.package(), service.name());
-            names.extend(queries.map(|method| format!("{service}/{}", method.name())));
-        }
-    }
-    names
 }
 
 fn nodes(settings: &mut Settings) -> Option<Vec<Address>> {
@@ -174,11 +153,12 @@ fn nodes(settings: &mut Settings) -> Option<Vec<Address>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consistency::Requirement;
+    use headwater_edge::Requirement;
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::read(Settings::from_parts("query-svc", vars, []))
+        let settings = Settings::from_parts("query-svc", vars, []);
+        Config::read(settings, headwater_domain_proto::FILE_DESCRIPTOR_SET)
     }
 
     #[test]

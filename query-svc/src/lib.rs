@@ -3,43 +3,30 @@
 //! ```text
 //! pick (pure) -> read rows + checkpoint in one statement -> judge (pure) -> reply | wait | primary
 //! ```
-//! Nothing but `grpc/` and the binaries knows which domain is served.
+//! Knows no domain. Its rooms, bottom up; each is a folder with one face:
+//!
+//! ```text
+//! seen  <-  choice, write_side  <-  nodes  <-  read  <-  watch  <-  grpc
+//! ```
 
-pub mod config;
-pub mod grpc;
-pub mod run;
+mod choice;
+mod config;
+mod grpc;
+mod nodes;
+mod read;
+mod run;
+mod seen;
+mod watch;
+mod write_side;
 
-pub mod watch;
-
-pub mod read;
-pub mod transaction;
-
-pub mod log_end;
-pub mod policy;
-pub mod share;
-
-pub mod coalesce;
-pub mod pool;
-
-pub mod board;
-pub mod meters;
-pub mod node;
-pub mod node_error;
-pub mod page;
-pub mod statement;
-
-pub mod applied;
-pub mod clock;
-pub mod consistency;
-pub mod cost;
-pub mod judge;
-pub mod node_set;
-pub mod pick;
-pub mod sighting;
-
-pub mod migrate;
-pub mod projector;
-
-pub mod primary;
-pub mod projection;
-pub mod views;
+pub use choice::RECOVERY;
+pub use config::Config;
+pub use grpc::{Changes, Entity, Query, failure, found, in_order, sync_service, watch};
+pub use nodes::{
+    Address, CONNECTED_MAX, ColumnError, Columns, Params, PointReader, PoolConfig, READY_CHECK,
+    ReadPool, Statement,
+};
+pub use read::{AccessMode, ReadError, Reads};
+pub use run::run;
+pub use seen::{Answer, Shown};
+pub use watch::{Hub, Seen, Selector, Source, change};

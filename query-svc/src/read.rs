@@ -5,6 +5,7 @@
 mod epochs;
 mod need;
 mod progress;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +14,24 @@ use headwater_chassis::Shutdown;
 use headwater_kernel::{Consistency, Tokens};
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::Reading;
-use crate::coalesce::{Key, PointReader, RETRY_AFTER};
-use crate::judge::{Verdict, judge};
-use crate::log_end::{EndError, LogEnds};
-use crate::meters::WaitMeters;
-use crate::node::connection::Params;
-use crate::node::{LANES, Node};
-use crate::node_error::NodeError;
-use crate::pick::{Choice, NodeSet, best_on_offer, fallbacks, freshest};
-use crate::policy::Policies;
-use crate::pool::ReadPool;
-use crate::sighting::{Answer, NodeSeen, Sighting};
-use crate::statement::Statement;
+use crate::choice::{Choice, best_on_offer, fallbacks, freshest};
+use crate::choice::{Verdict, judge};
+use crate::nodes::Params;
+use crate::nodes::ReadPool;
+use crate::nodes::Statement;
+use crate::nodes::{Key, PointReader, RETRY_AFTER};
+use crate::nodes::{LANES, Node};
+use crate::seen::NodeError;
+use crate::seen::NodeSet;
+use crate::seen::WaitMeters;
+use crate::seen::{Answer, NodeSeen, Sighting};
+use crate::write_side::Reading;
+use crate::write_side::{EndError, LogEnds};
 pub use epochs::Standing;
-pub use need::{Best, Need, ReadError, Required};
+use headwater_edge::{Need, Policies, Required};
+pub use need::{Best, ReadError};
 use progress::{Missed, Progress};
+pub use transaction::AccessMode;
 
 /// Statements sent for one read at most. Each is a node that failed or went back; with more, the
 /// pool is in trouble and the client's own retry comes later and better.

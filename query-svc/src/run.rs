@@ -7,19 +7,21 @@ use headwater_chassis::{Metrics, Readiness, Server, Shutdown, admin, announce, b
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::log_end::LogEnds;
-use crate::pool::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
+use crate::grpc::sync_service;
+use crate::nodes::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use crate::read::Reads;
+use crate::write_side::LogEnds;
 
 /// Runs a query server until shutdown. Nodes need not be there when it starts: it is not ready
 /// until one is. Every reply is dated by the checkpoint of the given projection; `routes` makes the
-/// domain's services on the reads.
+/// domain's services on the reads, and `descriptors` is its encoded descriptor set.
 ///
 /// # Errors
 /// A socket cannot be bound, or calls were cut at the deadline.
 pub async fn run(
     config: Config,
     projection: &str,
+    descriptors: &'static [u8],
     shutdown: Shutdown,
     routes: impl FnOnce(&Reads) -> Routes,
 ) -> anyhow::Result<()> {
@@ -53,8 +55,11 @@ pub async fn run(
     };
     let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);
     let reads = reads.until(shutdown.clone());
-    let routes = routes(&reads);
-    let server = Server::new(config.common, metrics, readiness, shutdown, listener);
+    let routes = routes(&reads).add_service(sync_service(&reads)).prepare();
+    let server = Server {
+        descriptors: vec![descriptors],
+        ..Server::new(config.common, metrics, readiness, shutdown, listener)
+    };
     let served = serve(server, routes).await;
     watch.trigger();
     admin.abort();

@@ -12,8 +12,8 @@
 //! node or from process to process, since a place in the changes is a position in the log: each
 //! message says where to resume.
 
-pub mod change;
-pub mod hub;
+mod change;
+mod hub;
 mod pages;
 mod resume;
 
@@ -28,12 +28,15 @@ use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::node::connection::Params;
-use crate::read::{Need, ReadError, Required};
-use crate::sighting::Answer;
-use crate::statement::Statement;
-use change::{Mark, Seen, Selector};
-use hub::{Hub, Registration, Update};
+use crate::nodes::Params;
+use crate::nodes::Statement;
+use crate::read::ReadError;
+use crate::seen::Answer;
+use change::Mark;
+pub use change::{Seen, Selector, change};
+use headwater_edge::{Need, Required};
+pub use hub::{Hub, Source};
+use hub::{Registration, Update};
 use pages::{Page, Place};
 pub use resume::Resume;
 

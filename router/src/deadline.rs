@@ -25,7 +25,7 @@ pub fn value(left: Duration) -> HeaderValue {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use headwater_chassis::server::grpc_timeout;
+    use headwater_edge::grpc_timeout;
     use http::HeaderMap;
 
     use super::*;

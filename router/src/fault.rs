@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 
 use h2::Reason;
-use headwater_chassis::{ErrorReason, Failure};
+use headwater_edge::{ErrorReason, Failure};
 
 use crate::retry::Fate;
 use crate::routes::Route;

@@ -5,7 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
-use headwater_chassis::{Backoff, ErrorReason, Failure};
+use headwater_chassis::Backoff;
+use headwater_edge::{ErrorReason, Failure};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{sleep, timeout_at};
@@ -249,7 +250,7 @@ fn unclaimed(why: Unclaimed) -> Fault {
 /// With the delay after which another call makes sense.
 fn delayed(failure: Failure) -> Failure {
     let reason = failure.reason();
-    let is = |other: ErrorReason| reason == headwater_chassis::failure::reason_name(other);
+    let is = |other: ErrorReason| reason == headwater_edge::reason_name(other);
     if is(ErrorReason::UpstreamUnavailable) {
         return failure.retry_after(respond::later());
     }

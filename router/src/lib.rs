@@ -78,22 +78,31 @@ impl Router {
     }
 }
 
-/// Runs the program until shutdown is requested and it has drained.
+/// Runs the program until shutdown is requested and it has drained. It routes by `descriptors`, an
+/// encoded descriptor set, unless its configuration names a file.
 ///
 /// # Errors
 /// As [`start`] and [`Router::ended`].
-pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let router = start(config, shutdown).await?;
+pub async fn run(
+    config: Config,
+    descriptors: &'static [u8],
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let router = start(config, descriptors, shutdown).await?;
     announce(PROGRAM, Some(router.grpc), router.admin);
     router.ended().await
 }
 
-/// Starts a router. When this returns, its sockets are bound and its names have been resolved.
+/// Starts a router that routes by `descriptors`, as [`run`] does. When this returns, its sockets are bound and its names have been resolved.
 ///
 /// # Errors
 /// If a socket cannot be bound, or the descriptor set is unusable.
-pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Router> {
-    let descriptors = descriptors(&config)?;
+pub async fn start(
+    config: Config,
+    descriptors: &'static [u8],
+    shutdown: Shutdown,
+) -> anyhow::Result<Router> {
+    let descriptors = descriptor_set(&config, descriptors)?;
     let routes = Routes::decode(&descriptors)?;
     let (platform, reporter) = platform::services(&descriptors)?;
     let listener = bind(config.common.listen).await?;
@@ -170,9 +179,9 @@ impl Serving {
     }
 }
 
-fn descriptors(config: &Config) -> anyhow::Result<Vec<u8>> {
+fn descriptor_set(config: &Config, built_in: &[u8]) -> anyhow::Result<Vec<u8>> {
     match &config.descriptors {
-        None => Ok(headwater_proto::FILE_DESCRIPTOR_SET.to_vec()),
+        None => Ok(built_in.to_vec()),
         Some(path) => std::fs::read(path)
             .with_context(|| format!("cannot read the descriptor set {}", path.display())),
     }

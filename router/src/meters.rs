@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_request_is_counted_once_under_its_method_upstream_and_code() {
-        let routes = Routes::decode(headwater_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let routes = Routes::decode(headwater_domain_proto::FILE_DESCRIPTOR_SET).unwrap();
         let metrics = Metrics::new();
         let meters = Meters::new(&routes, &metrics);
         let target = routes.target("/stores.v1.StoreQueryService/GetStore");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headwater_chassis::server::grpc_timeout;
 use headwater_chassis::trace;
+use headwater_edge::grpc_timeout;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use hyper::body::Incoming;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use headwater_chassis::{ErrorReason, Failure};
+use headwater_edge::{ErrorReason, Failure};
 use tokio::sync::watch;
 
 use crate::balance::{self, Candidate, Standing};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{ErrorReason, Failure};
+use headwater_edge::{ErrorReason, Failure};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use tonic::Status;
 

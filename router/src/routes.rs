@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_contract_itself_routes_as_its_options_say() {
-        let routes = Routes::decode(headwater_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let routes = Routes::decode(headwater_domain_proto::FILE_DESCRIPTOR_SET).unwrap();
         check(&routes, "/stores.v1.StoreCommandService/OpenStore", Some(Upstream::Command));
         check(&routes, "/stores.v1.StoreQueryService/GetStore", Some(Upstream::Query));
         check(&routes, "/users.v1.UserQueryService/GetUserByEmail", Some(Upstream::Query));
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn indices_are_dense_and_name_their_path() {
-        let routes = Routes::decode(headwater_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let routes = Routes::decode(headwater_domain_proto::FILE_DESCRIPTOR_SET).unwrap();
         for (index, path) in routes.paths().enumerate() {
             let Target::Method(route) = routes.target(path) else { panic!("{path}") };
             assert_eq!(route.method, MethodIndex(index), "{path}");

@@ -10,8 +10,8 @@ pub mod queries;
 use std::sync::Arc;
 
 use headwater_command_svc::Executor;
-use headwater_query_svc::projection::Projection;
-use headwater_query_svc::read::Reads;
+use headwater_projector::projection::Projection;
+use headwater_query_svc::Reads;
 use tonic::service::Routes;
 
 use aggregate::CounterEvent;

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use headwater_proto::FILE_DESCRIPTOR_SET;
+use headwater_domain_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use headwater_chassis::{Common, Metrics, Readiness, Server, Settings, Shutdown, bind, serve};
 use headwater_command_svc::{Acks, Executor};
 use headwater_eventlog::EventLog;
+use headwater_projector::migrate::migrate;
 use headwater_proto::headwater::v1::CommandOptions;
 use headwater_proto::headwater::v1::consistency::Requirement;
-use headwater_query_svc::pool::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
-use headwater_query_svc::read::Reads;
-use headwater_query_svc::{migrate, projector};
+use headwater_query_svc::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool, Reads};
 use headwater_tests::counter::v1::counter_command_service_client::CounterCommandServiceClient;
 use headwater_tests::counter::v1::counter_query_service_client::CounterQueryServiceClient;
 use headwater_tests::counter::v1::{GetCounterRequest, IncrementRequest, IncrementResponse};
@@ -42,12 +41,12 @@ impl Counters {
         let postgres = Postgres::start().await;
         let url = postgres.url();
         EventLog::migrate(&url, PARTITIONS).await.expect("the log's schema");
-        migrate::migrate(&url, &projections()).await.expect("the views' schema");
+        migrate(&url, &projections()).await.expect("the views' schema");
         let shutdown = Shutdown::new();
 
-        let config = projector::config::Config::read(&mut settings("projector", &url));
+        let config = headwater_projector::config::Config::read(&mut settings("projector", &url));
         let config = config.expect("a config");
-        tokio::spawn(projector::run(config, projections(), shutdown.clone()));
+        tokio::spawn(headwater_projector::run(config, projections(), shutdown.clone()));
 
         let config = headwater_command_svc::Config::read(&mut settings("command-svc", &url));
         let config = config.expect("a config");
@@ -56,7 +55,7 @@ impl Counters {
             Arc::new(Executor::start(&log, &config.limits, Acks::new(None), &Metrics::new()));
         let commands = serving(config.common, command_routes(executor), &shutdown).await;
 
-        let config = headwater_query_svc::config::Config::read(settings("query-svc", &url));
+        let config = headwater_query_svc::Config::read(settings("query-svc", &url), &[]);
         let config = config.expect("a config");
         let pool = PoolConfig {
             nodes: config.nodes,

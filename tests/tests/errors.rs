@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use headwater_chassis::ErrorReason;
-use headwater_chassis::failure::{code_of, code_of_rejection, reason_name};
-use headwater_domain::reasons;
-use headwater_proto::FILE_DESCRIPTOR_SET;
+use headwater_domain_model::reasons;
+use headwater_domain_proto::FILE_DESCRIPTOR_SET;
+use headwater_edge::ErrorReason;
+use headwater_edge::{code_of, code_of_rejection, reason_name};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::Code;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headwater_cli::load::{Sales, Summary, sales};
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_load::{Sales, Summary, sales};
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::stores::v1::{
     ListItemsRequest, ListStoreOverviewsRequest, Money, StockItem, StoreOverview,
 };
 use headwater_tests::harness::{Cluster, Options, eventually};

@@ -9,11 +9,11 @@ mod collector;
 use std::time::Duration;
 
 use headwater_cli::postgres::node::connect;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, OpenStoreResponse};
 use headwater_proto::headwater::v1::Consistency;
 use headwater_proto::headwater::v1::consistency::Requirement;
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, OpenStoreResponse};
 use headwater_tests::harness::{Cluster, Kind, Options, eventually};
 use tonic::Request;
 

@@ -40,7 +40,7 @@ pub fn render(status: &Status) -> String {
 mod tests {
     use std::time::Duration;
 
-    use headwater_chassis::{ErrorReason, Failure};
+    use headwater_edge::{ErrorReason, Failure};
 
     use super::*;
 

@@ -1,12 +1,7 @@
 //! How every Headwater process runs: configuration, telemetry, the gRPC server stack, health,
-//! shutdown, errors.
+//! shutdown.
 //!
 //! Knows nothing of logs, views or routes; a program is a pipeline of its own inside this frame.
-
-pub mod ack;
-pub mod etag;
-pub mod failure;
-pub mod validate;
 
 mod memory;
 
@@ -28,11 +23,9 @@ pub mod server;
 pub use backoff::{Backoff, Delays};
 pub use breaker::Breaker;
 pub use config::{Common, ConfigErrors, LogFormat, Secret, Settings};
-pub use failure::{ErrorReason, Failure};
 pub use load::Load;
 pub use metrics::Metrics;
 pub use readiness::Readiness;
 pub use server::{Limits, PAYLOAD_BYTES_MAX, Server, announce, bind, serve};
 pub use shutdown::Shutdown;
 pub use telemetry::Telemetry;
-pub use validate::Violations;

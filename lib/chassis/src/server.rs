@@ -8,7 +8,6 @@ mod limits;
 
 mod handler;
 
-mod deadline;
 mod refusals;
 
 mod methods;
@@ -36,10 +35,8 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Shutdown;
 use connections::Connections;
-pub use deadline::grpc_timeout;
 pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
-pub use methods::MethodName;
 use methods::Methods;
 use stack::Stack;
 
@@ -63,7 +60,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// With default limits and Headwater's descriptor set.
+    /// With default limits and without descriptor sets.
     pub fn new(
         common: Common,
         metrics: Metrics,
@@ -71,9 +68,8 @@ impl Server {
         shutdown: Shutdown,
         listener: TcpListener,
     ) -> Self {
-        let descriptors = vec![headwater_proto::FILE_DESCRIPTOR_SET];
         let limits = Limits::default();
-        Self { common, metrics, readiness, shutdown, listener, limits, descriptors }
+        Self { common, metrics, readiness, shutdown, listener, limits, descriptors: Vec::new() }
     }
 }
 

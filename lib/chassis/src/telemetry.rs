@@ -122,7 +122,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::{ErrorReason, Failure, Secret};
+    use headwater_edge::{ErrorReason, Failure};
+
+    use crate::Secret;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

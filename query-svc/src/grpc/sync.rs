@@ -1,27 +1,30 @@
 //! `headwater.v1.SyncQueryService`: how far the read side has come.
 
-use headwater_chassis::ack::{self, Wanted};
-use headwater_chassis::server::grpc_timeout;
-use headwater_chassis::{Failure, Violations};
+use headwater_chassis::PAYLOAD_BYTES_MAX;
+use headwater_edge::{
+    Failure, RequestedAck, Violations, grpc_timeout, requested_ack, token_failure,
+};
 use headwater_kernel::{Token, TokenError, Tokens};
-use headwater_proto::headwater::v1::sync_query_service_server::SyncQueryService;
+use headwater_proto::headwater::v1::sync_query_service_server::{
+    SyncQueryService, SyncQueryServiceServer,
+};
 use headwater_proto::headwater::v1::{AckLevel, AwaitRequest, AwaitResponse};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::asked::token_failure;
-use crate::applied::{Applied, Level, applied};
 use crate::read::{Reads, Standing};
+use crate::seen::{Applied, Level, applied};
 
-/// Answers from what the pool has seen of its nodes, and has them looked at more often meanwhile.
-pub struct Sync(Reads);
+/// The service, answered from what the pool has seen of its nodes; on the tokio runtime.
+pub fn sync_service(reads: &Reads) -> SyncQueryServiceServer<impl SyncQueryService> {
+    let service = SyncQueryServiceServer::new(Sync(reads.clone()));
+    service.max_decoding_message_size(PAYLOAD_BYTES_MAX)
+}
+
+/// Has the nodes looked at more often while a call waits.
+struct Sync(Reads);
 
 impl Sync {
-    /// Of a pool.
-    pub fn new(reads: &Reads) -> Self {
-        Self(reads.clone())
-    }
-
     async fn applied(&self, asked: &Asked) -> Result<Applied, Failure> {
         let board = self.0.pool().board();
         let look = || {
@@ -83,8 +86,8 @@ fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
     let left = grpc_timeout(request.metadata().as_ref());
     let mut violations = Violations::new();
     let wish = message.acknowledgement.unwrap_or_default();
-    let wanted = ack::wanted(&wish, "acknowledgement", left, &mut violations);
-    let Wanted { level, replicas, wait } = violations.finish(wanted)?;
+    let wanted = requested_ack(&wish, "acknowledgement", left, &mut violations);
+    let RequestedAck { level, replicas, wait } = violations.finish(wanted)?;
     let level = match level {
         AckLevel::Unspecified | AckLevel::Committed => Level::Committed,
         AckLevel::Projected => Level::Projected,

@@ -5,12 +5,13 @@ use headwater_kernel::{Consistency, Token, Tokens, Unsettled};
 use tokio::time::{Instant, timeout_at};
 
 use super::Reads;
-use super::need::{ReadError, Required};
+use super::need::ReadError;
 use super::progress::Progress;
-use crate::judge::{Verdict, judge};
-use crate::log_end::EndError;
-use crate::pick::shown;
-use crate::sighting::Checkpoint;
+use crate::choice::shown;
+use crate::choice::{Verdict, judge};
+use crate::seen::Checkpoint;
+use crate::write_side::EndError;
+use headwater_edge::Required;
 
 /// What tokens are worth by what was last seen of the nodes.
 pub enum Standing {

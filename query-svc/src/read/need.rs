@@ -1,35 +1,12 @@
-//! What a read requires, and why it was not answered.
+//! Why a read was not answered.
 
 use std::time::Duration;
 
-use headwater_kernel::{Consistency, Tokens};
 use thiserror::Error;
 
-use crate::log_end::EndError;
-use crate::node_error::NodeError;
-use crate::sighting::Sighting;
-
-/// The freshness that a read requires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Required {
-    /// What can be judged by an answer alone.
-    State(Consistency),
-    /// Everything that these tokens prove.
-    Seen(Tokens),
-    /// All that was committed when the read arrived.
-    LogEnd,
-}
-
-/// What a read requires.
-#[derive(Clone, Debug)]
-pub struct Need {
-    /// The freshness.
-    pub required: Required,
-    /// Rather an older answer than none.
-    pub or_stale: bool,
-    /// Time that the client leaves for the reply.
-    pub time_left: Option<Duration>,
-}
+use crate::seen::NodeError;
+use crate::seen::Sighting;
+use crate::write_side::EndError;
 
 /// Why a read was not answered.
 #[derive(Debug, Error)]

@@ -7,11 +7,12 @@ use headwater_kernel::Consistency;
 use tokio::time::Instant;
 
 use super::need::ReadError;
-use crate::clock::Reading;
-use crate::coalesce::RETRY_AFTER;
-use crate::node_error::NodeError;
-use crate::pick::{NodeSet, PrimaryRoom, Wish};
-use crate::share::{PrimaryShare, Turn};
+use crate::choice::{PrimaryRoom, Wish};
+use crate::choice::{PrimaryShare, Turn};
+use crate::nodes::RETRY_AFTER;
+use crate::seen::NodeError;
+use crate::seen::NodeSet;
+use crate::write_side::Reading;
 
 /// How long a read waits for a replica before it may go to the read primary. Replication takes
 /// milliseconds; what takes longer than this may take for ever.

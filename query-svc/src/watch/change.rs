@@ -6,8 +6,8 @@ use std::sync::Arc;
 use headwater_kernel::Token;
 use uuid::Uuid;
 
-use crate::sighting::{Checkpoint, Sighting};
-use crate::statement::{ColumnError, Columns};
+use crate::nodes::{ColumnError, Columns};
+use crate::seen::{Checkpoint, Sighting};
 
 /// What the columns of `View::WATCHED_BY` hold, as texts; `None` is NULL.
 pub type Watched = Vec<Option<String>>;

@@ -13,11 +13,12 @@ use uuid::Uuid;
 
 use super::change::{Change, Mark, Seen, Selector, Shape};
 use super::pages::{Page, Place};
-use crate::meters::watchers;
-use crate::node::connection::Params;
-use crate::read::{Need, ReadError, Reads, Required};
-use crate::sighting::Answer;
-use crate::statement::Statement;
+use crate::nodes::Params;
+use crate::nodes::Statement;
+use crate::read::{ReadError, Reads};
+use crate::seen::Answer;
+use crate::seen::watchers;
+use headwater_edge::{Need, Required};
 
 /// Pauses between looks at the changes: the least after something was found, growing up to the most
 /// while nothing is.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use headwater_proto::headwater::v1::{CommandOptions, Consistency, NodeRole, consistency};
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::{
     GetItemRequest, ListItemRequest, Money, OpenStoreRequest, ReceiveStockRequest,
     RecordSaleRequest,
 };
+use headwater_proto::headwater::v1::{CommandOptions, Consistency, NodeRole, consistency};
 use tonic::transport::Channel;
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use headwater_chassis::Violations;
-use headwater_command_svc::{Envelope, Executor};
+use headwater_command_svc::Executor;
+use headwater_edge::read_command;
 use tonic::{Request, Response, Status};
 
 use super::aggregate::{Counter, CounterCommand};
@@ -19,16 +19,11 @@ impl CounterCommandService for CounterCommands {
         &self,
         request: Request<IncrementRequest>,
     ) -> Result<Response<IncrementResponse>, Status> {
-        let (metadata, _, mut message) = request.into_parts();
-        let options = message.options.take();
-        let method = "counter.v1.CounterCommandService/Increment";
-        let envelope = Envelope::read(&metadata, options, method, &message)?;
-
-        let mut violations = Violations::new();
-        let id = violations.uuid("counter_id", &message.counter_id);
-        let by = violations.number("by", message.by, 1..=1_000_000);
-        let (id, by) = violations.finish(id.zip(by))?;
-
+        let (envelope, (id, by)) = read_command(request, |r: &IncrementRequest, v| {
+            let id = v.uuid("counter_id", &r.counter_id);
+            let by = v.number("by", r.by, 1..=1_000_000);
+            Some((id?, by?))
+        })?;
         let call = envelope.call("counter", id);
         let done = self.0.execute::<Counter>(call, CounterCommand::Increment(by)).await?;
         Ok(done.reply(|receipt| IncrementResponse { receipt: Some(receipt) }))

@@ -1,11 +1,6 @@
 //! The query's gRPC adapter: an id in, the row and its freshness out.
 
-use headwater_chassis::Violations;
-use headwater_query_svc::coalesce::PointReader;
-use headwater_query_svc::grpc::asked::asked;
-use headwater_query_svc::grpc::call::{failure, found};
-use headwater_query_svc::read::Reads;
-use headwater_query_svc::statement::Statement;
+use headwater_query_svc::{PointReader, Reads, Statement, failure, found};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -37,16 +32,10 @@ impl CounterQueryService for CounterQueries {
         &self,
         request: Request<GetCounterRequest>,
     ) -> Result<Response<GetCounterResponse>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let mut violations = Violations::new();
-        let says = (&metadata, &extensions);
-        let asked = asked(&self.reads, says, request.consistency, &mut violations)?;
-        let id = violations.uuid("counter_id", &request.counter_id);
-        let (id, asked) = violations.finish(id.zip(asked))?;
-
-        let answer = self.reads.point(&self.by_id, id, &asked.need).await.map_err(failure)?;
-        let (total, shown) = found(answer, "counter", &request.counter_id)?;
+        let (query, id) = self.reads.query(request, |r, v| v.uuid("counter_id", &r.counter_id))?;
+        let answer = self.reads.point(&self.by_id, id, query.need()).await.map_err(failure)?;
+        let (total, shown) = found(answer, "counter", id)?;
         let counter_id = id.to_string();
-        Ok(asked.reply(&shown, |freshness| GetCounterResponse { counter_id, total, freshness }))
+        Ok(query.reply(&shown, |freshness| GetCounterResponse { counter_id, total, freshness }))
     }
 }

@@ -1,7 +1,7 @@
 //! The log as it stands in the end: the truth that everything else is held against.
 
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::users::v1 as users;
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::users::v1 as users;
 use prost::DecodeError;
 use uuid::Uuid;
 

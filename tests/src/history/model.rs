@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use headwater_proto::stores::v1::{Money, StockItem, Store, StoreOverview, StoreStatus};
+use headwater_domain_proto::stores::v1::{Money, StockItem, Store, StoreOverview, StoreStatus};
 use prost_types::Timestamp;
 use uuid::Uuid;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_proto::stores::v1::{StockItem, Store, StoreOverview};
+use headwater_domain_proto::stores::v1::{StockItem, Store, StoreOverview};
 use uuid::Uuid;
 
 use super::log::Change;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use headwater_domain_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, OpenStoreResponse};
 use headwater_kernel::Token;
 use headwater_proto::headwater::v1::sync_query_service_client::SyncQueryServiceClient;
 use headwater_proto::headwater::v1::{
     AckLevel, Acknowledgement, AwaitRequest, CommandOptions, Receipt,
 };
-use headwater_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, OpenStoreResponse};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 

@@ -1,16 +1,16 @@
 //! A client of one stack, through its router, and the few calls that most scenarios begin with.
 
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::users::v1 as users;
+use headwater_domain_proto::users::v1::user_command_service_client::UserCommandServiceClient;
+use headwater_domain_proto::users::v1::user_query_service_client::UserQueryServiceClient;
 use headwater_kernel::{Partition, PartitionKey, Token};
 use headwater_proto::headwater::v1::consistency::Requirement;
 use headwater_proto::headwater::v1::{CommandOptions, Consistency, Receipt};
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::users::v1 as users;
-use headwater_proto::users::v1::user_command_service_client::UserCommandServiceClient;
-use headwater_proto::users::v1::user_query_service_client::UserQueryServiceClient;
 use headwater_tests::harness::Cluster;
 use tonic::transport::Channel;
 use tonic::{Response, Status};

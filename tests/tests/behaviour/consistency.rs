@@ -1,10 +1,10 @@
 //! What a client can ask of an answer beside a token: everything, a bound on its age, an older one
 //! rather than none, and only what it does not have yet.
 
+use headwater_domain_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, RenameStoreRequest};
 use headwater_kernel::{Partition, Position};
 use headwater_proto::headwater::v1::Consistency;
 use headwater_proto::headwater::v1::consistency::Requirement;
-use headwater_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, RenameStoreRequest};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 use uuid::Uuid;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use headwater_domain_proto::stores::v1::RecordSaleRequest;
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_eventlog::EventLog;
 use headwater_kernel::StreamId;
-use headwater_proto::stores::v1::RecordSaleRequest;
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_tests::harness::{Cluster, Options};
 use tonic::transport::Channel;
 

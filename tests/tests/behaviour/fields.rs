@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::users::v1 as users;
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::users::v1 as users;
 use tonic::{Response, Status};
 
 use crate::client::{Client, at_least, done, list_item, receipt, record_sale};

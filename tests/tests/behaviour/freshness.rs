@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use headwater_domain_proto::stores::v1::{GetStoreRequest, RenameStoreRequest};
 use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
 use headwater_proto::headwater::v1::consistency::Requirement;
 use headwater_proto::headwater::v1::{self, CommandOptions};
-use headwater_proto::stores::v1::{GetStoreRequest, RenameStoreRequest};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use prost_types::method_options::IdempotencyLevel;
@@ -39,7 +39,7 @@ fn shown(name: &str, answer: Result<Answer, Status>) -> Answer {
 /// The list of this file's queries is the contract's.
 #[test]
 fn every_query_is_asked() {
-    let set = FileDescriptorSet::decode(headwater_proto::FILE_DESCRIPTOR_SET).expect("ours");
+    let set = FileDescriptorSet::decode(headwater_domain_proto::FILE_DESCRIPTOR_SET).expect("ours");
     let mut contract = Vec::new();
     // The platform's own queries tell of nodes, and show no rows.
     for file in set.file.iter().filter(|file| file.package() != "headwater.v1") {
@@ -116,7 +116,7 @@ pub async fn tokens_cover_all_partitions(client: Client) {
     let mut stores = Vec::new();
     for partition in [0, 1, 2, 3] {
         let (name, city, currency) = ("S".to_owned(), "Bern".to_owned(), "EUR".to_owned());
-        let request = headwater_proto::stores::v1::OpenStoreRequest {
+        let request = headwater_domain_proto::stores::v1::OpenStoreRequest {
             store_id: client.id_in(partition),
             name,
             city,

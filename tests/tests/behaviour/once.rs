@@ -1,12 +1,12 @@
 //! Idempotency keys: a command that is sent again is answered again, and applied once.
 
 use futures_util::future::join_all;
-use headwater_proto::headwater::v1::{CommandOptions, Receipt};
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     CloseStoreRequest, OpenStoreRequest, RecordSaleRequest, RemoveManagerRequest,
     RenameStoreRequest,
 };
-use headwater_proto::users::v1::RegisterUserRequest;
+use headwater_domain_proto::users::v1::RegisterUserRequest;
+use headwater_proto::headwater::v1::{CommandOptions, Receipt};
 use tonic::{Request, Status};
 use uuid::Uuid;
 

@@ -1,12 +1,12 @@
 //! `StoreOverview`, which joins a store, its items and its manager, whose events come from two
 //! partitions.
 
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     AdjustStockRequest, AssignManagerRequest, DelistItemRequest, ListItemsRequest,
     ListStoreOverviewsRequest, RemoveManagerRequest, RepriceItemRequest, StoreOverview,
     StoreStatus,
 };
-use headwater_proto::users::v1::RegisterUserRequest;
+use headwater_domain_proto::users::v1::RegisterUserRequest;
 
 use crate::client::{Client, address, after, at_least, covering, done, eur, receipt, register};
 
@@ -58,7 +58,7 @@ pub async fn an_overview_is_the_sum_of_its_items(client: Client) {
     let request = ListItemsRequest { store_id, consistency, ..Default::default() };
     let items = done(client.stock_queries().list_items(request).await).items;
     let value = |item: &_| -> i64 {
-        let item: &headwater_proto::stores::v1::StockItem = item;
+        let item: &headwater_domain_proto::stores::v1::StockItem = item;
         item.on_hand * item.price.as_ref().expect("a price").minor_units
     };
     assert_eq!(items.len() as i64, expected.items);

@@ -1,11 +1,11 @@
 //! Lists: filters, order, and pages that are complete and disjoint.
 
-use headwater_proto::headwater::v1::consistency::Requirement;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     BatchGetItemsRequest, BatchGetStoresRequest, ItemOrder, ListItemsRequest, ListStoresRequest,
     SearchStoresRequest, Store, StoreStatus,
 };
-use headwater_proto::users::v1::BatchGetUsersRequest;
+use headwater_domain_proto::users::v1::BatchGetUsersRequest;
+use headwater_proto::headwater::v1::consistency::Requirement;
 use uuid::Uuid;
 
 use crate::client::{Client, address, at_least, covering, done, require};

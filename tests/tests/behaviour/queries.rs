@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::users::v1 as users;
 use headwater_proto::headwater::v1::{Consistency, Freshness, Receipt};
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::users::v1 as users;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::users::v1 as users;
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::users::v1 as users;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::{Request, Status};
@@ -17,7 +17,7 @@ use crate::refusal::{REFUSALS, fact, must_be};
 /// The table has all of the domain's.
 #[test]
 fn the_domains_reasons_are_in_the_table() {
-    for reason in headwater_domain::reasons::ALL {
+    for reason in headwater_domain_model::reasons::ALL {
         let is_listed =
             |(code, domain, _): &&(&str, &str, _)| *code == reason.code && *domain == reason.domain;
         assert!(REFUSALS.iter().any(|row| is_listed(&row)), "{reason:?}");
@@ -47,7 +47,7 @@ pub async fn every_refusal_of_the_domain(client: Client) {
     of_items(&client, &shop, &mut provoked).await;
     of_totals(&client, &mut provoked).await;
     of_users(&client, &mut provoked).await;
-    let all = headwater_domain::reasons::ALL.iter().map(|reason| reason.code);
+    let all = headwater_domain_model::reasons::ALL.iter().map(|reason| reason.code);
     assert_eq!(provoked.0, all.collect(), "each was provoked");
 }
 

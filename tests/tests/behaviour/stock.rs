@@ -1,6 +1,6 @@
 //! Stock items: what a store sells, how much of it there is, and what it brought in.
 
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     AdjustStockRequest, DelistItemRequest, GetItemBySkuRequest, ListItemRequest, Money,
     RepriceItemRequest, StockItem,
 };

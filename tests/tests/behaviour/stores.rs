@@ -1,6 +1,6 @@
 //! Stores: opened, renamed, moved, managed, closed for good.
 
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     AdjustStockRequest, AssignManagerRequest, CloseStoreRequest, OpenStoreRequest,
     RelocateStoreRequest, RemoveManagerRequest, RenameStoreRequest, RepriceItemRequest, Store,
     StoreStatus,

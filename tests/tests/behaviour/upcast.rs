@@ -1,14 +1,14 @@
 //! Events as the first version of the program wrote them, in the log of today's.
 
+use headwater_domain_proto::stores::v1::{RecordSaleRequest, StoreStatus};
 use headwater_eventlog::{Command, EventLog, Fact, FactKind, Outcome};
 use headwater_kernel::{NewEvent, PartitionKey, StreamId, StreamVersion};
-use headwater_proto::stores::v1::{RecordSaleRequest, StoreStatus};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::client::{Client, done, eur, receipt, record_sale};
 
-const FIXTURE: &str = include_str!("../../../domain/fixtures/events_v1.json");
+const FIXTURE: &str = include_str!("../../../domain/model/fixtures/events_v1.json");
 /// The store that the frozen events of items name.
 const STORE: &str = "01923456-789a-7bcd-8ef0-123456789abc";
 
@@ -81,9 +81,10 @@ pub async fn rows_of_the_first_version_are_read(client: Client) {
     assert_eq!((&overview.name, overview.revenue), (&shown.name, eur(380)));
 
     let mut sale = record_sale(STORE, &item.to_string(), 35, 3_000);
-    sale.amount = sale
-        .amount
-        .map(|money| headwater_proto::stores::v1::Money { currency: "USD".to_owned(), ..money });
+    sale.amount = sale.amount.map(|money| headwater_domain_proto::stores::v1::Money {
+        currency: "USD".to_owned(),
+        ..money
+    });
     let sale = RecordSaleRequest { ..sale };
     let sold = receipt(done(client.stock_commands().record_sale(sale).await).receipt);
     let shown = client.item(&item.to_string(), &sold.token).await;

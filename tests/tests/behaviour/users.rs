@@ -1,11 +1,11 @@
 //! Users, and their e-mail addresses, which are unique across all partitions.
 
 use futures_util::future::join_all;
-use headwater_proto::headwater::v1::Receipt;
-use headwater_proto::users::v1::{
+use headwater_domain_proto::users::v1::{
     ChangeEmailRequest, DeactivateUserRequest, GetUserByEmailRequest, RegisterUserRequest, User,
     UserStatus,
 };
+use headwater_proto::headwater::v1::Receipt;
 use tonic::{Response, Status};
 
 use crate::client::{Client, address, after, at_least, done, receipt, register};

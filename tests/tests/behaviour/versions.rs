@@ -1,12 +1,14 @@
 //! Expected versions, and commands that change nothing.
 
 use futures_util::future::join_all;
-use headwater_proto::headwater::v1::{CommandOptions, Receipt};
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::{
     AssignManagerRequest, CloseStoreRequest, DelistItemRequest, OpenStoreRequest,
     RelocateStoreRequest, RemoveManagerRequest, RenameStoreRequest, RepriceItemRequest,
 };
-use headwater_proto::users::v1::{ChangeEmailRequest, DeactivateUserRequest, RenameUserRequest};
+use headwater_domain_proto::users::v1::{
+    ChangeEmailRequest, DeactivateUserRequest, RenameUserRequest,
+};
+use headwater_proto::headwater::v1::{CommandOptions, Receipt};
 use tonic::Status;
 use uuid::Uuid;
 

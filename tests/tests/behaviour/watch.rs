@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
-use headwater_proto::headwater::v1::{Freshness, WatchOptions};
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::stores::v1::{
     StoreStatus, WatchStoreRequest, WatchStoreResponse, WatchStoresRequest, WatchStoresResponse,
     item_change, store_change, store_overview_change,
 };
-use headwater_proto::users::v1::{WatchUserRequest, user_change};
+use headwater_domain_proto::users::v1::{WatchUserRequest, user_change};
+use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
+use headwater_proto::headwater::v1::{Freshness, WatchOptions};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 use uuid::Uuid;

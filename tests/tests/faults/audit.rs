@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use headwater_eventlog::{EventLog, Head};
-use headwater_kernel::{Partition, RecordedEvent, Token};
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::stores::v1::{
     BatchGetItemsRequest, GetStoreOverviewRequest, ItemListed, SaleRecorded, StockItem,
     StockReceived, StoreOverview,
 };
+use headwater_eventlog::{EventLog, Head};
+use headwater_kernel::{Partition, RecordedEvent, Token};
 use headwater_tests::harness::eventually;
 use prost::Message as _;
 use uuid::Uuid;

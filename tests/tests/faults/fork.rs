@@ -1,9 +1,9 @@
 //! The write database fails over to an asynchronous standby.
 
+use headwater_domain_proto::stores::v1::RecordSaleRequest;
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_kernel::{Partition, Position, Token};
 use headwater_proto::headwater::v1::Receipt;
-use headwater_proto::stores::v1::RecordSaleRequest;
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_tests::harness::{Options, Standby, eventually};
 
 use super::audit::audit;

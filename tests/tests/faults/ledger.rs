@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use headwater_domain_proto::stores::v1::RecordSaleRequest;
 use headwater_proto::headwater::v1::{CommandOptions, Receipt};
-use headwater_proto::stores::v1::RecordSaleRequest;
 use uuid::Uuid;
 
 use super::shop::Item;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_proto::headwater::v1::{Consistency, Receipt};
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::stores::v1::{
     GetItemRequest, GetItemResponse, GetStoreOverviewRequest, GetStoreOverviewResponse,
 };
+use headwater_proto::headwater::v1::{Consistency, Receipt};
 use headwater_tests::harness::eventually;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use headwater_domain_proto::stores::v1::GetItemResponse;
 use headwater_proto::headwater::v1::NodeRole;
-use headwater_proto::stores::v1::GetItemResponse;
 use headwater_tests::harness::{Options, eventually};
 use tonic::Code;
 

@@ -1,9 +1,9 @@
 //! Stores with items that never run out: what the load sells.
 
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::{ListItemRequest, OpenStoreRequest, ReceiveStockRequest};
 use headwater_proto::headwater::v1::CommandOptions;
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::stores::v1::{ListItemRequest, OpenStoreRequest, ReceiveStockRequest};
 use tonic::transport::Channel;
 
 use super::talk::{CURRENCY, money};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use headwater_domain_proto::stores::v1::Money;
 use headwater_kernel::{Partition, Token};
 use headwater_proto::headwater::v1::consistency::Requirement;
 use headwater_proto::headwater::v1::{Consistency, Freshness};
-use headwater_proto::stores::v1::Money;
 pub use headwater_tests::talk::{passes, reason, within};
 use tonic::Status;
 use tonic_types::StatusExt as _;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_kernel::{Partition, PartitionKey, Token};
-use headwater_proto::headwater::v1::WatchOptions;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::{
     WatchItemRequest, WatchItemResponse, WatchItemsRequest, WatchItemsResponse, item_change,
 };
+use headwater_kernel::{Partition, PartitionKey, Token};
+use headwater_proto::headwater::v1::WatchOptions;
 use headwater_tests::harness::{Options, eventually};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

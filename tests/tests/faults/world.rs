@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::{GetItemRequest, GetItemResponse};
 use headwater_proto::headwater::v1::Consistency;
 use headwater_proto::headwater::v1::{Acknowledgement, Receipt};
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::{GetItemRequest, GetItemResponse};
 use headwater_tests::harness::{Cluster, Options, eventually};
 use tokio::sync::Mutex;
 use tonic::Status;

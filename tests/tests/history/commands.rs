@@ -1,12 +1,12 @@
 //! Commands on the wire.
 
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::stores::v1::Money;
+use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::users::v1 as users;
+use headwater_domain_proto::users::v1::user_command_service_client::UserCommandServiceClient;
 use headwater_proto::headwater::v1::{CommandOptions, Receipt};
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::stores::v1::Money;
-use headwater_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::users::v1 as users;
-use headwater_proto::users::v1::user_command_service_client::UserCommandServiceClient;
 use headwater_tests::history::log::Change;
 use std::time::Duration;
 use tonic::Status;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use headwater_domain_proto::stores::v1 as stores;
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
 use headwater_proto::headwater::v1::consistency::Requirement as Wanted;
 use headwater_proto::headwater::v1::{Consistency, Freshness};
-use headwater_proto::stores::v1 as stores;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
 use headwater_tests::history::record::{Ask, Moment, Requirement, Row};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use headwater_proto::headwater::v1 as wire;
-use headwater_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
-use headwater_proto::stores::v1::{
+use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
+use headwater_domain_proto::stores::v1::{
     ItemChange, StockItem, WatchItemsRequest, WatchItemsResponse, item_change,
 };
+use headwater_proto::headwater::v1 as wire;
 use headwater_tests::history::record::{
     Answer, Ask, Moment, Operation, Page, Query, Requirement, Row, Shown, What,
 };

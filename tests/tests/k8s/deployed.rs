@@ -6,10 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use headwater_cli::postgres::node::connect;
+use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
+use headwater_domain_proto::stores::v1::{GetStoreRequest, OpenStoreRequest};
 use headwater_proto::headwater::v1::{Consistency, consistency::Requirement};
-use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
-use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
-use headwater_proto::stores::v1::{GetStoreRequest, OpenStoreRequest};
 use headwater_tests::harness::{Cluster, Options, eventually};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};

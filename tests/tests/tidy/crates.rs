@@ -103,7 +103,7 @@ pub fn domain_is_named(sources: &[Source]) -> Vec<String> {
     outside
         .flat_map(|source| {
             let program = &source.code.program;
-            words(program, "headwater_domain").map(move |at| {
+            words(program, "headwater_domain_model").map(move |at| {
                 format!(
                     "{}:{}: only main.rs, bin/, grpc, views.rs and tests name the domain; pass \
                      what is needed in as data or as a type parameter",
@@ -158,13 +158,17 @@ mod tests {
         let check = |path: &str, text: &str, found: usize| {
             assert_eq!(domain_is_named(&[Source::new(path, text)]).len(), found, "{path}");
         };
-        check("query-svc/src/pool.rs", "use headwater_domain::User;", 1);
-        check("query-svc/src/pool.rs", "// headwater_domain is not known here", 0);
-        check("query-svc/src/pool.rs", "#[cfg(test)] mod t { use headwater_domain::User; }", 0);
-        check("query-svc/src/views.rs", "use headwater_domain::User;", 0);
-        check("command-svc/src/views.rs", "use headwater_domain::User;", 1);
-        check("command-svc/src/grpc/users.rs", "use headwater_domain::User;", 0);
-        check("router/src/main.rs", "use headwater_domain::User;", 0);
+        check("query-svc/src/pool.rs", "use headwater_domain_model::User;", 1);
+        check("query-svc/src/pool.rs", "// headwater_domain_model is not known here", 0);
+        check(
+            "query-svc/src/pool.rs",
+            "#[cfg(test)] mod t { use headwater_domain_model::User; }",
+            0,
+        );
+        check("query-svc/src/views.rs", "use headwater_domain_model::User;", 0);
+        check("command-svc/src/views.rs", "use headwater_domain_model::User;", 1);
+        check("command-svc/src/grpc/users.rs", "use headwater_domain_model::User;", 0);
+        check("router/src/main.rs", "use headwater_domain_model::User;", 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The protos are what other teams read first, so they are documented like a manual, and their
 //! options are what the router and every client rely on.
 
-use headwater_proto::FILE_DESCRIPTOR_SET;
+use headwater_domain_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_types::method_options::IdempotencyLevel;
 use prost_types::{

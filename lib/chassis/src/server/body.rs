@@ -15,7 +15,7 @@ use tonic::body::Body;
 
 use super::call::Call;
 use super::refusals;
-use crate::failure::Failure;
+use headwater_edge::Failure;
 
 /// A reply's body, with the call it belongs to: the call ends when the body is dropped.
 pub(super) struct ReplyBody {

@@ -2,7 +2,7 @@
 //! registry nor allocates.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use prost::Message as _;
@@ -15,11 +15,6 @@ use crate::metrics::{Counter, Family, Gauge, Histogram, LATENCY_SECONDS, Labels,
 const CODES: usize = 17;
 /// Everything under it is health and reflection.
 const BUILT_IN: &str = "grpc.";
-
-/// The full name of the method that is called, `package.Service/Method`, among the request's
-/// extensions; `unknown` for one that no descriptor names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MethodName(pub Arc<str>);
 
 /// The methods of a server. The last one stands for all unknown paths: a caller must not be able to
 /// grow metrics.
@@ -36,8 +31,6 @@ pub(super) struct Methods {
 pub(super) struct Method {
     /// `package.Service/Method`.
     pub name: String,
-    /// The same, for the request's extensions.
-    pub full_name: MethodName,
     /// Health and reflection: answered by the server itself, and exempt from the limit.
     pub built_in: bool,
     seconds: Histogram,
@@ -65,7 +58,6 @@ impl Methods {
             seconds: seconds.get_or_create_owned(&[("method", name.clone())]),
             replies: replies.clone(),
             by_code: Default::default(),
-            full_name: MethodName(name.as_str().into()),
             name,
         });
         Ok(Self {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::failure::{ErrorReason, Failure};
+use headwater_edge::{ErrorReason, Failure};
 
 pub(super) fn overloaded() -> Failure {
     // Spread, so that all who are refused now do not come back together.

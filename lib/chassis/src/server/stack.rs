@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use headwater_edge::{Failure, grpc_timeout};
 use http::{HeaderMap, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -22,12 +23,10 @@ use tracing::{Instrument as _, Span};
 
 use super::body::{End, ReplyBody};
 use super::call::Call;
-use super::deadline::grpc_timeout;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::methods::{Method, Methods};
 use super::refusals;
-use crate::failure::Failure;
 use crate::trace;
 
 /// The layers around a service.
@@ -62,11 +61,9 @@ impl<S: Handler> Stack<S> {
     where
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + 'static,
     {
-        let mut request = request.map(Body::new);
+        let request = request.map(Body::new);
         let timeout = grpc_timeout(request.headers());
         let mut call = Call::begin(&self.methods, request.uri().path());
-        // For handlers that treat methods differently by configuration.
-        request.extensions_mut().insert(call.method().full_name.clone());
         let span = self.span(call.method(), request.headers());
         call.set_span(span.clone());
         let end = End {

@@ -4,8 +4,6 @@
 mod admin;
 mod config;
 mod delays;
-mod failure;
 mod metrics;
 mod server;
 mod shutdown;
-mod validate;

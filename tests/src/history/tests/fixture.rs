@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use headwater_proto::stores::v1::{Money, StockItem, StoreOverview, StoreStatus};
+use headwater_domain_proto::stores::v1::{Money, StockItem, StoreOverview, StoreStatus};
 use uuid::Uuid;
 
 use super::super::log::{Change, Event, Log};

@@ -1,0 +1,25 @@
+//! The edge: messages in, commands out, receipts back.
+
+mod fields;
+mod stock;
+mod stores;
+mod users;
+
+use std::sync::Arc;
+
+use headwater_domain_proto::stores::v1::stock_command_service_server::StockCommandServiceServer;
+use headwater_domain_proto::stores::v1::store_command_service_server::StoreCommandServiceServer;
+use headwater_domain_proto::users::v1::user_command_service_server::UserCommandServiceServer;
+use tonic::service::Routes;
+
+use headwater_command_svc::Executor;
+use stock::StockCommands;
+use stores::StoreCommands;
+use users::UserCommands;
+
+/// The services of the domain on an executor.
+pub fn routes(executor: Arc<Executor>) -> Routes {
+    Routes::new(StoreCommandServiceServer::new(StoreCommands(Arc::clone(&executor))))
+        .add_service(StockCommandServiceServer::new(StockCommands(Arc::clone(&executor))))
+        .add_service(UserCommandServiceServer::new(UserCommands(executor)))
+}

@@ -1,0 +1,134 @@
+//! `stores.v1.StockCommandService`.
+
+use std::sync::Arc;
+
+use headwater_domain_model::values::QUANTITY_MAX;
+use headwater_domain_model::{Item, ItemAction, ItemCommand};
+use headwater_domain_proto::stores::v1::stock_command_service_server::StockCommandService;
+use headwater_domain_proto::stores::v1::{
+    AdjustStockRequest, AdjustStockResponse, DelistItemRequest, DelistItemResponse,
+    ListItemRequest, ListItemResponse, ReceiveStockRequest, ReceiveStockResponse,
+    RecordSaleRequest, RecordSaleResponse, RepriceItemRequest, RepriceItemResponse,
+};
+use headwater_edge::{CommandRequest, Failure, Violations, id_or_new, read_command, time};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::fields::{TEXT_LEN_MAX, money, quantity, sku};
+use headwater_command_svc::{Committed, Executor};
+
+/// Hands commands on stock items to the executor.
+pub struct StockCommands(pub Arc<Executor>);
+
+impl StockCommands {
+    async fn execute<M: CommandRequest>(
+        &self,
+        request: Request<M>,
+        fields: impl FnOnce(&M, &mut Violations) -> Option<(Uuid, ItemCommand)>,
+    ) -> Result<Committed, Failure> {
+        let (envelope, (item_id, command)) = read_command(request, fields)?;
+        let call = envelope.call_in("stores", item_id, command.store_id);
+        self.0.execute::<Item>(call, command).await
+    }
+}
+
+#[tonic::async_trait]
+impl StockCommandService for StockCommands {
+    async fn list_item(
+        &self,
+        request: Request<ListItemRequest>,
+    ) -> Result<Response<ListItemResponse>, Status> {
+        let fields = |r: &ListItemRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = id_or_new(v, "item_id", &r.item_id);
+            let sku = sku(v, "sku", &r.sku);
+            let name = v.text("name", &r.name, 1..=TEXT_LEN_MAX);
+            let price = money(v, "price", r.price.as_ref());
+            let action = ItemAction::List { sku: sku?, name: name?, price: price? };
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        let item_id = done.receipt.stream.to_string();
+        Ok(done.reply(|receipt| ListItemResponse { item_id, receipt: Some(receipt) }))
+    }
+
+    async fn reprice_item(
+        &self,
+        request: Request<RepriceItemRequest>,
+    ) -> Result<Response<RepriceItemResponse>, Status> {
+        let fields = |r: &RepriceItemRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = v.uuid("item_id", &r.item_id);
+            let price = money(v, "price", r.price.as_ref());
+            let action = ItemAction::Reprice(price?);
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        Ok(done.reply(|receipt| RepriceItemResponse { receipt: Some(receipt) }))
+    }
+
+    async fn receive_stock(
+        &self,
+        request: Request<ReceiveStockRequest>,
+    ) -> Result<Response<ReceiveStockResponse>, Status> {
+        let fields = |r: &ReceiveStockRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = v.uuid("item_id", &r.item_id);
+            let quantity = quantity(v, "quantity", r.quantity);
+            let action = ItemAction::Receive(quantity?);
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        Ok(done.reply(|receipt| ReceiveStockResponse { receipt: Some(receipt) }))
+    }
+
+    async fn record_sale(
+        &self,
+        request: Request<RecordSaleRequest>,
+    ) -> Result<Response<RecordSaleResponse>, Status> {
+        let fields = |r: &RecordSaleRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = v.uuid("item_id", &r.item_id);
+            let quantity = quantity(v, "quantity", r.quantity);
+            let amount = money(v, "amount", r.amount.as_ref());
+            let sold_at = time(v, "sold_time", r.sold_time);
+            let (quantity, amount, sold_at) = (quantity?, amount?, sold_at?);
+            let action = ItemAction::RecordSale { quantity, amount, sold_at };
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        Ok(done.reply(|receipt| RecordSaleResponse { receipt: Some(receipt) }))
+    }
+
+    async fn adjust_stock(
+        &self,
+        request: Request<AdjustStockRequest>,
+    ) -> Result<Response<AdjustStockResponse>, Status> {
+        let fields = |r: &AdjustStockRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = v.uuid("item_id", &r.item_id);
+            let delta = v.number("delta", r.delta, -QUANTITY_MAX..=QUANTITY_MAX);
+            let some = v.check(r.delta != 0, "delta", "must not be 0");
+            let reason = v.text("reason", &r.reason, 1..=TEXT_LEN_MAX);
+            let action = some.and(delta).zip(reason);
+            let action = action.map(|(delta, reason)| ItemAction::Adjust { delta, reason })?;
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        Ok(done.reply(|receipt| AdjustStockResponse { receipt: Some(receipt) }))
+    }
+
+    async fn delist_item(
+        &self,
+        request: Request<DelistItemRequest>,
+    ) -> Result<Response<DelistItemResponse>, Status> {
+        let fields = |r: &DelistItemRequest, v: &mut Violations| {
+            let store_id = v.uuid("store_id", &r.store_id);
+            let item_id = v.uuid("item_id", &r.item_id);
+            let action = ItemAction::Delist;
+            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+        };
+        let done = self.execute(request, fields).await?;
+        Ok(done.reply(|receipt| DelistItemResponse { receipt: Some(receipt) }))
+    }
+}

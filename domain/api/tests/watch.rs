@@ -1,0 +1,161 @@
+//! Streams of changes: slow readers, large states, and what is not kept any more.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::postgres::Postgres;
+use common::service::{Service, at_least, reason};
+use common::{Projector, id, store, token};
+use headwater_domain_proto::stores::v1::{WatchStoresRequest, WatchStoresResponse, store_change};
+use headwater_proto::headwater::v1::{Consistency, WatchOptions};
+use tonic::{Status, Streaming};
+
+/// Applies an event that changes these stores, and says so.
+async fn apply(projector: &mut Projector, stores: std::ops::Range<u128>, name: &str) -> String {
+    let rows: Vec<String> = stores.clone().map(|n| store(id(n), name, "Bern", "open")).collect();
+    let keys: Vec<String> = stores.map(|n| format!("'{}'", id(n))).collect();
+    let (keys, position) = (keys.join(","), projector.position + 1);
+    let sql = format!(
+        "{}; INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former) \
+         SELECT 'retail', {position}, 'store', '{{{position}}}', ARRAY[{keys}], \
+                array_fill(NULL::text, ARRAY[cardinality(ARRAY[{keys}])])",
+        rows.join("; ")
+    );
+    projector.apply(&sql).await
+}
+
+async fn watch(
+    service: &Service,
+    resume_after: &str,
+) -> Result<Streaming<WatchStoresResponse>, Status> {
+    let options = Some(WatchOptions { resume_after: resume_after.to_owned() });
+    let request = WatchStoresRequest { options, ..Default::default() };
+    Ok(service.stores().watch_stores(request).await?.into_inner())
+}
+
+async fn next(stream: &mut Streaming<WatchStoresResponse>) -> WatchStoresResponse {
+    let message = tokio::time::timeout(Duration::from_secs(20), stream.message()).await;
+    message.expect("a message in time").unwrap().expect("no end")
+}
+
+/// The versions that a message tells of, by store.
+fn versions(message: &WatchStoresResponse) -> BTreeMap<String, u64> {
+    let changes = message.changes.iter().map(|change| match change.change.as_ref().unwrap() {
+        store_change::Change::Store(store) => (store.store_id.clone(), store.version),
+        store_change::Change::RemovedStoreId(id) => panic!("{id} is there"),
+    });
+    changes.collect()
+}
+
+async fn start() -> (Postgres, Projector, Service) {
+    let primary = Postgres::init();
+    let projector = Projector::start(&primary).await;
+    let service = Service::ready(&[primary.url("query")], 2_000).await;
+    (primary, projector, service)
+}
+
+/// One client takes every message, another one takes none until the end: it is told the last state,
+/// and nothing of what it has missed was kept for it beyond a bound.
+#[tokio::test]
+async fn a_slow_watcher_is_told_the_last_state() {
+    const RENAMES: u64 = 80;
+    let (_primary, mut projector, service) = start().await;
+    let from = apply(&mut projector, 1..2, "First").await;
+    let mut quick = watch(&service, &from).await.unwrap();
+    let mut slow = watch(&service, &from).await.unwrap();
+    // Both have caught up.
+    assert_eq!(
+        (versions(&next(&mut quick).await).len(), next(&mut slow).await.changes.len()),
+        (0, 0)
+    );
+    for number in 2..=RENAMES {
+        let written = apply(&mut projector, 1..2, &format!("Name {number}")).await;
+        let mut told = next(&mut quick).await;
+        while told.changes.is_empty() {
+            told = next(&mut quick).await;
+        }
+        assert_eq!(versions(&told)[&id(1).to_string()], number);
+        assert_eq!(told.freshness.unwrap().token, written);
+    }
+    let mut told = Vec::new();
+    while told.last() != Some(&RENAMES) {
+        let message = next(&mut slow).await;
+        // Only time has passed: everything has been told.
+        assert!(!message.changes.is_empty() || told.is_empty(), "only {told:?} was told");
+        told.extend(versions(&message).into_values());
+    }
+    assert!(told.is_sorted_by(|a, b| a < b), "{told:?}");
+    assert!(told.len() < 60, "it was kept {} changes", told.len());
+}
+
+/// A state of more rows than a page is told in several messages. Only the last one proves it; each
+/// says where to resume, and a client that does so after any of them is told the rest, once.
+#[tokio::test]
+async fn a_large_state_comes_in_pages_and_is_resumed_between_them() {
+    const STORES: usize = 1_200;
+    let (_primary, mut projector, service) = start().await;
+    let from = token(0);
+    let written = apply(&mut projector, 1..STORES as u128 + 1, "Many").await;
+    let mut told = BTreeMap::new();
+    let (mut resume, mut messages) = (from, 0);
+    loop {
+        // A stream of its own for each message.
+        let message = next(&mut watch(&service, &resume).await.unwrap()).await;
+        messages += 1;
+        for (store, version) in versions(&message) {
+            assert_eq!(told.insert(store, version), None, "told twice");
+        }
+        resume = message.resume_token;
+        let proof = message.freshness.unwrap().token;
+        if !proof.is_empty() {
+            assert_eq!(proof, written);
+            break;
+        }
+    }
+    assert_eq!((told.len(), messages), (STORES, 3));
+    // The same to those who watch when it happens.
+    let mut stream = watch(&service, &resume).await.unwrap();
+    assert_eq!(next(&mut stream).await.changes, []);
+    let written = apply(&mut projector, 1..STORES as u128 + 1, "Again").await;
+    let (mut again, mut proof) = (BTreeMap::new(), String::new());
+    while proof.is_empty() {
+        let message = next(&mut stream).await;
+        for (store, version) in versions(&message) {
+            assert_eq!((again.insert(store, version), version), (None, 2), "told twice");
+        }
+        proof = message.freshness.unwrap().token;
+    }
+    assert_eq!((again.len(), proof), (STORES, written));
+}
+
+/// Changes are kept for a while. Who comes later is told so, be it with a token or with a place
+/// between pages, and from the state that he reads anew he goes on.
+#[tokio::test]
+async fn what_is_not_kept_any_more_cannot_be_resumed_from() {
+    let (primary, mut projector, service) = start().await;
+    let early = apply(&mut projector, 1..700, "Early").await;
+    let first = next(&mut watch(&service, &token(0)).await.unwrap()).await;
+    let late = apply(&mut projector, 1..2, "Late").await;
+    primary.run("UPDATE headwater_read.checkpoint SET watched_from = '{1}'").await;
+    let refused = async |resume: &str| reason(&watch(&service, resume).await.err().unwrap());
+    assert_eq!(refused(&token(0)).await, "RESUME_EXPIRED");
+    assert_eq!(refused(&first.resume_token).await, "RESUME_EXPIRED");
+    let told = next(&mut watch(&service, &early).await.unwrap()).await;
+    assert_eq!(versions(&told).len(), 1);
+    assert_eq!(next(&mut watch(&service, &late).await.unwrap()).await.changes, []);
+}
+
+/// A watch begins with the freshness that was asked for, or not at all: nobody could tell what
+/// follows an older state from what does not.
+#[tokio::test]
+async fn a_watch_does_not_begin_with_an_older_state() {
+    let (_primary, mut projector, service) = start().await;
+    apply(&mut projector, 1..2, "First").await;
+    let consistency = at_least(&token(1_000)).map(|asked| Consistency { or_stale: true, ..asked });
+    let request = WatchStoresRequest { consistency, ..Default::default() };
+    let refused = service.stores().watch_stores(request).await.err().unwrap();
+    assert_eq!(reason(&refused), "FRESHNESS_UNAVAILABLE");
+}

@@ -1,0 +1,81 @@
+//! For build scripts: compiles a domain's protos, which use the platform's, and generates beside the
+//! messages what the descriptors know of them.
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> anyhow::Result<()> {
+//!     headwater_codegen::compile(&["counter/v1/counter.proto"], "proto")
+//! }
+//! ```
+//! A package is then included by `tonic::include_proto!("counter.v1")`, and the whole contract stands as
+//! a descriptor set in `descriptors.bin` of the build script's output.
+//!
+//! What is generated is what would be written by hand otherwise: `CommandRequest`, `QueryRequest` and
+//! `DatedReply` of `headwater_edge` for the messages of each method.
+
+mod shapes;
+mod text;
+mod traits;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use protox::Compiler;
+use protox::file::{
+    ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver,
+};
+
+/// The platform's own package: its messages come from `headwater_proto`.
+const PLATFORM: &str = ".headwater.v1";
+
+/// Compiles `protos`, which are named as from the folder `include` and may import
+/// `headwater/v1/headwater.proto`.
+///
+/// # Errors
+/// A proto cannot be read or is wrong, or a method breaks a rule of [`CommandRequest` and
+/// `QueryRequest`](https://docs.rs/headwater-edge): a request message belongs to one method and to
+/// that method's package.
+pub fn compile(protos: &[&str], include: impl AsRef<Path>) -> anyhow::Result<()> {
+    let include = include.as_ref();
+    for proto in protos {
+        println!("cargo:rerun-if-changed={}", include.join(proto).display());
+    }
+    let out = PathBuf::from(std::env::var("OUT_DIR").context("runs in a build script")?);
+    compile_into(&out, protos, include)
+}
+
+fn compile_into(out: &Path, protos: &[&str], include: &Path) -> anyhow::Result<()> {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(IncludeFileResolver::new(include.to_owned()));
+    let platform = DescriptorSetFileResolver::decode(headwater_proto::FILE_DESCRIPTOR_SET)
+        .context("the platform's descriptor set")?;
+    resolver.add(platform);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).include_source_info(true);
+    for proto in protos {
+        compiler.open_file(proto).with_context(|| format!("cannot compile {proto}"))?;
+    }
+    let encoded = compiler.encode_file_descriptor_set();
+    std::fs::write(out.join("descriptors.bin"), &encoded)?;
+    let set = FileDescriptorSet::decode(encoded.as_slice())?;
+    tonic_prost_build::configure()
+        .out_dir(out)
+        .extern_path(PLATFORM, "::headwater_proto::headwater::v1")
+        .compile_fds(set.clone())?;
+    append(out, &set)
+}
+
+/// Appends the implementations of each package to its messages.
+fn append(out: &Path, set: &FileDescriptorSet) -> anyhow::Result<()> {
+    for (package, code) in traits::of(set)? {
+        let file = out.join(format!("{package}.rs"));
+        let mut text = std::fs::read_to_string(&file)
+            .with_context(|| format!("no messages were generated for {package}"))?;
+        text.push_str(&code);
+        std::fs::write(&file, text)?;
+    }
+    Ok(())
+}

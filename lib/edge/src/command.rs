@@ -1,0 +1,344 @@
+//! A command's options, from its message and its metadata.
+
+use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Tokens};
+use headwater_proto::headwater::v1::CommandOptions;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use crate::ack::AckRequest;
+use crate::deadline::grpc_timeout;
+use crate::etag::Tags;
+use crate::failure::{ErrorReason, Failure};
+use crate::token::{token_failure, tokens_of};
+use crate::validate::Violations;
+
+/// What a command is about and how it is to be carried out.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The aggregate's stream.
+    pub stream: StreamId,
+    /// What decides its partition.
+    pub partition_key: PartitionKey,
+    /// The domain's name for its refusals, such as `stores`.
+    pub domain: &'static str,
+    /// How it is to be carried out.
+    pub options: CallOptions,
+}
+
+/// How a command is to be carried out.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// Hashes of the idempotency key and of the payload.
+    pub key: Option<KeyHashes>,
+    /// The version the client expects.
+    pub expected_version: Option<StreamVersion>,
+    /// What the client has seen so far; its receipt covers it too.
+    pub seen: Option<Tokens>,
+    /// Who sent the command.
+    pub caller: Option<String>,
+    /// The span it was sent in, as a W3C trace context: kept with its events where this process
+    /// records no span of its own, so that the trace does not end here.
+    pub traceparent: Option<String>,
+    /// How far its effect must have come before it is answered; committed if `None`.
+    pub ack: Option<AckRequest>,
+}
+
+/// An idempotency key and what it was sent with, as the log stores them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHashes {
+    /// Of the key.
+    pub key: Uuid,
+    /// Of the method and the message.
+    pub payload: Uuid,
+}
+
+/// The part of a command request that is the same for all.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    options: CallOptions,
+}
+
+/// Metadata of the version that the client expects.
+const IF_MATCH: &str = "if-match";
+const IF_NONE_MATCH: &str = "if-none-match";
+const KEY_BYTES_MAX: usize = 255;
+const CALLER_BYTES_MAX: usize = 200;
+
+/// A request that is a command; generated for every request message with `CommandOptions`.
+pub trait CommandRequest: prost::Message {
+    /// Full name of its method: with the message it is what an idempotency key stands for.
+    const METHOD: &'static str;
+
+    /// Takes the options out, so that what remains is the payload.
+    fn take_options(&mut self) -> Option<CommandOptions>;
+}
+
+/// Reads a request: its options and metadata, and what `fields` makes of the rest.
+///
+/// # Errors
+/// Malformed options, or every violation that `fields` recorded.
+pub fn read_command<M: CommandRequest, T>(
+    request: Request<M>,
+    fields: impl FnOnce(&M, &mut Violations) -> Option<T>,
+) -> Result<(Envelope, T), Failure> {
+    let (metadata, _, mut message) = request.into_parts();
+    let options = message.take_options();
+    let envelope = Envelope::read(&metadata, options, M::METHOD, &message)?;
+    let mut violations = Violations::new();
+    let value = fields(&message, &mut violations);
+    Ok((envelope, violations.finish(value)?))
+}
+
+impl Envelope {
+    /// Reads options and metadata; where both give a value, the option wins. `message` is the
+    /// request without its options, `method` its full name: together they are what an idempotency
+    /// key stands for.
+    ///
+    /// # Errors
+    /// A malformed key, token or condition, or tokens of different logs.
+    pub fn read<M: prost::Message>(
+        metadata: &MetadataMap,
+        options: Option<CommandOptions>,
+        method: &'static str,
+        message: &M,
+    ) -> Result<Self, Failure> {
+        let options = options.unwrap_or_default();
+        let text = |field: String, name: &str| match field.is_empty() {
+            false => Some(field),
+            true => metadata.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
+        };
+        let key = text(options.idempotency_key, "idempotency-key")
+            .map(|key| hashes(&key, method, message))
+            .transpose()?;
+        let seen = match options.token.as_str() {
+            "" => tokens_of(metadata)?,
+            field => Tokens::decode_all([field]).map_err(token_failure)?,
+        };
+        let mut caller = text(String::new(), "headwater-caller");
+        if let Some(caller) = &mut caller {
+            caller.truncate(CALLER_BYTES_MAX);
+        }
+        let traceparent = text(String::new(), "traceparent").filter(|text| is_traceparent(text));
+        let expected_version = match options.expected_version {
+            Some(version) => Some(version),
+            None => expected_by_metadata(metadata)?,
+        };
+        let expected_version = expected_version.map(StreamVersion);
+        let left = grpc_timeout(metadata.as_ref());
+        let ack = AckRequest::read(metadata, options.acknowledgement, left, Instant::now())?;
+        Ok(Self { options: CallOptions { key, expected_version, seen, caller, traceparent, ack } })
+    }
+
+    /// The call on an aggregate that lives in a partition of its own.
+    pub fn call(self, domain: &'static str, stream: Uuid) -> Call {
+        self.call_in(domain, stream, stream)
+    }
+
+    /// The call on an aggregate that lives in the partition of another one.
+    pub fn call_in(self, domain: &'static str, stream: Uuid, partition_key: Uuid) -> Call {
+        Call {
+            stream: StreamId(stream),
+            partition_key: PartitionKey(partition_key),
+            domain,
+            options: self.options,
+        }
+    }
+}
+
+/// Version 00 of <https://www.w3.org/TR/trace-context/#traceparent-header>; what is malformed, or
+/// of a version that nobody here can read, is not worth keeping.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    let id = |part: &str| part.chars().all(hex) && part.chars().any(|c| c != '0');
+    match parts[..] {
+        ["00", trace, span, flags] => {
+            (trace.len(), span.len(), flags.len()) == (32, 16, 2)
+                && id(trace)
+                && id(span)
+                && flags.chars().all(hex)
+        }
+        _ => false,
+    }
+}
+
+/// All values of one name that are text.
+fn values<'m>(metadata: &'m MetadataMap, name: &'static str) -> impl Iterator<Item = &'m str> {
+    metadata.get_all(name).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// `if-match` with the ETag of a reply is the version that it shows, `if-none-match: *` is 0: the
+/// aggregate must not exist yet.
+fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> {
+    let tags = |name| {
+        let all = values(metadata, name).collect::<Vec<_>>().join(",");
+        if metadata.contains_key(name) { Some(all.parse::<Tags>()) } else { None }
+    };
+    let wrong = |name: &'static str, must: &'static str| {
+        let message = format!("the condition {name} cannot be checked");
+        Err(Failure::new(ErrorReason::InvalidRequest, message).violation(name, must))
+    };
+    match (tags(IF_MATCH), tags(IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (None, Some(Ok(Tags::All))) => Ok(Some(0)),
+        (None, Some(_)) => wrong(IF_NONE_MATCH, "must be *, for what must not exist yet"),
+        (Some(Ok(Tags::Some(tags))), None) => match tags.as_slice() {
+            [tag] if tag.version().is_some() => Ok(tag.version()),
+            _ => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+        },
+        (Some(_), None) => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+        (Some(_), Some(_)) => wrong(IF_MATCH, "must not be sent with if-none-match"),
+    }
+}
+
+fn hashes<M: prost::Message>(key: &str, method: &str, message: &M) -> Result<KeyHashes, Failure> {
+    let fits = (1..=KEY_BYTES_MAX).contains(&key.len());
+    if !fits || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(Failure::new(
+            ErrorReason::InvalidRequest,
+            "the idempotency key must be 1 to 255 printable ASCII characters",
+        )
+        .violation("options.idempotency_key", "must be 1 to 255 printable ASCII characters"));
+    }
+    let payload = [method.as_bytes(), &[0], &message.encode_to_vec()].concat();
+    Ok(KeyHashes { key: half_hash(key.as_bytes()), payload: half_hash(&payload) })
+}
+
+/// The first half of a SHA-256: 128 bits, so that two of a billion keys collide with a chance of
+/// 10^-21.
+fn half_hash(bytes: &[u8]) -> Uuid {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    Uuid::from_bytes(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_kernel::{Epoch, LogId, Position, Token};
+    use headwater_proto::headwater::v1::AwaitRequest;
+
+    use super::*;
+
+    fn read(key: &str, name: &str) -> Result<Option<KeyHashes>, String> {
+        let message = AwaitRequest { token: name.to_owned(), ..AwaitRequest::default() };
+        let options = CommandOptions { idempotency_key: key.to_owned(), ..Default::default() };
+        Envelope::read(&MetadataMap::new(), Some(options), "m", &message)
+            .map(|envelope| envelope.options.key)
+            .map_err(|failure| failure.reason().to_owned())
+    }
+
+    #[test]
+    fn a_key_stands_for_its_payload() {
+        let one = read("k", "a").expect("valid").expect("given");
+        assert_eq!(read("k", "a"), Ok(Some(one)));
+        let other = read("k", "b").expect("valid").expect("given");
+        assert_eq!(one.key, other.key);
+        assert_ne!(one.payload, other.payload);
+        assert_ne!(read("l", "a").expect("valid").expect("given").key, one.key);
+        assert_eq!(read("", "a"), Ok(None));
+        assert_eq!(read(&"k".repeat(256), "a"), Err("INVALID_REQUEST".to_owned()));
+        assert_eq!(read("ä", "a"), Err("INVALID_REQUEST".to_owned()));
+    }
+
+    #[test]
+    fn metadata_gives_what_the_options_do_not() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("idempotency-key", "from-metadata".parse().expect("ascii"));
+        let message = AwaitRequest::default();
+        let read = |options| {
+            Envelope::read(&metadata, options, "m", &message).ok().and_then(|e| e.options.key)
+        };
+        let field = CommandOptions { idempotency_key: "field".to_owned(), ..Default::default() };
+        assert_eq!(read(None).map(|k| k.key), Some(half_hash(b"from-metadata")));
+        assert_eq!(read(Some(field)).map(|k| k.key), Some(half_hash(b"field")));
+    }
+
+    /// What is read from metadata, or the fields and the reason of what is wrong with it.
+    fn sent(
+        pairs: &[(&'static str, &str)],
+        options: Option<CommandOptions>,
+    ) -> Result<CallOptions, &'static str> {
+        let mut metadata = MetadataMap::new();
+        for (name, value) in pairs {
+            metadata.append(*name, value.parse().expect("ascii"));
+        }
+        Envelope::read(&metadata, options, "m", &AwaitRequest::default())
+            .map(|envelope| envelope.options)
+            .map_err(|failure| failure.reason())
+    }
+
+    #[test]
+    fn a_condition_is_an_expected_version() {
+        let wrong = Err("INVALID_REQUEST");
+        let (is, none) = (IF_MATCH, IF_NONE_MATCH);
+        type Sent<'a> = &'a [(&'static str, &'a str)];
+        let table: [(Sent<'_>, Result<Option<u64>, &str>); 13] = [
+            (&[], Ok(None)),
+            (&[(is, "\"3\"")], Ok(Some(3))),
+            (&[(is, " \"18\" ")], Ok(Some(18))),
+            (&[(none, "*")], Ok(Some(0))),
+            (&[(is, "3")], wrong),
+            (&[(is, "")], wrong),
+            (&[(is, "*")], wrong),
+            (&[(is, "\"3\", \"4\"")], wrong),
+            (&[(is, "\"3\""), (is, "\"3\"")], wrong),
+            (&[(is, "\"d0000000000000003\"")], wrong),
+            (&[(none, "\"3\"")], wrong),
+            (&[(is, "\"3\""), (none, "*")], wrong),
+            (&[(none, "\"")], wrong),
+        ];
+        for (pairs, expected) in table {
+            let version = sent(pairs, None).map(|options| options.expected_version);
+            assert_eq!(version, expected.map(|v| v.map(StreamVersion)), "{pairs:?}");
+        }
+        let field = CommandOptions { expected_version: Some(7), ..Default::default() };
+        let read = sent(&[(is, "nonsense")], Some(field)).expect("the field wins");
+        assert_eq!(read.expected_version, Some(StreamVersion(7)));
+    }
+
+    #[test]
+    fn all_tokens_are_merged() {
+        let token = |log: u128, positions: &[u64]| {
+            let positions: Vec<_> = positions.iter().copied().map(Position).collect();
+            Token::of_positions(LogId(Uuid::from_u128(log)), Epoch(1), &positions)
+        };
+        let (one, two) = (token(1, &[5, 2]), token(1, &[3, 9]));
+        let both = Tokens::from(token(1, &[5, 9]));
+        let (a, b) = (one.encode(), two.encode());
+        let read = |pairs: &[(&'static str, &str)], field: String| {
+            let field = CommandOptions { token: field, ..Default::default() };
+            sent(pairs, Some(field)).map(|options| options.seen)
+        };
+        let none = String::new;
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, &b)], none()), Ok(Some(both.clone())));
+        assert_eq!(read(&[(TOKEN, "nonsense")], format!("{a}, {b}")), Ok(Some(both)));
+        assert_eq!(read(&[(TOKEN, "")], none()), Ok(None));
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, "nonsense")], none()), Err("TOKEN_MALFORMED"));
+        let other = token(2, &[1]).encode();
+        assert_eq!(read(&[(TOKEN, &a), (TOKEN, &other)], none()), Err("TOKEN_FOREIGN"));
+    }
+
+    #[test]
+    fn a_callers_trace_is_kept_if_it_can_be_read() {
+        let check = |sent: &str, kept: bool| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("traceparent", sent.parse().expect("ascii"));
+            let envelope = Envelope::read(&metadata, None, "m", &AwaitRequest::default());
+            let read = envelope.ok().and_then(|envelope| envelope.options.traceparent);
+            assert_eq!(read.as_deref(), kept.then_some(sent), "{sent}");
+        };
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true);
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", true);
+        check("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false);
+        check("00-00000000000000000000000000000000-b7ad6b7169203331-01", false);
+        check("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false);
+        check("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false);
+        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", false);
+        check("00-0af7651916cd43dd-b7ad6b7169203331-01", false);
+        check("", false);
+    }
+}

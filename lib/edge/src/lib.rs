@@ -1,0 +1,42 @@
+//! The edge: the vocabulary of the wire contract, and what a gRPC adapter needs that no domain owns.
+//!
+//! Reads from a request its consistency, tokens, ETags, idempotency key, acknowledgement and page, and
+//! checks its fields; says in one way why a request was not carried out. Knows no domain, no database
+//! and no server.
+
+mod ack;
+mod command;
+mod consistency;
+mod deadline;
+mod etag;
+mod failure;
+mod fields;
+mod messages;
+mod page;
+mod page_token;
+mod policy;
+mod query;
+mod search;
+mod token;
+mod validate;
+
+pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};
+pub use command::{Call, CallOptions, CommandRequest, Envelope, KeyHashes, read_command};
+pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
+pub use deadline::grpc_timeout;
+pub use etag::{ETag, Tags};
+pub use failure::{ErrorReason, Failure, PLATFORM, code_of, code_of_rejection, reason_name};
+pub use fields::{checked, id_or_new, ids, time, timestamp};
+pub use messages::{
+    BatchReply, ChangeMessage, CommandReply, Entity, EntityReply, ListReply, ListRequest,
+    WatchReply, WatchRequest,
+};
+pub use page::Page;
+pub use page_token::{Cursor, PageTokenError, Scope, SortValue};
+pub use policy::{Policies, Policy};
+pub use query::{DatedReply, Need, QueryOptions, QueryRequest, Required, queries};
+pub use search::prefix_query;
+pub use token::{TOKEN, token_failure};
+pub use validate::Violations;
+// Generated code names it.
+pub use uuid::Uuid;

@@ -1,0 +1,274 @@
+//! A projection's session on the read primary: its lock, its checkpoint, its rows.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::try_join_all;
+use headwater_kernel::row::Value;
+use headwater_kernel::{Epoch, Lineage, LogId, ViewError};
+use postgres_types::ToSql;
+use time::OffsetDateTime;
+use tokio_postgres::{Row, Statement};
+
+use crate::columns::{Array, values};
+use crate::migrate;
+use crate::primary::PrimaryConnection;
+use crate::projection::checkpoint::Checkpoint;
+use crate::projection::parked::{BLOCKED_MAX, Blocked};
+use crate::projection::plan::{Folded, Need};
+use crate::projection::{Projection, ViewInfo};
+use crate::stop::{Stop, within};
+use crate::stored::{Stored, StoredStarts};
+use crate::{commit::Commit, statements};
+
+/// The most rows a batch may load: what it holds in memory. Reached only by an event that touches a
+/// great many rows.
+pub const ROWS_MAX: usize = 200_000;
+
+/// A session on the read primary. Any error leaves it in doubt: drop it and open another.
+pub struct Session {
+    connection: PrimaryConnection,
+    projection: Projection,
+    by_key: Vec<Statement>,
+    by_column: HashMap<(usize, &'static str), Statement>,
+    commit: Statement,
+    heartbeat: Statement,
+}
+
+impl Session {
+    /// Connects, checks the schema and prepares the statements.
+    ///
+    /// # Errors
+    /// The read primary cannot be reached, or its schema is not what the projection needs.
+    pub async fn open(url: &str, projection: &Projection) -> Result<Self, Stop> {
+        within("connecting to the read primary", async {
+            let connection = PrimaryConnection::open(url, "headwater-projector").await?;
+            connection.batch_execute(include_str!("../sql/projector/session.sql")).await?;
+            migrate::check(&connection, std::slice::from_ref(projection)).await?;
+            let views = projection.views();
+            let by_key = views.iter().map(statements::by_key).collect::<Vec<_>>();
+            let by_key = try_join_all(by_key.iter().map(|sql| connection.prepare(sql))).await?;
+            let commit = connection.prepare(&statements::commit(views)).await?;
+            let heartbeat = include_str!("../sql/projector/heartbeat.sql");
+            let heartbeat = connection.prepare(heartbeat).await?;
+            let (projection, by_column) = (projection.clone(), HashMap::new());
+            Ok::<_, Stop>(Self { connection, projection, by_key, by_column, commit, heartbeat })
+        })
+        .await
+    }
+
+    /// Tries to become the one that applies the projection; it stays so as long as the session
+    /// lives.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn try_lock(&self) -> Result<bool, Stop> {
+        let sql = include_str!("../sql/projector/lock.sql");
+        let name = self.projection.name();
+        let parameters: [&(dyn ToSql + Sync); 1] = [&name];
+        let row = self.connection.query_one(sql, &parameters);
+        Ok(within("asking for the lock", row).await?.try_get(0)?)
+    }
+
+    /// The projection's checkpoint, if it has one.
+    ///
+    /// # Errors
+    /// The connection failed, or the stored checkpoint makes no sense.
+    pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Stop> {
+        read_checkpoint(&self.connection, self.projection.name()).await
+    }
+
+    /// Stores the first checkpoint, unless there is one by now.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn create_checkpoint(
+        &self,
+        first: &Checkpoint,
+        lineage: &Lineage,
+    ) -> Result<(), Stop> {
+        let sql = include_str!("../sql/projector/checkpoint_create.sql");
+        let (stored, starts) = (Stored::of(first), StoredStarts::of(lineage));
+        let (name, epoch) = (self.projection.name(), first.epoch.0 as i32);
+        let parameters: [&(dyn ToSql + Sync); 8] = [
+            &name,
+            &first.log.0,
+            &epoch,
+            &stored.positions,
+            &stored.digests,
+            &first.as_of,
+            &starts.epochs,
+            &starts.positions,
+        ];
+        within("storing the first checkpoint", self.connection.execute(sql, &parameters)).await?;
+        Ok(())
+    }
+
+    /// Takes the checkpoint to the epoch that the lineage is in. False if it was not at `at` any
+    /// more.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn adopt_epoch(&self, at: &Checkpoint, lineage: &Lineage) -> Result<bool, Stop> {
+        let sql = include_str!("../sql/projector/adopt_epoch.sql");
+        let (stored, starts) = (Stored::of(at), StoredStarts::of(lineage));
+        let name = self.projection.name();
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &name,
+            &stored.positions,
+            &stored.digests,
+            &at.revision,
+            &starts.epochs,
+            &starts.positions,
+        ];
+        let row = self.connection.query_one(sql, &parameters);
+        let moved: i64 = within("going on in a new epoch", row).await?.try_get(0)?;
+        Ok(moved == 1)
+    }
+
+    /// What waits behind parked events.
+    ///
+    /// # Errors
+    /// The connection failed, or it is more than may wait.
+    pub async fn blocked(&self) -> Result<Blocked, Stop> {
+        let sql = include_str!("../sql/projector/blocked.sql");
+        let (name, limit) = (self.projection.name(), BLOCKED_MAX as i64 + 1);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&name, &limit];
+        let rows = self.connection.query(sql, &parameters);
+        let rows = within("reading what is parked", rows).await?;
+        if rows.len() > BLOCKED_MAX {
+            return Err(Stop::TooMuchParked);
+        }
+        let mut blocked = Blocked::default();
+        for row in rows {
+            blocked.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+        Ok(blocked)
+    }
+
+    /// The rows that a batch needs and that exist, by view. All statements go out at once.
+    ///
+    /// # Errors
+    /// The connection failed, or the rows are too many.
+    pub async fn load(&mut self, needs: &[Need]) -> Result<Vec<Vec<Vec<Value>>>, Stop> {
+        for (index, need) in needs.iter().enumerate() {
+            for column in need.matching.keys() {
+                self.prepare(index, column).await?;
+            }
+        }
+        let this = &*self;
+        let mut reads = Vec::new();
+        for (index, need) in needs.iter().enumerate() {
+            let view = &this.projection.views()[index];
+            if !need.keys.is_empty() {
+                let keys = array(view, view.columns[0].name, &need.keys)?;
+                reads.push((index, &this.by_key[index], keys));
+            }
+            for (column, wanted) in &need.matching {
+                let statement = &this.by_column[&(index, *column)];
+                reads.push((index, statement, array(view, column, wanted)?));
+            }
+        }
+        let answers = try_join_all(reads.iter().map(|(index, statement, keys)| async move {
+            let rows = this.connection.query(*statement, &[keys.parameter()]).await?;
+            this.rows(*index, &rows).map(|rows| (*index, rows))
+        }));
+        let mut loaded: Vec<Vec<Vec<Value>>> = needs.iter().map(|_| Vec::new()).collect();
+        for (index, rows) in within("loading rows", answers).await? {
+            loaded[index].extend(rows);
+        }
+        if loaded.iter().map(Vec::len).sum::<usize>() > ROWS_MAX {
+            return Err(Stop::TooManyRows(ROWS_MAX));
+        }
+        Ok(loaded)
+    }
+
+    /// Writes what a batch comes to and moves the checkpoint, in one statement. False if the
+    /// checkpoint was not at `before` any more: then nothing was written.
+    ///
+    /// # Errors
+    /// The connection failed; the batch may have been written all the same, as the stored
+    /// checkpoint will tell.
+    pub async fn commit(
+        &self,
+        before: &Checkpoint,
+        after: &Checkpoint,
+        folded: Folded,
+    ) -> Result<bool, Stop> {
+        let commit = Commit::of(&self.projection, before, after, folded)?;
+        let parameters = commit.parameters();
+        let row = self.connection.query_one(&self.commit, &parameters);
+        let moved: i64 = within("committing a batch", row).await?.try_get(0)?;
+        Ok(moved == 1)
+    }
+
+    /// Moves `as_of` alone. False if the checkpoint was not at `at` any more.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn heartbeat(&self, at: &Checkpoint, as_of: OffsetDateTime) -> Result<bool, Stop> {
+        let stored = Stored::of(at);
+        let name = self.projection.name();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&name, &stored.positions, &stored.digests, &at.revision, &as_of];
+        let moved = self.connection.execute(&self.heartbeat, &parameters);
+        Ok(within("a heartbeat", moved).await? == 1)
+    }
+
+    /// Forgets the oldest changes, for those who watch, but `kept` (a commit counts once for each
+    /// view).
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn prune(&self, kept: u32) -> Result<(), Stop> {
+        let sql = include_str!("../sql/projector/prune.sql");
+        let (name, kept) = (self.projection.name(), i64::from(kept));
+        let parameters: [&(dyn ToSql + Sync); 2] = [&name, &kept];
+        within("forgetting old changes", self.connection.execute(sql, &parameters)).await?;
+        Ok(())
+    }
+
+    async fn prepare(&mut self, index: usize, column: &'static str) -> Result<(), Stop> {
+        if !self.by_column.contains_key(&(index, column)) {
+            let view = &self.projection.views()[index];
+            let sql = statements::by_column(view, column, ROWS_MAX + 1);
+            let statement = within("preparing a statement", self.connection.prepare(&sql)).await?;
+            self.by_column.insert((index, column), statement);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, index: usize, rows: &[Row]) -> Result<Vec<Vec<Value>>, Stop> {
+        let columns = self.projection.views()[index].columns;
+        let read = |row| values(columns, row).map_err(Stop::from);
+        rows.iter().map(read).collect()
+    }
+}
+
+fn array(view: &ViewInfo, column: &str, wanted: &HashSet<Value>) -> Result<Array, ViewError> {
+    let column = view.columns.iter().find(|c| c.name == column);
+    let column = column.ok_or_else(|| ViewError(format!("{} lacks a column", view.name)))?;
+    Array::of(column.kind, wanted.iter().cloned())
+}
+
+/// The checkpoint of a projection, if it has one.
+///
+/// # Errors
+/// The connection failed, or the stored checkpoint makes no sense.
+pub async fn read_checkpoint(
+    connection: &PrimaryConnection,
+    projection: &str,
+) -> Result<Option<Checkpoint>, Stop> {
+    let sql = include_str!("../sql/projector/checkpoint.sql");
+    let parameters: [&(dyn ToSql + Sync); 1] = [&projection];
+    let row = connection.query_opt(sql, &parameters);
+    let Some(row) = within("reading the checkpoint", row).await? else { return Ok(None) };
+    let epoch: i32 = row.try_get("epoch")?;
+    let stored = Stored { positions: row.try_get("positions")?, digests: row.try_get("digests")? };
+    Ok(Some(Checkpoint {
+        log: LogId(row.try_get("log_id")?),
+        epoch: Epoch(epoch.unsigned_abs()),
+        heads: stored.heads()?,
+        as_of: row.try_get("as_of")?,
+        revision: row.try_get("revision")?,
+    }))
+}

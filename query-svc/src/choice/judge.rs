@@ -1,0 +1,87 @@
+//! Is an answer as fresh as it was asked for? Pure: decided from the checkpoint that came with the
+//! rows.
+
+use headwater_kernel::Consistency;
+use time::OffsetDateTime;
+
+use crate::seen::Checkpoint;
+
+/// What to do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is fresh enough: reply.
+    Fresh,
+    /// It is older than what was asked for.
+    Stale,
+    /// It shows another log, or another epoch, than the token is of. One of an earlier epoch has
+    /// been settled in the one that the nodes show before they are read.
+    OtherLog,
+}
+
+/// Judges the state that rows were read from, at the time `now` of this process's clock.
+pub fn judge(shown: &Checkpoint, required: &Consistency, now: OffsetDateTime) -> Verdict {
+    if let Consistency::AtLeast(token) = required
+        && (token.log, token.epoch) != (shown.log, shown.epoch)
+    {
+        return Verdict::OtherLog;
+    }
+    if shown.freshness.satisfies(required, now) { Verdict::Fresh } else { Verdict::Stale }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use headwater_kernel::{Epoch, Freshness, LogId, Position, Token};
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LOG: LogId = LogId(Uuid::from_u128(1));
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)
+    }
+
+    fn shown(positions: &[u64], as_of: i64) -> Checkpoint {
+        let positions = positions.iter().map(|position| Position(*position)).collect();
+        Checkpoint::new(LOG, Epoch(2), Freshness { positions, as_of: at(as_of) })
+    }
+
+    fn token(log: LogId, epoch: u32, positions: &[u64]) -> Consistency {
+        let positions: Vec<_> = positions.iter().map(|position| Position(*position)).collect();
+        Consistency::AtLeast(Token::of_positions(log, Epoch(epoch), &positions))
+    }
+
+    #[test]
+    fn table() {
+        let within = |seconds| Consistency::MaxStaleness(Duration::from_secs(seconds));
+        let other = LogId(Uuid::from_u128(9));
+        let table = [
+            (Consistency::Any, Verdict::Fresh),
+            (token(LOG, 2, &[]), Verdict::Fresh),
+            (token(LOG, 2, &[10, 20]), Verdict::Fresh),
+            (token(LOG, 2, &[10, 19]), Verdict::Fresh),
+            (token(LOG, 2, &[11, 20]), Verdict::Stale),
+            (token(LOG, 2, &[10, 21]), Verdict::Stale),
+            (token(LOG, 2, &[10, 20, 1]), Verdict::Stale),
+            (token(LOG, 1, &[1]), Verdict::OtherLog),
+            (token(LOG, 3, &[1]), Verdict::OtherLog),
+            (token(other, 2, &[1]), Verdict::OtherLog),
+            (token(other, 2, &[]), Verdict::OtherLog),
+            (within(5), Verdict::Fresh),
+            (within(4), Verdict::Stale),
+        ];
+        let shown = shown(&[10, 20], 100);
+        for (required, verdict) in table {
+            assert_eq!(judge(&shown, &required, at(105)), verdict, "{required:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_makes_nothing_stale() {
+        let limit = Consistency::MaxStaleness(Duration::from_millis(10));
+        assert_eq!(judge(&shown(&[1], 100), &limit, at(90)), Verdict::Fresh);
+    }
+}

@@ -1,0 +1,239 @@
+//! Which node to read from. Pure: decided on a copy of what was last seen of each node.
+//!
+//! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
+//! primary, which has the projector's writes to carry, is asked once no replica gives hope, or once
+//! waiting for one has taken long enough, and only within its share of the reads.
+
+use std::cmp::Ordering;
+
+use headwater_kernel::{Consistency, Epoch, LogId, NodeRole};
+use time::{Duration, OffsetDateTime};
+
+use super::cost::{Cost, draw};
+use super::judge::{Verdict, judge};
+use crate::seen::NodeSet;
+use crate::seen::{Checkpoint, NodeSeen, Sighting};
+
+/// A replica further behind the freshest node than this is no longer offered for reads that allow
+/// any age: it is paused, or cannot keep up. Far above the heartbeat of an idle projector, by which
+/// `as_of` of all nodes moves.
+pub const LAG_MAX: Duration = Duration::seconds(10);
+
+/// Whether the read primary may take a read over from replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrimaryRoom {
+    /// It may, or has not been asked.
+    Now,
+    /// Once the read's turn has come.
+    Later,
+    /// Its share is spent.
+    Never,
+}
+
+/// What a choice is made for.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// The freshness that is required.
+    pub consistency: &'a Consistency,
+    /// Nodes that have just failed this read, or answered it with something older than was seen
+    /// before.
+    pub avoided: NodeSet,
+    /// Whether waiting for a replica has taken long enough.
+    pub primary_too: bool,
+    /// Whether the read primary has room for it; only asked where the pool has replicas.
+    pub primary_room: PrimaryRoom,
+    /// Whether the log itself is known to be in the epoch of the token that is required.
+    pub in_tokens_epoch: bool,
+    /// What ages are measured by.
+    pub now: OffsetDateTime,
+    /// Any number, another one each time: what chance there is in the choice comes from it.
+    pub spin: usize,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Read from this node.
+    Read(usize),
+    /// Read from this one, the read primary, in the place of replicas: its share of the reads must
+    /// have room.
+    Fallback(usize),
+    /// No node will do now; wait until more is seen of one.
+    Wait,
+    /// Only the read primary will do, it has no room, and no replica gives hope.
+    Refused,
+    /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
+    /// to be found out first.
+    Earlier,
+    /// The token is of a later epoch than any node shows. Either the log has begun it and the nodes
+    /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
+    Later,
+    /// The token is of another log than the one that the nodes show.
+    Foreign,
+}
+
+/// How much a node is wanted; the lowest is taken.
+#[derive(Clone, Copy, Debug)]
+enum Rank {
+    Replica,
+    Primary,
+    /// Fresh enough, but it failed this very read, or lags.
+    LastResort,
+}
+
+/// Chooses among the nodes; `costs` are those of a read on each.
+pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &Wish<'_>) -> Choice {
+    let Some(truth) = newest(nodes) else { return Choice::Wait };
+    if let Consistency::AtLeast(token) = wish.consistency {
+        if token.log != truth.log {
+            return Choice::Foreign;
+        }
+        match token.epoch.cmp(&truth.epoch) {
+            Ordering::Less => return Choice::Earlier,
+            Ordering::Greater if wish.in_tokens_epoch => return Choice::Wait,
+            Ordering::Greater => return Choice::Later,
+            Ordering::Equal => {}
+        }
+    }
+    let field = Field::survey(nodes, truth, wish);
+    let has_replicas = has_replicas(nodes);
+    let closed = match wish.primary_room {
+        PrimaryRoom::Later | PrimaryRoom::Never if has_replicas => field.primaries,
+        PrimaryRoom::Now | PrimaryRoom::Later | PrimaryRoom::Never => NodeSet::default(),
+    };
+    let ranks = field.fresh.iter().enumerate().map(|(rank, set)| (rank, set.without(closed)));
+    let Some((rank, set)) = ranks.into_iter().find(|(_, set)| !set.is_empty()) else {
+        let is_left = wish.primary_room == PrimaryRoom::Never && !closed.is_empty();
+        return if is_left && !field.hope { Choice::Refused } else { Choice::Wait };
+    };
+    if rank != Rank::Replica as usize && !wish.primary_too && field.hope {
+        return Choice::Wait;
+    }
+    match draw(set, costs, wish.spin) {
+        Some(node) if has_replicas && field.primaries.contains(node) => Choice::Fallback(node),
+        Some(node) => Choice::Read(node),
+        None => Choice::Wait,
+    }
+}
+
+/// What one look over the nodes finds.
+#[derive(Default)]
+struct Field {
+    /// The nodes that were seen to be fresh enough, by [`Rank`].
+    fresh: [NodeSet; 3],
+    /// Those of them that take writes.
+    primaries: NodeSet,
+    /// Whether a replica is there to wait for.
+    hope: bool,
+}
+
+impl Field {
+    fn survey(nodes: &[NodeSeen], truth: &Checkpoint, wish: &Wish<'_>) -> Self {
+        let mut field = Self::default();
+        for (node, seen) in offers(nodes, truth) {
+            let lags = behind(seen, truth) > LAG_MAX;
+            let avoided = wish.avoided.contains(node);
+            field.hope |= seen.role == NodeRole::Replica && !avoided && !lags;
+            if judge(&seen.checkpoint, wish.consistency, wish.now) != Verdict::Fresh {
+                continue;
+            }
+            let rank = match seen.role {
+                _ if avoided => Rank::LastResort,
+                NodeRole::Replica if *wish.consistency == Consistency::Any && lags => {
+                    Rank::LastResort
+                }
+                NodeRole::Replica => Rank::Replica,
+                NodeRole::Primary => Rank::Primary,
+            };
+            field.fresh[rank as usize].insert(node);
+            if seen.role == NodeRole::Primary {
+                field.primaries.insert(node);
+            }
+        }
+        field
+    }
+}
+
+/// Whether the pool has replicas, be they in the choice or not. A node that was never seen counts
+/// as one that is gone: whoever lists it means reads to be spread. A primary that is gone does not:
+/// after a failover the other one may be all that there is.
+pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
+    let is_primary =
+        |node: &NodeSeen| node.sighting.as_ref().is_some_and(|seen| seen.role == NodeRole::Primary);
+    nodes.len() > 1 && !nodes.iter().all(is_primary)
+}
+
+/// Those that take writes, and may be asked only within the share, since the pool has replicas.
+pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
+    let mut set = NodeSet::default();
+    if has_replicas(nodes) {
+        let seen = nodes.iter().map(|node| node.sighting.as_ref());
+        let roles = seen.map(|seen| seen.map(|seen| seen.role)).enumerate();
+        roles
+            .filter(|(_, role)| *role == Some(NodeRole::Primary))
+            .for_each(|(node, _)| set.insert(node));
+    }
+    set
+}
+
+/// The node that takes writes: the one that says so; the freshest, should two say so during a
+/// failover.
+pub fn primary(nodes: &[NodeSeen]) -> Option<usize> {
+    offers(nodes, newest(nodes)?)
+        .filter(|(_, seen)| seen.role == NodeRole::Primary)
+        .max_by_key(|(_, seen)| seen.checkpoint.freshness.as_of)
+        .map(|(node, _)| node)
+}
+
+/// The freshest state that a reader could have been given, by a node that is not to be avoided.
+pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&Sighting> {
+    offers(nodes, newest(nodes)?)
+        .filter(|(node, _)| !avoided.contains(*node))
+        .map(|(_, seen)| seen)
+        .max_by_key(|seen| seen.checkpoint.freshness.as_of)
+}
+
+/// The nodes that can be read from and show the same log as the truth. One that shows another was
+/// not restored along with the others, or was put in the place of one: its history is not the one
+/// that tokens are of.
+fn offers<'a>(
+    nodes: &'a [NodeSeen],
+    truth: &'a Checkpoint,
+) -> impl Iterator<Item = (usize, &'a Sighting)> {
+    nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.usable)
+        .filter_map(|(index, node)| Some((index, node.sighting.as_ref()?)))
+        .filter(|(_, seen)| seen.checkpoint.is_of_the_log_of(truth))
+}
+
+/// The log that the nodes show, and the epoch that it is in.
+pub fn shown(nodes: &[NodeSeen]) -> Option<(LogId, Epoch)> {
+    newest(nodes).map(|checkpoint| (checkpoint.log, checkpoint.epoch))
+}
+
+/// The newest checkpoint seen on any node, reachable or not: its log is the log.
+fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
+    nodes
+        .iter()
+        .filter_map(|node| node.sighting.as_ref())
+        .map(|seen| &*seen.checkpoint)
+        .max_by_key(|checkpoint| checkpoint.freshness.as_of)
+}
+
+/// The node with the freshest state; of equally fresh ones a replica. For readers who have waited
+/// in vain for something fresher.
+pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
+    offers(nodes, newest(nodes)?)
+        .filter(|(node, _)| !avoided.contains(*node))
+        .max_by_key(|(_, seen)| (seen.checkpoint.freshness.as_of, seen.role == NodeRole::Replica))
+        .map(|(node, _)| node)
+}
+
+fn behind(seen: &Sighting, truth: &Checkpoint) -> Duration {
+    truth.freshness.as_of - seen.checkpoint.freshness.as_of
+}
+
+#[cfg(test)]
+mod tests;

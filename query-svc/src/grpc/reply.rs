@@ -1,0 +1,271 @@
+//! What every query has in common on the wire: replies that say how fresh they are, and errors.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use headwater_edge::{DatedReply, ETag, ErrorReason, Failure, TOKEN, timestamp, token_failure};
+use headwater_kernel::{NodeRole, TokenError};
+use headwater_proto::headwater::v1;
+use sha2::{Digest as _, Sha256};
+use time::format_description::well_known::Rfc3339;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+use super::query::Query;
+use crate::read::{Best, ReadError, Reads};
+use crate::seen::role_name;
+use crate::seen::{Answer, Shown, Sighting};
+use crate::write_side::EndError;
+use crate::write_side::Source;
+
+/// What tells this state of the entity from others.
+const ETAG: &str = "etag";
+/// How long the client may keep the reply for itself.
+const CACHE_CONTROL: &str = "cache-control";
+
+/// When to ask again after no node could answer: about what a failover or a restart takes to show.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The longest text that the details of an error carry; a longer token would arrive cut, and be
+/// refused.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// An entity with what tells its states apart.
+pub struct Entity<R> {
+    row: R,
+    tag: ETag,
+    version: Option<u64>,
+}
+
+impl<R> Entity<R> {
+    /// An aggregate's row.
+    pub fn of_version(version: u64, row: R) -> Self {
+        Self { row, tag: ETag::of_version(version), version: Some(version) }
+    }
+}
+
+impl<R: prost::Message> Entity<R> {
+    /// A row that joins several aggregates, none of whose versions is its own: told apart by its
+    /// content.
+    pub fn of_content(row: R) -> Self {
+        let tag = tag_of_content(&row);
+        Self { row, tag, version: None }
+    }
+}
+
+fn tag_of_content(message: &impl prost::Message) -> ETag {
+    let digest = Sha256::digest(message.encode_to_vec());
+    let mut half = [0; 8];
+    half.copy_from_slice(&digest[..8]);
+    ETag::of_digest(u64::from_be_bytes(half))
+}
+
+impl Query<'_> {
+    /// A reply that says how fresh it is, in its message and in its metadata.
+    pub fn reply<M>(
+        &self,
+        shown: &Shown,
+        message: impl FnOnce(Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        self.dated(shown, message(Some(self.freshness(shown))))
+    }
+
+    /// The same for several entities. Its tag is a digest of its content: if the client has the
+    /// same, nothing but the freshness is sent.
+    pub fn reply_list<M: DatedReply>(
+        &self,
+        shown: &Shown,
+        message: impl FnOnce(Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        let mut message = message(None);
+        let tag = tag_of_content(&message);
+        let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
+        if not_modified {
+            message = M::default();
+        }
+        *message.freshness_mut() = Some(v1::Freshness { not_modified, ..self.freshness(shown) });
+        self.tagged(shown, message, &tag)
+    }
+
+    /// The same for a single entity, which is left out if the client has it already.
+    pub fn reply_one<R, M>(
+        &self,
+        shown: &Shown,
+        entity: Entity<R>,
+        message: impl FnOnce(Option<R>, Option<v1::Freshness>) -> M,
+    ) -> Response<M> {
+        let Entity { row, tag, version } = entity;
+        let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
+        let freshness =
+            v1::Freshness { entity_version: version, not_modified, ..self.freshness(shown) };
+        let message = message((!not_modified).then_some(row), Some(freshness));
+        self.tagged(shown, message, &tag)
+    }
+
+    fn tagged<M>(&self, shown: &Shown, message: M, tag: &ETag) -> Response<M> {
+        let mut response = self.dated(shown, message);
+        // Letters, digits and quotes: always a valid header value.
+        if let Ok(tag) = MetadataValue::try_from(tag.to_string()) {
+            response.metadata_mut().insert(ETAG, tag);
+        }
+        response
+    }
+
+    fn dated<M>(&self, shown: &Shown, message: M) -> Response<M> {
+        let mut response = Response::new(message);
+        if let Some(token) = token_value(&shown.sighting) {
+            response.metadata_mut().insert(TOKEN, token);
+        }
+        // What was too old when it was sent is not to be kept.
+        let age = if shown.stale { 0 } else { self.options.max_age.as_secs() };
+        if let Ok(value) = MetadataValue::try_from(format!("max-age={age}")) {
+            response.metadata_mut().insert(CACHE_CONTROL, value);
+        }
+        response
+    }
+
+    /// The freshness of a reply made now.
+    fn freshness(&self, shown: &Shown) -> v1::Freshness {
+        freshness(self.reads, shown)
+    }
+}
+
+/// The freshness of a message sent now.
+pub fn freshness(reads: &Reads, shown: &Shown) -> v1::Freshness {
+    let checkpoint = &shown.sighting.checkpoint;
+    let time = reads.time();
+    let age = checkpoint.freshness.staleness(time.now);
+    let role = match shown.sighting.role {
+        NodeRole::Primary => v1::NodeRole::Primary,
+        NodeRole::Replica => v1::NodeRole::Replica,
+    };
+    let clock = match time.source {
+        Source::WriteDatabase => v1::Clock::WriteDatabase,
+        Source::Own => v1::Clock::Own,
+    };
+    v1::Freshness {
+        token: checkpoint.token.clone(),
+        as_of: Some(timestamp(checkpoint.freshness.as_of)),
+        // No age overflows: both times are of this era.
+        staleness: prost_types::Duration::try_from(age).ok(),
+        node_role: role.into(),
+        stale: shown.stale,
+        staleness_clock: clock.into(),
+        entity_version: None,
+        not_modified: false,
+    }
+}
+
+/// The row that was asked for; NOT_FOUND, dated like any other answer, if there is none.
+pub fn found<R>(
+    answer: Answer<Option<R>>,
+    what: &str,
+    name: impl Display,
+) -> Result<(R, Shown), Status> {
+    let (row, shown) = answer.split();
+    match row {
+        Some(row) => Ok((row, shown)),
+        None => Err(not_found(what, name, &shown.sighting)),
+    }
+}
+
+fn not_found(what: &str, name: impl Display, shown: &Sighting) -> Status {
+    let message = format!("there is no {what} {name} at the freshness that was asked for");
+    let failure = Failure::new(ErrorReason::NotFound, message).with("as_of", as_of(shown));
+    let mut status = Status::from(failure);
+    if let Some(token) = token_value(shown) {
+        status.metadata_mut().insert(TOKEN, token);
+    }
+    status
+}
+
+/// The rows by their ids in the order in which they were asked for, and the ids under which there
+/// is none.
+pub fn in_order<R: Clone>(ids: &[Uuid], found: Vec<(Uuid, R)>) -> (Vec<R>, Vec<String>) {
+    let rows: std::collections::HashMap<Uuid, R> = found.into_iter().collect();
+    let missing = ids.iter().filter(|id| !rows.contains_key(id)).map(Uuid::to_string).collect();
+    (ids.iter().filter_map(|id| rows.get(id).cloned()).collect(), missing)
+}
+
+/// Why a read was not answered, as the client is told.
+pub fn failure(error: ReadError) -> Failure {
+    match error {
+        ReadError::Foreign => token_failure(TokenError::Foreign),
+        ReadError::Lost => token_failure(TokenError::Lost),
+        ReadError::Stale(best) => {
+            let message =
+                "no node became as fresh as asked for in time; ask for less, or again later";
+            let failure = Failure::new(ErrorReason::FreshnessUnavailable, message);
+            offering(failure.retry_after(RETRY_AFTER), &best)
+        }
+        ReadError::NoLogEnd { cause, best } => no_log_end(cause, best.as_ref()),
+        ReadError::NoNode(cause) => {
+            let message = "no node of the read database can be reached at the moment";
+            let failure = Failure::new(ErrorReason::DatabaseUnavailable, message);
+            let failure = failure.retry_after(RETRY_AFTER);
+            match cause {
+                Some(cause) => failure.because(cause),
+                None => failure,
+            }
+        }
+        ReadError::ShareSpent { retry_after, best } => {
+            let message = "no replica can answer, and the read primary takes over no more reads";
+            let failure = Failure::new(ErrorReason::PrimaryShareSpent, message);
+            offering_any(failure.retry_after(retry_after), best.as_ref())
+        }
+        ReadError::Overloaded { retry_after } => {
+            let message = "too much is being read at the moment";
+            Failure::new(ErrorReason::Overloaded, message).retry_after(retry_after)
+        }
+        ReadError::Defect(cause) => {
+            let message = "the query failed by a defect of the service";
+            Failure::new(ErrorReason::Internal, message).because(cause)
+        }
+    }
+}
+
+fn no_log_end(cause: EndError, best: Option<&Best>) -> Failure {
+    let (message, passes) = match cause {
+        EndError::NotConfigured => {
+            ("strong reads need a way to the write database, which is not configured", false)
+        }
+        EndError::Unavailable(_) => {
+            ("the write database cannot be asked for the end of its log at the moment", true)
+        }
+        EndError::Busy => ("too many strong reads wait for the end of the log", true),
+        EndError::OtherLog => {
+            ("the read database does not show the log that the write database holds", true)
+        }
+    };
+    let failure = Failure::new(ErrorReason::LogEndUnknown, message).because(cause);
+    let failure = if passes { failure.retry_after(RETRY_AFTER) } else { failure };
+    offering_any(failure, best)
+}
+
+/// Says what could be had, if anything.
+fn offering_any(failure: Failure, best: Option<&Best>) -> Failure {
+    match best {
+        Some(best) => offering(failure, best),
+        None => failure,
+    }
+}
+
+/// Says what could be had.
+fn offering(failure: Failure, best: &Best) -> Failure {
+    let failure = failure
+        .with("best_as_of", as_of(&best.sighting))
+        .with("best_staleness_ms", best.age.as_millis())
+        .with("best_node_role", role_name(best.sighting.role));
+    let token = &best.sighting.checkpoint.token;
+    if token.len() > DETAIL_CHARS_MAX { failure } else { failure.with("best_token", token) }
+}
+
+fn as_of(shown: &Sighting) -> String {
+    // Fails only for years that no clock shows.
+    shown.checkpoint.freshness.as_of.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Tokens are base64: always a valid header value.
+fn token_value(shown: &Sighting) -> Option<MetadataValue<Ascii>> {
+    MetadataValue::try_from(shown.checkpoint.token.as_str()).ok()
+}

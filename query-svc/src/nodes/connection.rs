@@ -1,0 +1,209 @@
+//! Connections to one node, and what Postgres itself is told on each of them.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    BuildError, ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
+use headwater_chassis::Secret;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::config::Host;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, NoTls, Row};
+
+use crate::seen::{NodeError, is_stale_plan};
+
+/// Longest run of a statement: longer ones are lists that no index serves, and Postgres ends them.
+const STATEMENT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for an answer; beyond the statement's own limit, so that a slow statement is told
+/// from a dead node.
+const ANSWER_MAX: Duration = Duration::from_millis(2_500);
+/// Longest wait for an answer on a shared connection. Only reads by key go there: a node that needs
+/// this long for them serves nobody.
+const SHARED_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Longest time to connect.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Longest time to replace a connection that works: after it, that one is used on.
+const REPLACE_MAX: Duration = Duration::from_millis(500);
+/// How long a connection is used. A node's name may lead to another server by then, while the old
+/// one answers on as if nothing had happened.
+pub const CONNECTED_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for a connection while all are in use.
+const CHECKOUT_MAX: Duration = Duration::from_millis(500);
+
+/// Parameters of a statement.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Where a node is and how to log in.
+#[derive(Clone)]
+pub struct Address {
+    /// Host and port: the node's name in metrics and logs.
+    pub name: String,
+    config: Config,
+}
+
+impl Address {
+    /// Reads a Postgres URL or `key=value` list that names one host.
+    ///
+    /// # Errors
+    /// What is wrong, in words that show nothing of the URL: it holds a password.
+    pub fn parse(url: &Secret) -> Result<Self, &'static str> {
+        let mut config = Config::from_str(url.expose()).map_err(|_| "is not a Postgres URL")?;
+        let [host] = config.get_hosts() else {
+            return Err("must name exactly one host in each URL: every node is listed by itself");
+        };
+        let host = match host {
+            Host::Tcp(host) => host.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let own = config.get_options().unwrap_or_default().to_owned();
+        config
+            .options(format!("{own} {}", session_options()))
+            .application_name("headwater-query-svc")
+            .connect_timeout(CONNECT_MAX)
+            .tcp_user_timeout(ANSWER_MAX)
+            .keepalives_idle(Duration::from_secs(10));
+        Ok(Self { name: format!("{host}:{port}"), config })
+    }
+
+    /// A pool of connections.
+    ///
+    /// # Errors
+    /// Never in practice: the pool's settings are constants.
+    pub fn pool(&self, connections: usize) -> Result<Pool, BuildError> {
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        Pool::builder(Manager::from_config(self.config.clone(), NoTls, fast))
+            .max_size(connections)
+            .wait_timeout(Some(CHECKOUT_MAX))
+            .create_timeout(Some(CONNECT_MAX))
+            .recycle_timeout(Some(CONNECT_MAX))
+            .runtime(Runtime::Tokio1)
+            .build()
+    }
+}
+
+/// What Postgres enforces on every connection, whatever this program does: nothing is written
+/// unless a transaction says READ WRITE, nothing runs without end. Plans are made once: each
+/// statement is written so that one plan, by one index, serves all parameters, and planning a point
+/// read again takes longer than running it.
+fn session_options() -> String {
+    format!(
+        "-c default_transaction_read_only=on -c plan_cache_mode=force_generic_plan \
+         -c statement_timeout={0} -c idle_in_transaction_session_timeout={0}",
+        STATEMENT_MAX.as_millis()
+    )
+}
+
+/// A connection that is shared: the requests of many are in flight on it at once. Opened when it is
+/// first used, and opened again after it broke, or has been used for long enough.
+pub struct Lane {
+    held: Mutex<Option<Held>>,
+    connected_max: Duration,
+}
+
+struct Held {
+    client: Arc<ClientWrapper>,
+    opened: Instant,
+    replace_at: Instant,
+}
+
+impl Lane {
+    /// A connection that is used for so long.
+    pub fn new(connected_max: Duration) -> Self {
+        Self { held: Mutex::default(), connected_max }
+    }
+
+    /// Runs a statement on it; the connection comes from `pool`.
+    ///
+    /// # Errors
+    /// Why there is no answer. After [`NodeError::Silent`] the connection is given up.
+    pub async fn run(
+        &self,
+        pool: &Pool,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, NodeError> {
+        let client = timeout(CONNECT_MAX, self.client(pool)).await;
+        let client = client.map_err(|_| NodeError::Silent)??;
+        let outcome = run(&client, sql, params, SHARED_ANSWER_MAX).await;
+        if matches!(outcome, Err(NodeError::Silent)) {
+            self.held.lock().await.take_if(|held| Arc::ptr_eq(&held.client, &client));
+        }
+        outcome
+    }
+
+    async fn client(&self, pool: &Pool) -> Result<Arc<ClientWrapper>, NodeError> {
+        // Held while connecting, so that one connects and the others get the same connection.
+        let mut held = self.held.lock().await;
+        held.take_if(|held| held.client.is_closed());
+        // Taken out of the pool for good: a shared connection must not be given back while others
+        // use it, and one that hangs must not be given back at all.
+        let open = async || Ok::<_, NodeError>(Arc::new(Object::take(pool.get().await?)));
+        let now = Instant::now();
+        let (client, opened) = match held.as_ref() {
+            Some(held) if now < held.replace_at => return Ok(Arc::clone(&held.client)),
+            // Whoever is at a statement on the old one finishes it there. If there is no new one
+            // (the name leads nowhere, the server takes no more), the old one does.
+            Some(held) => match timeout(REPLACE_MAX, open()).await {
+                Ok(Ok(client)) => (client, now),
+                Ok(Err(_)) | Err(_) => (Arc::clone(&held.client), held.opened),
+            },
+            None => (open().await?, now),
+        };
+        let replace_at = now + self.connected_max;
+        *held = Some(Held { client: Arc::clone(&client), opened, replace_at });
+        Ok(client)
+    }
+
+    /// When the connection was opened, if there is one.
+    pub async fn opened(&self) -> Option<Instant> {
+        Some(self.held.lock().await.as_ref()?.opened)
+    }
+}
+
+/// Runs a statement on a connection borrowed from the pool.
+///
+/// # Errors
+/// Why there is no answer. After [`NodeError::Silent`] the connection is not given back.
+pub async fn run_pooled(pool: &Pool, sql: &str, params: Params<'_>) -> Result<Vec<Row>, NodeError> {
+    let client = pool.get().await?;
+    let outcome = run(&client, sql, params, ANSWER_MAX).await;
+    if matches!(outcome, Err(NodeError::Silent)) {
+        drop(Object::take(client));
+    }
+    outcome
+}
+
+async fn run(
+    client: &ClientWrapper,
+    sql: &str,
+    params: Params<'_>,
+    answer_max: Duration,
+) -> Result<Vec<Row>, NodeError> {
+    let answer = async {
+        match prepare_and_query(client, sql, params).await {
+            Err(error) if is_stale_plan(&error) => {
+                client.statement_cache.remove(sql, &[]);
+                prepare_and_query(client, sql, params).await
+            }
+            answer => answer,
+        }
+    };
+    match timeout(answer_max, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(NodeError::Silent),
+    }
+}
+
+async fn prepare_and_query(
+    client: &ClientWrapper,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = client.prepare_cached(sql).await?;
+    client.query(&statement, params).await
+}

@@ -1,0 +1,201 @@
+//! The pool of read database nodes: primary and replicas, found out and watched, not configured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use headwater_chassis::{Metrics, Readiness, Shutdown};
+use headwater_kernel::NodeRole;
+use tokio::time::{Instant, sleep};
+
+use super::connection::Address;
+use super::node::{Node, NodeCommon};
+use crate::choice::Cost;
+use crate::choice::PrimaryShare;
+use crate::choice::{Choice, Wish, pick, primary};
+use crate::seen::NODES_MAX;
+use crate::seen::NodeSeen;
+use crate::seen::role_name;
+use crate::seen::{Board, Pace};
+use crate::write_side::WriteClock;
+
+/// Name of the readiness check: at least one node can be read from.
+pub const READY_CHECK: &str = "read-nodes";
+/// How often the pool counts what replicas answer, by which the primary's share is measured.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a pool is made of.
+pub struct PoolConfig {
+    /// Its nodes, 1 to [`NODES_MAX`], in any order and role.
+    pub nodes: Vec<Address>,
+    /// Connections of each node for lists and transactions; those for point reads and probes come
+    /// on top.
+    pub connections: usize,
+    /// Time between probes of a node while no read waits.
+    pub probe_every: Duration,
+    /// How long a connection is used before the node's name is asked for a new one; usually
+    /// [`CONNECTED_MAX`].
+    pub connected_max: Duration,
+    /// The projection whose checkpoint dates every answer.
+    pub projection: String,
+    /// As in [`PrimaryShare::new`].
+    pub primary_share: u8,
+}
+
+/// Read primary and replicas.
+pub struct ReadPool {
+    nodes: Vec<Arc<Node>>,
+    board: Arc<Board>,
+    clock: Arc<WriteClock>,
+    metrics: Metrics,
+    share: Arc<PrimaryShare>,
+    probe_every: Duration,
+    spin: AtomicUsize,
+}
+
+impl ReadPool {
+    /// A pool of nodes that nothing is known of yet: nothing is connected before
+    /// [`ReadPool::watch`].
+    ///
+    /// # Errors
+    /// If there are no nodes, or too many.
+    pub fn new(config: &PoolConfig, metrics: &Metrics) -> anyhow::Result<Self> {
+        let count = config.nodes.len();
+        ensure!((1..=NODES_MAX).contains(&count), "a pool has 1 to {NODES_MAX} nodes");
+        let board = Arc::new(Board::new(count));
+        let clock = Arc::new(WriteClock::new(metrics));
+        let common = NodeCommon {
+            projection: config.projection.clone(),
+            connected_max: config.connected_max,
+            board: Arc::clone(&board),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+        };
+        let node = |(index, address)| Node::new(index, address, config.connections, &common);
+        let nodes = config.nodes.iter().enumerate().map(node).map(|node| node.map(Arc::new));
+        Ok(Self {
+            nodes: nodes.collect::<Result<_, _>>()?,
+            board,
+            clock,
+            metrics: metrics.clone(),
+            share: Arc::new(PrimaryShare::new(config.primary_share, metrics)),
+            probe_every: config.probe_every,
+            spin: AtomicUsize::new(0),
+        })
+    }
+
+    /// Probes every node from now on, and says whether the pool is ready, until shutdown.
+    pub fn watch(&self, readiness: &Readiness, shutdown: &Shutdown) {
+        for node in &self.nodes {
+            let node = Arc::clone(node);
+            let probing = probe(node, Arc::clone(&self.board), self.probe_every);
+            spawn_until(shutdown, probing);
+        }
+        let following = follow(self.nodes.clone(), Arc::clone(&self.board), readiness.clone());
+        spawn_until(shutdown, following);
+        spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.share)));
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+
+    /// What was last seen of them.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// What ages are measured by.
+    pub fn clock(&self) -> &Arc<WriteClock> {
+        &self.clock
+    }
+
+    /// How much the read primary takes over from replicas.
+    pub fn share(&self) -> &Arc<PrimaryShare> {
+        &self.share
+    }
+
+    /// Where it is measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Chooses a node by what was last seen of each.
+    pub fn pick(&self, wish: &Wish<'_>) -> Choice {
+        let now = Instant::now();
+        let mut costs = [Cost::default(); NODES_MAX];
+        for (cost, node) in costs.iter_mut().zip(&self.nodes) {
+            *cost = node.cost(now);
+        }
+        self.board.look(|seen| pick(seen, &costs, wish))
+    }
+
+    /// The node that takes writes, if there is one.
+    pub fn primary(&self) -> Option<&Arc<Node>> {
+        self.board.look(primary).map(|index| &self.nodes[index])
+    }
+
+    /// Another number each time.
+    pub fn spin(&self) -> usize {
+        self.spin.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn spawn_until(shutdown: &Shutdown, work: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = work => {}
+        }
+    });
+}
+
+async fn probe(node: Arc<Node>, board: Arc<Board>, every: Duration) {
+    let mut pace = Pace::default();
+    loop {
+        let begun = Instant::now();
+        node.probe().await;
+        board.due(begun, every, &mut pace).await;
+    }
+}
+
+/// Tells the primary's share what replicas answer.
+async fn count(nodes: Vec<Arc<Node>>, share: Arc<PrimaryShare>) {
+    let answered = || nodes.iter().map(|node| node.meters().answered_as_replica()).sum::<u64>();
+    let (mut before, mut since) = (answered(), Instant::now());
+    loop {
+        sleep(COUNT_EVERY).await;
+        let (all, now) = (answered(), Instant::now());
+        share.learn(all - before, now - since);
+        (before, since) = (all, now);
+    }
+}
+
+/// Logs changes of role, and keeps the readiness check up to date.
+async fn follow(nodes: Vec<Arc<Node>>, board: Arc<Board>, readiness: Readiness) {
+    let mut changes = board.subscribe();
+    let mut roles = vec![None; nodes.len()];
+    loop {
+        let now = changes.borrow_and_update().clone();
+        for (node, (seen, before)) in nodes.iter().zip(now.iter().zip(&mut roles)) {
+            let role = role_of(seen);
+            if role.is_some() && role != *before {
+                tracing::info!(node = node.name, role = role.map(role_name), "role of a node");
+                *before = role;
+            }
+        }
+        let ready = now.iter().any(|seen| seen.usable && seen.sighting.is_some());
+        let missing = || format!("none of {} nodes can be read from", nodes.len());
+        readiness.set(READY_CHECK, if ready { Ok(()) } else { Err(missing()) });
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn role_of(seen: &NodeSeen) -> Option<NodeRole> {
+    Some(seen.sighting.as_ref()?.role)
+}

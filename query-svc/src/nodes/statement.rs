@@ -1,0 +1,172 @@
+//! Statements as data, and their rows. Each is one `.sql` file and the function that reads its
+//! columns.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use headwater_kernel::{Epoch, EpochStart, Freshness, Lineage, LogId, NodeRole, Position};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Type};
+use uuid::Uuid;
+
+use crate::seen::NodeError;
+use crate::seen::{Checkpoint, Sighting};
+
+/// Role, log, epoch, positions and as-of time: what every statement's rows begin with.
+const HEADER_COLUMNS: usize = 5;
+
+/// A query that gives rows of type `R`.
+///
+/// Its SQL takes the projection's name as `$1`; its columns are the header and then those that
+/// `decode` takes. Where nothing is found it gives one row whose columns after the header are NULL.
+pub struct Statement<R> {
+    /// Name for metrics and logs.
+    pub name: &'static str,
+    /// One statement, so that all it reads is of one snapshot.
+    pub sql: &'static str,
+    /// Takes the columns after the header, in their order.
+    pub decode: fn(&mut Columns<'_>) -> Result<R, ColumnError>,
+}
+
+/// What the node answered is not what the statement says.
+#[derive(Debug, Error)]
+pub enum ColumnError {
+    /// A column is missing or of another type.
+    #[error("{}: {}", .0, .0.source().map(ToString::to_string).unwrap_or_default())]
+    Type(#[from] tokio_postgres::Error),
+    /// A column holds a value that the domain does not know.
+    #[error("unexpected value {0:?}")]
+    Value(String),
+}
+
+/// The columns of a row, taken one after the other.
+pub struct Columns<'r> {
+    row: &'r Row,
+    next: usize,
+}
+
+impl<'r> Columns<'r> {
+    /// The next column.
+    ///
+    /// # Errors
+    /// If there is none, or it is of another type.
+    pub fn take<T: FromSql<'r>>(&mut self) -> Result<T, ColumnError> {
+        let value = self.row.try_get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// Whether the next column is NULL.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn is_null(&self) -> Result<bool, ColumnError> {
+        Ok(is_null(self.row, self.next)?)
+    }
+
+    /// The next column, a count or version that is never negative.
+    ///
+    /// # Errors
+    /// If there is none, or it is of another type, or negative.
+    pub fn take_u64(&mut self) -> Result<u64, ColumnError> {
+        let value: i64 = self.take()?;
+        u64::try_from(value).map_err(|_| ColumnError::Value(value.to_string()))
+    }
+}
+
+/// What a statement gave: the sighting of its snapshot, and rows that are not decoded yet.
+pub struct Rows {
+    /// Role and checkpoint.
+    pub sighting: Sighting,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    /// Reads the header. A checkpoint equal to the one `before` is shared with it, and its token
+    /// not encoded again.
+    ///
+    /// # Errors
+    /// [`NodeError::Schema`] without a checkpoint, [`NodeError::Defect`] if the header is not one.
+    pub fn new(rows: Vec<Row>, before: Option<Arc<Checkpoint>>) -> Result<Self, NodeError> {
+        let Some(first) = rows.first() else {
+            return Err(NodeError::Schema("there is no checkpoint of the projection".into()));
+        };
+        let sighting = sighting(first, before).map_err(NodeError::defect)?;
+        Ok(Self { sighting, rows })
+    }
+
+    /// The rows after the header, if any was found.
+    ///
+    /// # Errors
+    /// [`NodeError::Defect`] if they are not what the statement says.
+    pub fn decode<R>(&self, statement: &Statement<R>) -> Result<Vec<R>, NodeError> {
+        let Some(first) = self.rows.first() else { return Ok(Vec::new()) };
+        let absent = is_null(first, HEADER_COLUMNS).map_err(NodeError::defect)?;
+        let rows = if absent { &[] } else { &self.rows[..] };
+        rows.iter()
+            .map(|row| (statement.decode)(&mut Columns { row, next: HEADER_COLUMNS }))
+            .collect::<Result<_, _>>()
+            .map_err(|error| NodeError::defect(format_args!("{}: {error}", statement.name)))
+    }
+}
+
+fn sighting(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<Sighting, ColumnError> {
+    let mut columns = Columns { row, next: 0 };
+    let role = if columns.take()? { NodeRole::Replica } else { NodeRole::Primary };
+    let log = LogId(columns.take::<Uuid>()?);
+    let epoch = epoch(columns.take()?)?;
+    let positions = columns.take::<Vec<i64>>()?;
+    let positions = positions.into_iter().map(position).collect::<Result<_, _>>()?;
+    let freshness = Freshness { positions, as_of: columns.take::<OffsetDateTime>()? };
+    let known = before
+        .filter(|known| (known.log, known.epoch, &known.freshness) == (log, epoch, &freshness));
+    let checkpoint = known.unwrap_or_else(|| Arc::new(Checkpoint::new(log, epoch, freshness)));
+    Ok(Sighting { role, checkpoint })
+}
+
+/// The rows of `sql/queries/lineage.sql`; `None` if there is no checkpoint.
+///
+/// # Errors
+/// They are not what the statement says.
+pub fn lineage(rows: &[Row]) -> Result<Option<Lineage>, ColumnError> {
+    let mut current = None;
+    let mut starts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut columns = Columns { row, next: 0 };
+        let log = LogId(columns.take::<Uuid>()?);
+        current = Some((log, epoch(columns.take()?)?));
+        // NULL where nothing is known of how its epochs began.
+        let Some(number) = columns.take::<Option<i32>>()? else { continue };
+        let positions = columns.take::<Vec<i64>>()?;
+        let positions = positions.into_iter().map(position).collect::<Result<_, _>>()?;
+        starts.push(EpochStart { epoch: epoch(number)?, positions });
+    }
+    Ok(current.map(|(log, epoch)| Lineage::new(log, epoch, starts)))
+}
+
+fn epoch(value: i32) -> Result<Epoch, ColumnError> {
+    Ok(Epoch(u32::try_from(value).map_err(|_| ColumnError::Value(value.to_string()))?))
+}
+
+fn position(value: i64) -> Result<Position, ColumnError> {
+    let value = u64::try_from(value).map_err(|_| ColumnError::Value(value.to_string()))?;
+    Ok(Position(value))
+}
+
+fn is_null(row: &Row, column: usize) -> Result<bool, tokio_postgres::Error> {
+    Ok(row.try_get::<_, Option<Anything>>(column)?.is_none())
+}
+
+/// A value of any type, unread.
+struct Anything;
+
+impl<'a> FromSql<'a> for Anything {
+    fn from_sql(_: &Type, _: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self)
+    }
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}

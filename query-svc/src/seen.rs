@@ -1,0 +1,20 @@
+//! What was last observed of each node, in one place.
+//!
+//! ```text
+//! probe or answer -> NodeState -> NodeStateTable -> wakes the reads that wait
+//! ```
+//! The lowest room: knows no pool, no choice and no connection.
+
+mod applied;
+mod meters;
+mod node_error;
+mod node_set;
+mod node_state;
+mod table;
+
+pub use applied::{Applied, Level, applied};
+pub use meters::{NodeMeters, ShareMeters, WaitMeters, batch_keys, role_name, watchers};
+pub use node_error::{NodeError, is_stale_plan};
+pub use node_set::{NODES_MAX, NodeSet};
+pub use node_state::{Answer, Checkpoint, NodeSeen, Shown, Sighting};
+pub use table::{Board, Pace};

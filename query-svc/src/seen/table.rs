@@ -1,0 +1,346 @@
+//! What was last seen of each node, in one place: reads are decided on it, and reads that wait are
+//! woken by it.
+//!
+//! Once the log is known, from the write database, what nodes of other logs show is not put on it,
+//! unless no node shows ours: then it is the read database that is another one, and a matter for
+//! whoever compares the two. A stray with newer states than all others would otherwise be taken for
+//! the truth, and our own nodes be left out.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use headwater_kernel::{Epoch, Lineage, LogId};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::node_set::NODES_MAX;
+use super::node_state::{Checkpoint, NodeSeen, Sighting};
+
+/// The first pause between probes while reads wait, and the least there is in any case.
+const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Pauses grow up to this while reads go on waiting: 200 probes a second and node at most.
+const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// Epochs of logs that are remembered: one for each node, in case that all show different ones, and
+/// as many that they have shown before.
+const LINEAGES_MAX: usize = 2 * NODES_MAX;
+
+/// The board of a pool's nodes.
+pub struct Board {
+    seen: watch::Sender<Vec<NodeSeen>>,
+    /// The write database's log.
+    log: ArcSwapOption<LogId>,
+    /// The epochs of the logs that nodes show, newest last.
+    lineages: Mutex<VecDeque<Arc<Lineage>>>,
+    /// Reads that wait for something fresher than was seen.
+    waiting: AtomicUsize,
+    /// Rung when the first of them begins to wait.
+    hurry: Notify,
+}
+
+impl Board {
+    /// Nothing has been seen of any node.
+    pub fn new(nodes: usize) -> Self {
+        // Usable until it fails: it joins the choice with its first sighting.
+        let unseen = NodeSeen { usable: true, sighting: None };
+        let (seen, _) = watch::channel(vec![unseen; nodes]);
+        Self {
+            seen,
+            log: ArcSwapOption::empty(),
+            lineages: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            hurry: Notify::new(),
+        }
+    }
+
+    /// Looks at it. The look must be short: it holds up those who write on it.
+    pub fn look<T>(&self, look: impl FnOnce(&[NodeSeen]) -> T) -> T {
+        look(&self.seen.borrow())
+    }
+
+    /// The checkpoint last seen on a node.
+    pub fn checkpoint(&self, node: usize) -> Option<Arc<Checkpoint>> {
+        self.look(|seen| Some(Arc::clone(&seen[node].sighting.as_ref()?.checkpoint)))
+    }
+
+    /// Notes what a read found. Of two reads that overtook each other the older one changes
+    /// nothing.
+    pub fn read(&self, node: usize, sighting: &Sighting) {
+        let overtaken = |seen: &NodeSeen| {
+            seen.sighting.as_ref().is_some_and(|seen| {
+                let (seen, found) = (&seen.checkpoint, &sighting.checkpoint);
+                seen.is_of_the_log_of(found) && found.freshness.as_of < seen.freshness.as_of
+            })
+        };
+        self.put(node, |seen| {
+            if !overtaken(seen) && seen.sighting.as_ref() != Some(sighting) {
+                seen.sighting = Some(sighting.clone());
+            }
+        });
+    }
+
+    /// Notes what is certain to be newer than what was seen before, also if it shows an older
+    /// state: what a probe found, or a read that was chosen by what was seen before. A node that
+    /// went back (it was replaced, or failed over to a copy that lacked the last changes) must not
+    /// be taken for what it was.
+    pub fn corrected(&self, node: usize, sighting: &Sighting) {
+        self.put(node, |seen| seen.sighting = Some(sighting.clone()));
+    }
+
+    /// Notes which log the write database holds.
+    pub fn log_is(&self, log: LogId) {
+        if self.known() != Some(log) {
+            self.log.store(Some(Arc::new(log)));
+            self.seen.send_if_modified(|seen| drop_strays(seen, log));
+        }
+    }
+
+    fn known(&self) -> Option<LogId> {
+        self.log.load().as_deref().copied()
+    }
+
+    /// Whether this is of another log than the write database's, which other nodes show.
+    pub fn is_stray(&self, found: &Checkpoint) -> bool {
+        let ours = self.known().filter(|log| *log != found.log);
+        ours.is_some_and(|log| self.look(|seen| shows(seen, log)))
+    }
+
+    /// The epochs that this log went through up to this one. They never change.
+    pub fn lineage(&self, log: LogId, epoch: Epoch) -> Option<Arc<Lineage>> {
+        let known = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| (known.log(), known.epoch()) == (log, epoch)).cloned()
+    }
+
+    /// Notes the epochs of a log that a node shows; reads that wait for them are woken.
+    pub fn learned(&self, lineage: Lineage) {
+        let mut known = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LINEAGES_MAX {
+            known.pop_front();
+        }
+        known.push_back(Arc::new(lineage));
+        drop(known);
+        self.seen.send_modify(|_| {});
+    }
+
+    /// Notes whether a node can be read from.
+    pub fn usable(&self, node: usize, usable: bool) {
+        self.put(node, |seen| seen.usable = usable);
+    }
+
+    /// Follows every change.
+    pub fn subscribe(&self) -> watch::Receiver<Vec<NodeSeen>> {
+        self.seen.subscribe()
+    }
+
+    /// Begins to wait for a change; probes are hurried until the waiter is dropped.
+    pub fn wait(&self) -> Waiter<'_> {
+        let seen = self.seen.subscribe();
+        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.hurry.notify_waiters();
+        }
+        Waiter { board: self, seen }
+    }
+
+    /// Waits until a node that was probed at `last` is due again: after `calm`, or soon if reads
+    /// wait.
+    pub async fn due(&self, last: Instant, calm: Duration, pace: &mut Pace) {
+        let hurry = self.hurry.notified();
+        tokio::pin!(hurry);
+        // Listen first, look then: a read that begins to wait in between is not missed.
+        hurry.as_mut().enable();
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            *pace = Pace::default();
+            tokio::select! {
+                () = sleep_until(last + calm) => return,
+                () = hurry => {}
+            }
+        }
+        sleep_until(last + pace.next().min(calm)).await;
+    }
+
+    fn put(&self, node: usize, change: impl FnOnce(&mut NodeSeen)) {
+        self.seen.send_if_modified(|seen| {
+            let before = seen[node].clone();
+            change(&mut seen[node]);
+            let changed = seen[node] != before;
+            if let Some(log) = self.known().filter(|_| changed) {
+                drop_strays(seen, log);
+            }
+            changed
+        });
+    }
+}
+
+fn shows(seen: &[NodeSeen], log: LogId) -> bool {
+    seen.iter().filter_map(|node| node.sighting.as_ref()).any(|seen| seen.checkpoint.log == log)
+}
+
+/// Nodes of other logs become such that nothing is known of; whether there were any.
+fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
+    if !shows(seen, log) {
+        return false;
+    }
+    let mut dropped = false;
+    for node in seen {
+        let stray = node.sighting.take_if(|seen| seen.checkpoint.log != log);
+        dropped |= stray.is_some();
+    }
+    dropped
+}
+
+/// How quickly a node is probed while reads wait.
+#[derive(Debug)]
+pub struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(HURRIED_PAUSE_MIN)
+    }
+}
+
+impl Pace {
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(HURRIED_PAUSE_MAX);
+        pause
+    }
+}
+
+/// A read that waits.
+pub struct Waiter<'b> {
+    board: &'b Board,
+    seen: watch::Receiver<Vec<NodeSeen>>,
+}
+
+impl Waiter<'_> {
+    /// Resolves at the first change after the waiter, or the last call, began.
+    pub async fn changed(&mut self) {
+        // The sender lives in the board that this borrows.
+        let _ = self.seen.changed().await;
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.board.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_kernel::{Epoch, Freshness, NodeRole, Position};
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const CALM: Duration = Duration::from_millis(250);
+
+    fn sighting(position: u64) -> Sighting {
+        let as_of = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(position);
+        let freshness = Freshness { positions: vec![Position(position)], as_of };
+        let checkpoint = Arc::new(Checkpoint::new(LogId(Uuid::nil()), Epoch(1), freshness));
+        Sighting { role: NodeRole::Replica, checkpoint }
+    }
+
+    #[test]
+    fn only_a_correction_goes_back() {
+        let board = Board::new(1);
+        let shown = || board.checkpoint(0).map(|seen| seen.freshness.positions[0].0);
+        assert_eq!(shown(), None);
+        board.read(0, &sighting(5));
+        board.read(0, &sighting(4));
+        assert_eq!(shown(), Some(5), "of two reads the older one came last");
+        board.corrected(0, &sighting(4));
+        assert_eq!(shown(), Some(4));
+    }
+
+    #[test]
+    fn strays_are_not_put_on_it_while_a_node_shows_our_log() {
+        let (ours, other) = (LogId(Uuid::nil()), LogId(Uuid::max()));
+        let of = |log: LogId, position| {
+            let mut sighting = sighting(position);
+            let freshness = sighting.checkpoint.freshness.clone();
+            sighting.checkpoint = Arc::new(Checkpoint::new(log, Epoch(1), freshness));
+            sighting
+        };
+        let logs = |board: &Board| -> Vec<_> {
+            (0..2).map(|node| board.checkpoint(node).map(|seen| seen.log)).collect()
+        };
+        let board = Board::new(2);
+        board.read(0, &of(ours, 5));
+        board.corrected(1, &of(other, 9));
+        assert_eq!(logs(&board), [Some(ours), Some(other)], "the log is not known");
+        board.log_is(ours);
+        assert_eq!(logs(&board), [Some(ours), None]);
+        board.read(1, &of(other, 9));
+        assert_eq!(logs(&board), [Some(ours), None]);
+        assert!(board.is_stray(&of(other, 9).checkpoint));
+        assert!(!board.is_stray(&of(ours, 9).checkpoint));
+        // Nobody shows it any more: what there is counts, until somebody does.
+        board.corrected(0, &of(other, 1));
+        board.corrected(1, &of(other, 1));
+        assert_eq!(logs(&board), [Some(other), Some(other)]);
+        assert!(!board.is_stray(&of(other, 9).checkpoint));
+        board.corrected(1, &of(ours, 1));
+        assert_eq!(logs(&board), [None, Some(ours)]);
+        // The write database was made anew, and then the views.
+        board.log_is(other);
+        assert_eq!(logs(&board), [None, Some(ours)]);
+        board.corrected(0, &of(other, 2));
+        assert_eq!(logs(&board), [Some(other), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_are_calm_while_nobody_waits_and_quick_while_somebody_does() {
+        let board = Board::new(1);
+        let mut pace = Pace::default();
+        let mut pause = async |board: &Board| {
+            let begun = Instant::now();
+            board.due(begun, CALM, &mut pace).await;
+            begun.elapsed()
+        };
+        assert_eq!(pause(&board).await, CALM);
+        let waiter = board.wait();
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            pauses.push(pause(&board).await.as_millis());
+        }
+        assert_eq!(pauses, [1, 2, 4, 5, 5]);
+        drop(waiter);
+        assert_eq!(pause(&board).await, CALM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_begins_to_wait_ends_the_calm() {
+        let board = Board::new(1);
+        let begun = Instant::now();
+        let mut pace = Pace::default();
+        let waiting = async {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            let waiter = board.wait();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(waiter);
+        };
+        tokio::select! {
+            () = board.due(begun, CALM, &mut pace) => {}
+            () = waiting => {}
+        }
+        assert!(begun.elapsed() < Duration::from_millis(60), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_is_woken_by_a_change_and_by_nothing_else() {
+        let board = Board::new(2);
+        board.read(0, &sighting(5));
+        let mut waiter = board.wait();
+        board.read(0, &sighting(5));
+        let short = Duration::from_secs(1);
+        assert!(tokio::time::timeout(short, waiter.changed()).await.is_err());
+        board.usable(1, false);
+        assert!(tokio::time::timeout(short, waiter.changed()).await.is_ok());
+    }
+}

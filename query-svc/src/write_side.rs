@@ -1,0 +1,7 @@
+//! What the read side knows of the write database: where its log ends, and what time it is there.
+
+mod clock;
+mod log_end;
+
+pub use clock::{Reading, Source, WriteClock};
+pub use log_end::{EndError, LogEnds};

@@ -1,0 +1,249 @@
+//! Looks at the end of the log, for reads that want everything: `strong` means at least what was
+//! committed when the read arrived.
+//!
+//! Reads that arrive while no look is under way get one at once; those that arrive meanwhile share
+//! the next one. None shares a look that began before it arrived: that one may have missed what was
+//! committed in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_chassis::Metrics;
+use headwater_chassis::metrics::{Counter, Family, Labels};
+use headwater_eventlog::{EventLog, LogEnd, LogError, Servers};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::clock::{Look, WriteClock};
+use crate::seen::Board;
+
+/// Most reads that wait for a look; more are refused. A look takes about a millisecond.
+const QUEUE_MAX: usize = 4096;
+/// Longest time for a look, connecting included: half of what a read waits by default, so that it
+/// can be told that the write database is away.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+/// Without reads, a look this often keeps the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// One for a look, one that is being opened after the first one broke.
+const CONNECTIONS_MAX: u32 = 2;
+
+/// Why the end of the log is not known. The texts are for operators.
+#[derive(Clone, Debug, Error)]
+pub enum EndError {
+    /// This server was given no way to the write database.
+    #[error("HEADWATER_WRITE_URL is not set")]
+    NotConfigured,
+    /// The write database cannot be read.
+    #[error("{0}")]
+    Unavailable(Arc<str>),
+    /// Too many wait for it.
+    #[error("too many reads wait for the end of the log")]
+    Busy,
+    /// The read database shows another log, or an earlier epoch of it, than the write database.
+    #[error("the read database and the write database hold different logs")]
+    OtherLog,
+}
+
+/// The end of the log, for whoever asks.
+#[derive(Clone)]
+pub struct LogEnds {
+    /// `None` without a way to the write database.
+    queue: Option<mpsc::Sender<Ask>>,
+}
+
+type Ask = oneshot::Sender<Result<LogEnd, EndError>>;
+
+impl LogEnds {
+    /// Nobody can be asked.
+    pub fn unknown() -> Self {
+        Self { queue: None }
+    }
+
+    /// Of the log on these servers; `clock` learns from every look, and `board` which log it is.
+    /// Starts a task that ends with the last clone of this. The database need not be there.
+    pub fn watch(
+        servers: Servers,
+        clock: Arc<WriteClock>,
+        board: Arc<Board>,
+        metrics: &Metrics,
+    ) -> Self {
+        let held = Arc::new(Mutex::new(None));
+        Self::asking(Outcomes::new(metrics), move || {
+            let (clock, board) = (Arc::clone(&clock), Arc::clone(&board));
+            let looked = look(servers.clone(), Arc::clone(&held), clock);
+            async move { looked.await.inspect(|end| board.log_is(end.token.log)) }
+        })
+    }
+
+    fn asking<F>(outcomes: Outcomes, look: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<LogEnd, EndError>> + Send + 'static,
+    {
+        let (queue, asked) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(carry(asked, outcomes, look));
+        Self { queue: Some(queue) }
+    }
+
+    /// Where the log ends, or ended at some moment after this was called.
+    ///
+    /// # Errors
+    /// Why that is not known; always within a few seconds.
+    pub async fn ask(&self) -> Result<LogEnd, EndError> {
+        let queue = self.queue.as_ref().ok_or(EndError::NotConfigured)?;
+        let (reply, answer) = oneshot::channel();
+        queue.try_send(reply).map_err(|_| EndError::Busy)?;
+        // It always replies, unless the process is ending.
+        answer.await.unwrap_or_else(|_| Err(EndError::Unavailable("shutting down".into())))
+    }
+}
+
+/// How looks ended.
+struct Outcomes(Family<Labels<1>, Counter>);
+
+impl Outcomes {
+    fn new(metrics: &Metrics) -> Self {
+        Self(metrics.counters(
+            "headwater_log_end_looks_total",
+            "Looks at the end of the log in the write database, by how they ended",
+        ))
+    }
+
+    fn count(&self, outcome: &Result<LogEnd, EndError>) {
+        let label = if outcome.is_ok() { "known" } else { "unknown" };
+        self.0.get_or_create(&[("outcome", label.to_owned())]).inc();
+    }
+}
+
+/// Takes all who have asked, looks, answers them, and again.
+async fn carry<F>(
+    mut asked: mpsc::Receiver<Ask>,
+    outcomes: Outcomes,
+    mut look: impl FnMut() -> F + Send,
+) where
+    F: Future<Output = Result<LogEnd, EndError>> + Send,
+{
+    let mut batch = Vec::new();
+    let mut was_known = None;
+    loop {
+        // At the start, and when nobody asks for long, it looks for the clock's sake.
+        let outcome = timeout(LOOK_MAX, look()).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(EndError::Unavailable("no answer".into())));
+        outcomes.count(&outcome);
+        if was_known != Some(outcome.is_ok()) {
+            tell(&outcome);
+            was_known = Some(outcome.is_ok());
+        }
+        if outcome.is_err() {
+            // Whoever came meanwhile has waited long enough to be told.
+            batch.extend(std::iter::from_fn(|| asked.try_recv().ok()));
+        }
+        for reply in batch.drain(..) {
+            let _ = reply.send(outcome.clone());
+        }
+        match timeout(LOOK_EVERY, asked.recv_many(&mut batch, QUEUE_MAX)).await {
+            Ok(0) => return,
+            Ok(_) => batch.retain(|reply: &Ask| !reply.is_closed()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Not an alarm: all other reads go on, and commands have an alarm of their own.
+fn tell(outcome: &Result<LogEnd, EndError>) {
+    match outcome {
+        Ok(end) => tracing::info!(epoch = end.token.epoch.0, "the end of the log is known"),
+        Err(error) => tracing::info!(%error, "the end of the log is not known: no strong reads"),
+    }
+}
+
+/// One look. The connection is kept for the next one, unless this one failed or was dropped.
+async fn look(
+    servers: Servers,
+    held: Arc<Mutex<Option<EventLog>>>,
+    clock: Arc<WriteClock>,
+) -> Result<LogEnd, EndError> {
+    let unavailable = |error: LogError| EndError::Unavailable(error.to_string().into());
+    let mut held = held.lock().await;
+    let log = match held.take() {
+        Some(log) => log,
+        None => EventLog::open(&servers, CONNECTIONS_MAX).await.map_err(unavailable)?,
+    };
+    let (asked, asked_own) = (Instant::now(), OffsetDateTime::now_utc());
+    let end = log.end().await.map_err(unavailable)?;
+    let look = Look { time: end.now, asked, answered: Instant::now(), asked_own };
+    clock.looked(look);
+    *held = Some(log);
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(10);
+
+    /// A log that grows by one each time it is looked at; a look takes ten milliseconds and shows
+    /// what there was when it began.
+    fn growing() -> (LogEnds, Arc<AtomicU64>) {
+        let looks = Arc::new(AtomicU64::new(0));
+        let begun = Arc::clone(&looks);
+        let ends = LogEnds::asking(Outcomes::new(&Metrics::new()), move || {
+            let position = begun.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                // tidy: allow sleep: on a paused clock, as long as a look takes
+                tokio::time::sleep(LOOK).await;
+                let (log, epoch) = (LogId(Uuid::nil()), Epoch(1));
+                let token = Token::of_positions(log, epoch, &[Position(position)]);
+                Ok(LogEnd { token, epochs: vec![epoch], now: OffsetDateTime::UNIX_EPOCH })
+            }
+        });
+        (ends, looks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_shared_by_those_who_came_before_it_began() {
+        let (ends, looks) = growing();
+        // The first look of all, which nobody has asked for, is over.
+        tokio::time::sleep(2 * LOOK).await;
+        let ask = async |after: u64| {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            let before = looks.load(Ordering::SeqCst);
+            let shown = ends.ask().await.expect("known").token.position(Partition(0)).0;
+            assert!(shown > before, "look {shown} began before it was asked for");
+            shown
+        };
+        let (a, b, c, d) = tokio::join!(ask(0), ask(1), ask(5), ask(12));
+        assert_eq!((a, b, c, d), (2, 3, 3, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_looks_now_and_then_by_itself() {
+        let (ends, looks) = growing();
+        tokio::time::sleep(2 * LOOK_EVERY + LOOK_EVERY / 2).await;
+        assert_eq!(looks.load(Ordering::SeqCst), 3);
+        drop(ends);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_hangs_is_given_up_for_all_who_wait() {
+        let outcomes = Outcomes::new(&Metrics::new());
+        let ends = LogEnds::asking(outcomes, std::future::pending);
+        let begun = Instant::now();
+        let late = async {
+            tokio::time::sleep(LOOK_MAX / 2).await;
+            ends.ask().await
+        };
+        let (first, late) = tokio::join!(ends.ask(), late);
+        assert!(matches!(first, Err(EndError::Unavailable(_))), "{first:?}");
+        assert!(matches!(late, Err(EndError::Unavailable(_))), "{late:?}");
+        assert!(begun.elapsed() <= LOOK_MAX, "{:?}", begun.elapsed());
+        assert!(matches!(LogEnds::unknown().ask().await, Err(EndError::NotConfigured)));
+    }
+}
