@@ -272,7 +272,14 @@ async fn a_router_that_cannot_start_says_why() {
         let vars = vars.iter().map(|(k, v)| (k.to_string(), v.to_string()));
         let settings = headwater_chassis::Settings::from_parts("router", vars, Vec::new());
         let config = headwater_router::Config::read(settings).unwrap();
-        let error = headwater_router::start(config, Shutdown::new()).await.err().unwrap();
+        let error = headwater_router::start(
+            config,
+            headwater_domain_proto::FILE_DESCRIPTOR_SET,
+            Shutdown::new(),
+        )
+        .await
+        .err()
+        .unwrap();
         assert!(format!("{error:#}").contains(want), "{error:#}");
     };
     check(&[("HEADWATER_LISTEN", &listen)], &listen).await;

@@ -65,7 +65,9 @@ impl Rig {
         let vars = vars.chain(more).map(|(name, value)| (name.to_string(), value.to_string()));
         let config = Config::read(Settings::from_parts("router", vars, Vec::new())).unwrap();
         let shutdown = Shutdown::new();
-        let router = start(config, shutdown.clone()).await.unwrap();
+        let router = start(config, headwater_domain_proto::FILE_DESCRIPTOR_SET, shutdown.clone())
+            .await
+            .unwrap();
         Rig { router, shutdown, _descriptors: file }
     }
 
