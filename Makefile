@@ -26,7 +26,7 @@ soak: export HEADWATER_SOAK_SECONDS ?= 600
 soak:
 	$(cargo) build --locked --workspace --bins
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
-	$(cargo) test --locked -p headwater-tests --test history -- --nocapture every_promise
+	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_promise
 
 # Measure commands and reads over gRPC; what the figures mean stands in BENCHMARKS.md
 bench:
