@@ -250,7 +250,7 @@ async fn tail_prints_the_log_decoded() {
     let from = own[1]["position"].to_string();
     let rest = lines(terminal.run(&[&tail[..], &[&from]].concat()).await.succeeded());
     assert_eq!(rest.first().map(|event| &event["position"]), Some(&own[1]["position"]));
-    let only = [&tail[..], &["start", "--type", "Renamed"]].concat();
+    let only = [&tail[..], &["start", "--type", "StoreRenamed"]].concat();
     let renamed = lines(terminal.run(&only).await.succeeded());
     let is_renamed = |event: &Value| event["type"] == "stores.v1.StoreRenamed";
     assert!(!renamed.is_empty() && renamed.iter().all(is_renamed));
