@@ -1,4 +1,4 @@
-//! Which crate may know which. The edges are DESIGN's, with two words of explanation: everything
+//! Which crate may know which. The edges are those of ARCHITECTURE.md: everything
 //! but the kernel may use the contract (`proto`), and the tool and the tests run the whole system,
 //! so they may use all of it.
 
@@ -7,7 +7,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::code::{line_of, words};
 use super::repository::{Source, root};
 
 /// A crate and every crate of ours it may depend on.
@@ -78,7 +77,7 @@ pub fn edges(members: &Members) -> Vec<String> {
         };
         let ours = dependencies.iter().filter_map(|name| name.strip_prefix("headwater-"));
         complaints.extend(ours.filter(|name| !allowed.contains(name)).map(|name| {
-            format!("{krate} must not know headwater-{name}: see `Allowed edges` in the design")
+            format!("{krate} must not know headwater-{name}: see the edges in ARCHITECTURE.md")
         }));
     }
     let bare = PROGRAMS.iter().filter(|program| {
@@ -102,13 +101,11 @@ pub fn domain_is_named(sources: &[Source]) -> Vec<String> {
     });
     outside
         .flat_map(|source| {
-            let program = &source.code.program;
-            words(program, "headwater_domain").map(move |at| {
+            source.code.find_in_program("headwater_domain").map(move |at| {
                 format!(
                     "{}:{}: only main.rs, bin/, grpc, views.rs and tests name the domain; pass \
                      what is needed in as data or as a type parameter",
-                    source.path,
-                    line_of(program, at)
+                    source.path, source.code.tokens[at].line
                 )
             })
         })

@@ -1,4 +1,4 @@
-//! The repository's own lints: what STYLE and ARCHITECTURE promise and the compiler cannot check.
+//! The repository's own lints: what ARCHITECTURE.md promises and the compiler cannot check.
 //!
 //! Every rule is a pure function from files to complaints, in a file of its own that says what it
 //! demands, what it allows, and proves on small inputs that it can fail. Each complaint names a
@@ -12,9 +12,11 @@ mod repository;
 
 mod budgets;
 mod crates;
+mod docs;
 mod licences;
 mod mappings;
 mod modules;
+mod packing;
 mod protos;
 mod purity;
 mod statements;
@@ -60,6 +62,16 @@ fn the_modules_of_a_crate_form_no_cycle() {
 fn files_functions_and_lines_keep_their_budgets() {
     let repository = Repository::read();
     tidy([budgets::code(&repository.sources), budgets::texts(&repository.texts)].concat());
+}
+
+#[test]
+fn docs_begin_with_the_thing_itself() {
+    tidy(docs::beginnings(&Repository::read().sources));
+}
+
+#[test]
+fn a_let_binds_two_things_at_most() {
+    tidy(packing::packed(&Repository::read().sources));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use super::code::{line_of, words};
 use super::crates::Members;
 use super::repository::Source;
 
@@ -48,9 +47,9 @@ pub fn sources(sources: &[Source]) -> Vec<String> {
     });
     pure.flat_map(|source| {
         IMPURE.iter().flat_map(move |(word, instead)| {
-            let program = &source.code.program;
-            words(program, word).map(move |at| {
-                format!("{}:{}: no `{word}`: {instead}", source.path, line_of(program, at))
+            source.code.find_in_program(word).map(move |at| {
+                let line = source.code.tokens[at].line;
+                format!("{}:{line}: no `{word}`: {instead}", source.path)
             })
         })
     })
