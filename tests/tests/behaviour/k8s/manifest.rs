@@ -23,23 +23,22 @@ pub struct Manifests {
     objects: Vec<Value>,
 }
 
-/// Every overlay, rendered once; `None`, with a word, where there is no kubectl.
-pub fn rendered() -> Option<&'static [Manifests]> {
-    static RENDERED: LazyLock<Option<Vec<Manifests>>> = LazyLock::new(|| {
-        let has_kubectl = Command::new("kubectl").args(["version", "--client"]).output().is_ok();
-        has_kubectl.then(|| OVERLAYS.map(Manifests::render).into())
-    });
-    if RENDERED.is_none() {
-        println!("skipped: no kubectl");
-    }
-    RENDERED.as_deref()
+/// Every overlay, rendered once.
+pub fn rendered() -> &'static [Manifests] {
+    static RENDERED: LazyLock<Vec<Manifests>> =
+        LazyLock::new(|| OVERLAYS.map(Manifests::render).into());
+    &RENDERED
+}
+
+/// A script of scripts/k8s. The first one that runs on a machine installs what they need.
+pub fn script(name: &str) -> Command {
+    Command::new(root().join("scripts/k8s").join(name))
 }
 
 impl Manifests {
     fn render(overlay: &'static str) -> Manifests {
         let folder = root().join("k8s/overlays").join(overlay);
-        let output =
-            Command::new("kubectl").arg("kustomize").arg(folder).output().expect("kubectl");
+        let output = script("kubectl.sh").arg("kustomize").arg(folder).output().expect("a shell");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && errors.is_empty(), "{overlay}: {errors}");
         let text = String::from_utf8(output.stdout).expect("YAML is UTF-8");
