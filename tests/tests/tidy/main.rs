@@ -41,11 +41,6 @@ fn the_domain_is_named_only_where_a_team_replaces_it() {
 }
 
 #[test]
-fn the_router_links_no_database_driver() {
-    tidy(crates::drivers("headwater-router", &crates::linked("headwater-router")));
-}
-
-#[test]
 fn the_kernel_and_the_domain_are_pure() {
     let mut complaints = purity::sources(&Repository::read().sources);
     complaints.extend(purity::dependencies(&crates::members()));
@@ -101,8 +96,7 @@ fn every_statement_has_a_header_and_one_caller() {
 }
 
 #[test]
-fn every_dependency_is_permissively_licensed() {
-    tidy(licences::check(&licences::packages()));
+fn every_node_package_is_permissively_licensed() {
     tidy(licences::check(&licences::node_packages()));
 }
 
