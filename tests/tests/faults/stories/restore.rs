@@ -34,6 +34,8 @@ async fn a_restored_log_starts_a_new_epoch() {
     let cluster = &world.cluster;
     let refused = "the projection has stopped";
     cluster.expect_logs(&[refused, "write database", "cannot be reached", "not well"]);
+    // Seen where a program took longer to go than the router waits for an answer.
+    cluster.expect_logs(&[r#""message":"endpoint","upstream":"command""#]);
     let kept = world.sell().await;
 
     // The backup: of a stopped node, which needs no more than a copy.
