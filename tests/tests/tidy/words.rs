@@ -72,8 +72,8 @@ fn sleeps(source: &Source) -> Vec<String> {
     let text: Vec<&str> = code.text.lines().collect();
     let functions = code.functions();
     let free = |at: usize| {
-        let around = functions.iter().filter(|f| f.tokens.0 < at && at < f.tokens.1);
-        around.last().is_some_and(|f| f.name.contains(WAITS) || f.before.contains(PAUSED))
+        let mut around = functions.iter().filter(|f| f.tokens.0 < at && at < f.tokens.1);
+        around.next_back().is_some_and(|f| f.name.contains(WAITS) || f.before.contains(PAUSED))
     };
     let called = ["sleep", "sleep_until", "sleep_ms"].into_iter().flat_map(|word| {
         code.find(word).filter(|at| code.is(at + 1, "(") && !code.is(at.saturating_sub(1), "fn"))
