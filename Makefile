@@ -26,7 +26,7 @@ soak: export HEADWATER_SOAK_SECONDS ?= 600
 soak:
 	$(cargo) build --locked --workspace --bins
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
-	$(cargo) test --locked -p headwater-tests --test history -- --nocapture every_promise
+	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_promise
 
 # Measure commands and reads over gRPC; what the figures mean stands in BENCHMARKS.md
 bench:
@@ -38,12 +38,13 @@ bench:
 data:
 	scripts/sales/prepare.sh
 
-# Check format and lints, warnings as errors
+# Check format, lints (warnings as errors), and what is linked (deny.toml)
 lint:
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(cargo) fmt --all --check
 	$(cargo) clippy --locked --workspace --all-targets -- -D warnings
+	scripts/deny/check.sh
 
 # Remove what was built; the data of `make up` stays (headwater up --wipe)
 clean:

@@ -30,6 +30,8 @@ use super::template;
 
 /// A drain takes up to ten seconds.
 const STOP: Duration = Duration::from_secs(15);
+/// How fast the machine is, is no behaviour, and every core is at work on some other test.
+const SLOW: &str = "slow statement";
 /// How much of each log a failed test shows.
 const SHOWN_LINES: usize = 15;
 
@@ -91,7 +93,11 @@ impl Cluster {
             Shared::FourPartitions => (1, Options { partitions: 4, ..default }),
             Shared::SingleDatabase => (2, Options { single_database: true, ..default }),
         };
-        let start = || async { Cluster::start(options).await.expect("a shared cluster") };
+        let start = || async {
+            let cluster = Cluster::start(options).await.expect("a shared cluster");
+            cluster.expect_logs(&[SLOW]);
+            cluster
+        };
         CLUSTERS[index].get_or_init(start).await
     }
 

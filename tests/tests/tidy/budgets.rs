@@ -1,7 +1,11 @@
 //! How long things may be. The numbers are those of the style's models (tower, tonic,
 //! linkerd2-proxy), measured, not guessed.
 
-use super::code::{closing, first_outside, line_of, words};
+use std::collections::BTreeMap;
+
+use syn::{FnArg, Signature};
+
+use super::code::Code;
 use super::repository::{Source, Text};
 
 /// Lines of a file, tests aside.
@@ -19,7 +23,7 @@ const TEXT_COLUMNS_MAX: usize = 120;
 /// address, which cannot be broken.
 pub fn code(sources: &[Source]) -> Vec<String> {
     let file = |source: &Source| {
-        let lines = source.code.program.trim_end().lines().count();
+        let lines = program_lines(&source.code);
         (lines > FILE_LINES_MAX && !source.is_test()).then(|| {
             let path = &source.path;
             format!("{path}: {lines} lines of {FILE_LINES_MAX}: find the second thing it is about")
@@ -31,20 +35,26 @@ pub fn code(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
+/// Up to the last that is no test.
+fn program_lines(code: &Code) -> usize {
+    let last = code.tokens.iter().rev().find(|token| token.is_program);
+    last.map_or(0, |token| token.last_line)
+}
+
 fn functions(source: &Source) -> Vec<String> {
-    let code = &source.code.blank;
+    let code = &source.code;
     let mut complaints = Vec::new();
-    for start in words(code, "fn") {
-        let Some(open) = first_outside(code, start, &['{', ';', ',']) else { continue };
-        let place = format!("{}:{}", source.path, line_of(code, start));
-        let end = if code[open..].starts_with('{') { closing(code, open) } else { open };
-        let lines = line_of(code, end) - line_of(code, start) + 1;
+    for function in code.functions() {
+        let (start, end) = function.tokens;
+        let first_line = code.tokens[start].line;
+        let place = format!("{}:{first_line}", source.path);
+        let lines = code.tokens[end].last_line - first_line + 1;
         if lines > FUNCTION_LINES_MAX {
             complaints.push(format!(
                 "{place}: a function of {lines} lines of {FUNCTION_LINES_MAX}: name its steps"
             ));
         }
-        let parameters = parameters(&code[start..open]);
+        let parameters = function.signature.as_ref().map_or(0, parameters);
         if parameters > PARAMETERS_MAX {
             complaints.push(format!(
                 "{place}: {parameters} parameters of {PARAMETERS_MAX}: what belongs together?"
@@ -55,50 +65,36 @@ fn functions(source: &Source) -> Vec<String> {
 }
 
 /// Parameters of a signature, `self` aside.
-fn parameters(signature: &str) -> usize {
-    let generics = signature.find('<').map_or(0, |open| {
-        let mut depth = 0;
-        let end = signature[open..].char_indices().find(|(at, c)| {
-            let arrow = signature[..open + at].ends_with('-');
-            depth += i32::from(*c == '<') - i32::from(*c == '>' && !arrow);
-            depth == 0
-        });
-        end.map_or(0, |(at, _)| open + at)
-    });
-    let first = signature.find('(').unwrap_or_default();
-    let from = if signature[..first].contains('<') { generics } else { 0 };
-    let Some(open) = signature[from..].find('(').map(|at| from + at) else { return 0 };
-    let inner = &signature[open + 1..closing(signature, open) - 1];
-    let mut depth = 0;
-    let parts = inner.split(|c| {
-        depth += i32::from(matches!(c, '(' | '[' | '<')) - i32::from(matches!(c, ')' | ']' | '>'));
-        depth == 0 && c == ','
-    });
-    let is_self = |part: &str| {
-        let name = part.split(':').next().unwrap_or_default();
-        words(name, "self").next().is_some()
-    };
-    parts.map(str::trim).filter(|part| !part.is_empty() && !is_self(part)).count()
+fn parameters(signature: &Signature) -> usize {
+    signature.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_))).count()
 }
 
 fn lines(source: &Source) -> Vec<String> {
-    let lines = source.code.text.lines().zip(source.code.blank.lines()).enumerate();
-    let long = lines.filter(|(_, (line, blank))| {
-        line.chars().count() - literal_columns(line, blank) > COLUMNS_MAX && !excused(line)
+    let literals = literal_columns(&source.code);
+    let long = source.code.text.lines().zip(1..).filter(|(line, number)| {
+        let literal = literals.get(number).copied().unwrap_or_default();
+        line.chars().count() > COLUMNS_MAX + literal && !excused(line)
     });
-    long.map(|(at, (line, _))| {
+    long.map(|(line, number)| {
         let columns = line.chars().count();
-        format!("{}:{}: {columns} columns of {COLUMNS_MAX}: break the line", source.path, at + 1)
+        format!("{}:{number}: {columns} columns of {COLUMNS_MAX}: break the line", source.path)
     })
     .collect()
 }
 
-/// Columns of a line that are the insides of literals: blanked, and no comment.
-fn literal_columns(line: &str, blank: &str) -> usize {
-    if blank.trim().is_empty() {
-        return if line.trim_start().starts_with("//") { 0 } else { line.chars().count() };
+/// Columns of each line that are the insides of literals.
+fn literal_columns(code: &Code) -> BTreeMap<usize, usize> {
+    let lines: Vec<&str> = code.text.lines().collect();
+    let mut columns = BTreeMap::new();
+    for token in code.tokens.iter().filter(|token| token.is_string()) {
+        for number in token.line..=token.last_line {
+            let whole = lines[number - 1].chars().count();
+            let from = if number == token.line { token.columns.0 + 1 } else { 0 };
+            let to = if number == token.last_line { token.columns.1 - 1 } else { whole };
+            *columns.entry(number).or_default() += to.saturating_sub(from);
+        }
     }
-    blank.split('"').skip(1).step_by(2).map(|inside| inside.chars().count()).sum()
+    columns
 }
 
 /// Markdown, SQL and proto lines beyond their budget. A table's row cannot be broken, and what
@@ -139,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_long_file_or_function_is_found() {
-        let lines = |count| "x\n".repeat(count);
+        let lines = |count| "x!();\n".repeat(count);
         assert_eq!(found("cli/src/up.rs", &lines(400)), 0);
         assert_eq!(found("cli/src/up.rs", &lines(401)), 1);
         assert_eq!(found("cli/tests/up.rs", &lines(401)), 0);
@@ -154,8 +150,10 @@ mod tests {
 
     #[test]
     fn parameters_are_counted() {
-        let check =
-            |signature: &str, count| assert_eq!(parameters(signature), count, "{signature}");
+        let check = |signature: &str, count| {
+            let parsed = syn::parse_str(signature).expect("a signature");
+            assert_eq!(parameters(&parsed), count, "{signature}");
+        };
         check("fn f()", 0);
         check("fn f(&mut self, a: (u8, u8), b: [u8; 2],) -> T", 2);
         check("fn f<T: Fn(u8, u8) -> u8>(a: T, b: BTreeMap<u8, T>)", 2);
@@ -172,6 +170,8 @@ mod tests {
         assert_eq!(found("a/src/b.rs", &format!("// {long}")), 1);
         assert_eq!(found("a/src/b.rs", &format!("// https://{long}")), 0);
         assert_eq!(found("a/src/b.rs", &format!("f(\"{long}\")")), 0);
+        assert_eq!(found("a/src/b.rs", &format!("f(\"\n{long}\n\")")), 0);
+        assert_eq!(found("a/src/b.rs", &format!("f(\"\", {long})")), 1);
         let columns = |path: &str, line: &str| {
             texts(&[Text { path: path.to_owned(), text: line.to_owned() }]).len()
         };

@@ -1,29 +1,61 @@
-//! Which crate may know which. The edges are DESIGN's, with two words of explanation: everything
-//! but the kernel may use the contract (`proto`), and the tool and the tests run the whole system,
-//! so they may use all of it.
+//! Which crate of ours may know which; who may know a database driver stands in deny.toml. The
+//! edges are those of ARCHITECTURE.md: everything but the kernel may use the contract (`proto`),
+//! and the tool and the tests run the whole system, so they may use all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::code::{line_of, words};
 use super::repository::{Source, root};
 
-/// A crate and every crate of ours it may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+/// A crate and every crate of ours that it may link: the arrows of ARCHITECTURE.md.
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("headwater-proto", &[]),
     ("headwater-kernel", &[]),
     ("headwater-eventlog", &["kernel"]),
-    ("headwater-chassis", &["kernel", "proto"]),
-    ("headwater-domain", &["kernel", "proto"]),
-    ("headwater-command-svc", &["kernel", "eventlog", "chassis", "domain", "proto"]),
-    ("headwater-query-svc", &["kernel", "eventlog", "chassis", "domain", "proto"]),
-    ("headwater-router", &["chassis", "proto"]),
+    ("headwater-edge", &["kernel", "proto"]),
+    ("headwater-chassis", &["edge"]),
+    ("headwater-codegen", &["proto"]),
+    ("headwater-command-svc", &["kernel", "eventlog", "edge", "chassis", "proto"]),
+    ("headwater-query-svc", &["kernel", "eventlog", "edge", "chassis", "proto"]),
+    ("headwater-projector", &["kernel", "eventlog", "chassis"]),
+    ("headwater-router", &["edge", "chassis"]),
+    ("headwater-domain-proto", &["edge", "proto"]),
+    ("headwater-domain-model", &["kernel", "domain-proto"]),
+    (
+        "headwater-domain-api",
+        &[
+            "kernel",
+            "edge",
+            "chassis",
+            "proto",
+            "command-svc",
+            "query-svc",
+            "projector",
+            "router",
+            "domain-proto",
+            "domain-model",
+        ],
+    ),
+    ("headwater-domain-load", &["edge", "chassis", "proto", "domain-proto"]),
+];
+/// The crates under `domain/`, as code names them.
+const DOMAIN: [&str; 4] = [
+    "headwater_domain_proto",
+    "headwater_domain_model",
+    "headwater_domain_api",
+    "headwater_domain_load",
 ];
 /// Programs: each stands on the chassis.
-const PROGRAMS: [&str; 4] =
-    ["headwater-command-svc", "headwater-query-svc", "headwater-router", "headwater-cli"];
+const PROGRAMS: [&str; 6] = [
+    "headwater-command-svc",
+    "headwater-query-svc",
+    "headwater-projector",
+    "headwater-router",
+    "headwater-domain-api",
+    "headwater-cli",
+];
 /// May use everything.
 const FREE: [&str; 2] = ["headwater-cli", "headwater-tests"];
 
@@ -78,7 +110,7 @@ pub fn edges(members: &Members) -> Vec<String> {
         };
         let ours = dependencies.iter().filter_map(|name| name.strip_prefix("headwater-"));
         complaints.extend(ours.filter(|name| !allowed.contains(name)).map(|name| {
-            format!("{krate} must not know headwater-{name}: see `Allowed edges` in the design")
+            format!("{krate} must not know headwater-{name}: see the edges in ARCHITECTURE.md")
         }));
     }
     let bare = PROGRAMS.iter().filter(|program| {
@@ -90,43 +122,23 @@ pub fn edges(members: &Members) -> Vec<String> {
     complaints
 }
 
-/// Places that name the domain and are not those a team replaces along with it: `main.rs`, `bin/`,
-/// the gRPC adapters, the list of views, the tool, and tests.
+/// Places that name the domain outside of `domain/`, the tool and tests.
 pub fn domain_is_named(sources: &[Source]) -> Vec<String> {
     let outside = sources.iter().filter(|source| {
-        let (krate, rest) = source.crate_and_rest();
-        let adapter = rest == "src/grpc.rs" || rest.starts_with("src/grpc/");
-        let composed = rest == "src/main.rs" || rest.starts_with("src/bin/");
-        let views = (krate, rest) == ("query-svc", "src/views.rs");
-        !(adapter || composed || views || matches!(krate, "cli" | "domain") || source.is_test())
+        let (krate, _) = source.crate_and_rest();
+        !(krate == "cli" || source.path.starts_with("domain/") || source.is_test())
     });
     outside
         .flat_map(|source| {
-            let program = &source.code.program;
-            words(program, "headwater_domain_model").map(move |at| {
+            let named = DOMAIN.iter().flat_map(|name| source.code.find_in_program(name));
+            named.map(move |at| {
                 format!(
-                    "{}:{}: only main.rs, bin/, grpc, views.rs and tests name the domain; pass \
-                     what is needed in as data or as a type parameter",
-                    source.path,
-                    line_of(program, at)
+                    "{}:{}: the domain is named only under domain/, by the tool and by tests; \
+                     pass what is needed in as data or as a type parameter",
+                    source.path, source.code.tokens[at].line
                 )
             })
         })
-        .collect()
-}
-
-/// Database drivers among what a crate links.
-pub fn drivers(krate: &str, linked: &BTreeSet<String>) -> Vec<String> {
-    const DRIVERS: [&str; 5] = ["sqlx", "postgres", "tokio-postgres", "deadpool", "diesel"];
-    let is_driver = |name: &&String| {
-        DRIVERS.iter().any(|driver| {
-            name.strip_prefix(driver).is_some_and(|end| end.is_empty() || end.starts_with('-'))
-        })
-    };
-    linked
-        .iter()
-        .filter(is_driver)
-        .map(|name| format!("{krate} links {name}: `cargo tree -p {krate} -i {name}` says why"))
         .collect()
 }
 
@@ -144,11 +156,12 @@ mod tests {
             members.insert(krate.to_owned(), links);
             assert_eq!(edges(&members).len(), found, "{krate} -> {members:?}");
         };
-        check("headwater-domain", &["headwater-kernel", "headwater-proto", "time"], 0);
-        check("headwater-domain", &["headwater-eventlog"], 1);
+        check("headwater-domain-model", &["headwater-kernel", "headwater-domain-proto", "time"], 0);
+        check("headwater-domain-model", &["headwater-eventlog"], 1);
         check("headwater-kernel", &["headwater-proto"], 1);
         check("headwater-router", &["headwater-chassis", "headwater-kernel"], 1);
-        check("headwater-router", &["headwater-proto"], 1);
+        check("headwater-router", &["headwater-edge"], 1);
+        check("headwater-query-svc", &["headwater-chassis", "headwater-domain-model"], 1);
         check("headwater-tests", &["headwater-cli"], 0);
         check("headwater-novelty", &[], 1);
     }
@@ -158,23 +171,14 @@ mod tests {
         let check = |path: &str, text: &str, found: usize| {
             assert_eq!(domain_is_named(&[Source::new(path, text)]).len(), found, "{path}");
         };
-        check("query-svc/src/pool.rs", "use headwater_domain_model::User;", 1);
-        check("query-svc/src/pool.rs", "// headwater_domain_model is not known here", 0);
-        check(
-            "query-svc/src/pool.rs",
-            "#[cfg(test)] mod t { use headwater_domain_model::User; }",
-            0,
-        );
-        check("query-svc/src/views.rs", "use headwater_domain_model::User;", 0);
-        check("command-svc/src/views.rs", "use headwater_domain_model::User;", 1);
-        check("command-svc/src/grpc/users.rs", "use headwater_domain_model::User;", 0);
-        check("router/src/main.rs", "use headwater_domain_model::User;", 0);
-    }
-
-    #[test]
-    fn drivers_are_known_by_their_names() {
-        let names = ["sqlx-core", "postgres-types", "tokio-postgres", "tokio", "postgresque"];
-        let linked = names.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(drivers("x", &linked).len(), 3);
+        let used = "use headwater_domain_model::User;";
+        check("query-svc/src/nodes/pool.rs", used, 1);
+        check("query-svc/src/nodes/pool.rs", "use headwater_domain_api::PROJECTION;", 1);
+        check("query-svc/src/nodes/pool.rs", "// headwater_domain_model is not known here", 0);
+        check("query-svc/src/nodes/pool.rs", &format!("#[cfg(test)] mod t {{ {used} }}"), 0);
+        check("lib/edge/src/query.rs", used, 1);
+        check("router/src/main.rs", used, 1);
+        check("domain/api/src/commands/users.rs", used, 0);
+        check("cli/src/migrate.rs", used, 0);
     }
 }

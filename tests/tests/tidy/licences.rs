@@ -1,13 +1,13 @@
-//! Every package in a lock file, of Rust or of the Node example, can be used under a permissive
-//! licence. Where a package offers a choice, one permissive alternative suffices; what it demands
-//! together must all be permissive.
+//! Every package in the Node example's lock file can be used under a permissive licence; of crates
+//! cargo-deny demands the same (deny.toml). Where a package offers a choice, one permissive
+//! alternative suffices; what it demands together must all be permissive.
 
 use serde_json::Value;
 
-use super::crates::metadata;
 use super::repository::root;
 
-/// Licences that ask for attribution at most. Copyleft, also the weak kind, needs a decision.
+/// Licences that ask for attribution at most, as in deny.toml. Copyleft, also the weak kind, needs
+/// a decision.
 const PERMISSIVE: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
@@ -22,19 +22,7 @@ const PERMISSIVE: [&str; 11] = [
     "Zlib",
 ];
 
-/// Names and licences of everything in the lock file, for all platforms.
-pub fn packages() -> Vec<(String, Option<String>)> {
-    let metadata = metadata(&[]);
-    let packages = metadata["packages"].as_array().expect("packages");
-    assert!(packages.len() > 100, "these are not all packages");
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    packages
-        .iter()
-        .map(|package| (text(&package["name"]).expect("a name"), text(&package["license"])))
-        .collect()
-}
-
-/// The same of the Node example's lock file.
+/// Names and licences of everything in the lock file.
 pub fn node_packages() -> Vec<(String, Option<String>)> {
     let lock = std::fs::read(root().join("examples/node/package-lock.json")).expect("a lock file");
     let lock: Value = serde_json::from_slice(&lock).expect("JSON");

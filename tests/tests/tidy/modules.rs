@@ -14,17 +14,20 @@
 //!   which works with the parent's own types is a cycle of two.
 //!
 //! Test modules, `main.rs` and `bin/` are left out: they stand on top, and nothing names them.
-//! Paths are read as text; glob imports count as naming the module itself, and paths inside of
+//! Paths are read as tokens; glob imports count as naming the module itself, and paths inside of
 //! macros count where the macro is written, unless they begin with `$crate`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::code::{closing, line_of, words};
+use syn::{Ident, UseTree};
+
+use super::code::Code;
 use super::repository::Source;
 
 /// A module's name, from the crate's root; the root itself is empty.
 type Name = Vec<String>;
 
+#[derive(Default)]
 struct Module {
     /// What it brings into scope by `use`: local name -> full path as written.
     imports: BTreeMap<String, Name>,
@@ -69,116 +72,103 @@ fn parsed(files: Vec<(Name, &Source)>) -> Modules {
     let parse = |(name, source): (Name, &Source)| {
         let children = names.iter().filter(|other| other.split_last().map(|s| s.1) == Some(&name));
         let children: Vec<_> = children.filter_map(|child| child.last().cloned()).collect();
-        let module = Module::read(&source.code.program, &children);
+        let module = Module::read(&source.code, &children);
         (name, module)
     };
     // A crate of a `main.rs` alone has a root too.
-    let root = (Name::new(), Module::read("", &[]));
+    let root = (Name::new(), Module::default());
     std::iter::once(root).chain(files.into_iter().map(parse)).collect()
 }
 
 impl Module {
-    fn read(program: &str, children: &[String]) -> Self {
-        let inline = inline_modules(program);
-        let mut module = Self { imports: BTreeMap::new(), named: Vec::new(), inline };
-        let mut rest = program.to_owned();
-        for (start, end) in uses(program) {
-            module.import(program, start, end);
-            rest.replace_range(start..end, &" ".repeat(end - start));
+    fn read(code: &Code, children: &[String]) -> Self {
+        let mut module = Self::default();
+        let uses = uses(code);
+        for (start, end) in &uses {
+            module.import(code, *start, *end);
         }
-        let roots = ["crate", "super", "self"].into_iter();
-        for root in roots.chain(children.iter().map(String::as_str)) {
-            let found = words(&rest, root).filter(|at| begins_path(&rest, *at, root));
-            module.named.extend(found.map(|at| (path_at(&rest[at..]), line_of(&rest, at))));
+        let in_use = |at: usize| uses.iter().any(|(start, end)| *start < at && at < *end);
+        for (at, token) in code.tokens.iter().enumerate().filter(|(_, token)| token.is_program) {
+            let name = token.text.as_str();
+            let is_root = matches!(name, "crate" | "super" | "self")
+                || children.iter().any(|child| child == name);
+            if is_root && begins_path(code, at) && !in_use(at) {
+                module.named.push((path_at(code, at), token.line));
+            }
+            if name == "mod" && code.is(at + 2, "{") {
+                module.inline.insert(code.tokens[at + 1].text.clone());
+            }
         }
         module
     }
 
-    fn import(&mut self, program: &str, start: usize, end: usize) {
-        let line = line_of(program, start);
-        let shown = visible(&program[..start]);
+    fn import(&mut self, code: &Code, start: usize, end: usize) {
+        // A re-export: `pub`, or `pub(…)`.
+        let shown = start > 0 && (code.is(start - 1, "pub") || code.is(start - 1, ")"));
+        let tree = code.joined(start + 1, end);
+        // One that a macro puts together is the macro's.
+        let Ok(tree) = syn::parse_str(tree.trim_start_matches([':', ' '])) else { return };
         let mut leaves = Vec::new();
-        expand(&Vec::new(), program[start + "use".len()..end].trim(), &mut leaves);
+        expand(&Name::new(), &tree, &mut leaves);
         for (alias, path) in leaves {
             if !shown {
-                self.named.push((path.clone(), line));
+                self.named.push((path.clone(), code.tokens[start].line));
             }
             self.imports.insert(alias, path);
         }
     }
 }
 
-fn inline_modules(program: &str) -> BTreeSet<String> {
-    let names = words(program, "mod").filter_map(|at| {
-        let (name, _) = program[at + "mod".len()..].split_once('{')?;
-        Some(name.trim().to_owned())
-    });
-    names.filter(|name| !name.contains(';')).collect()
-}
-
-/// From `use` to before the semicolon.
-fn uses(program: &str) -> Vec<(usize, usize)> {
-    let begins = |at: &usize| {
-        let before = program[..*at].trim_end();
-        let after = program[*at + "use".len()..].trim_start();
-        let first = before.is_empty() || before.ends_with([';', '{', '}', ']']);
-        (first || visible(before)) && !after.starts_with('<')
-    };
-    let starts = words(program, "use").filter(begins);
-    starts.filter_map(|at| program[at..].find(';').map(|end| (at, at + end))).collect()
-}
-
-/// Whether what follows is a re-export: `pub`, or `pub(…)`.
-fn visible(before: &str) -> bool {
-    before.trim_end().ends_with("pub") || before.trim_end().ends_with(')')
+/// From `use` to the semicolon. (`use<'a>` is a bound.)
+fn uses(code: &Code) -> Vec<(usize, usize)> {
+    let starts = code.find_in_program("use").filter(|at| !code.is(at + 1, "<"));
+    starts.filter_map(|at| Some((at, code.first_outside(at, &[";"])?))).collect()
 }
 
 /// The leaves of a use tree: local name and full path of each.
-fn expand(prefix: &Name, tree: &str, leaves: &mut Vec<(String, Name)>) {
-    if let Some(open) = tree.find('{') {
-        let mut prefix = prefix.clone();
-        prefix.extend(segments(&tree[..open]));
-        let inner = &tree[open + 1..closing(tree, open) - 1];
-        for branch in branches(inner) {
-            expand(&prefix, branch, leaves);
-        }
-        return;
-    }
-    let (path, alias) = match tree.split_once(" as ") {
-        Some((path, alias)) => (path, Some(alias.trim())),
-        None => (tree, None),
+fn expand(prefix: &Name, tree: &UseTree, leaves: &mut Vec<(String, Name)>) {
+    let with = |name: &Ident| {
+        let is_prefix = name == "self" && !prefix.is_empty();
+        let added = (!is_prefix).then(|| name.to_string());
+        prefix.iter().cloned().chain(added).collect::<Name>()
     };
-    let mut full = prefix.clone();
-    full.extend(segments(path));
-    if full.len() > 1 && full.last().is_some_and(|last| last == "self") {
-        full.pop();
+    match tree {
+        UseTree::Path(path) => expand(&with(&path.ident), &path.tree, leaves),
+        UseTree::Group(group) => {
+            group.items.iter().for_each(|item| expand(prefix, item, leaves));
+        }
+        UseTree::Glob(_) => leaves.push(("*".to_owned(), prefix.clone())),
+        UseTree::Rename(rename) => {
+            leaves.push((rename.rename.to_string(), with(&rename.ident)));
+        }
+        UseTree::Name(name) => {
+            let full = with(&name.ident);
+            leaves.extend(full.last().cloned().map(|last| (last, full)));
+        }
     }
-    if let Some(last) = full.last() {
-        leaves.push((alias.unwrap_or(last).to_owned(), full));
+}
+
+/// Whether `::` follows and none precedes; a macro's `$crate` is another crate's, or unknown.
+fn begins_path(code: &Code, at: usize) -> bool {
+    let follows = code.is(at + 1, ":") && code.is(at + 2, ":");
+    let before = at.checked_sub(1).map_or("", |before| code.tokens[before].text.as_str());
+    let after_path = before == ":" && code.is(at.saturating_sub(2), ":");
+    follows && !after_path && before != "$"
+}
+
+fn path_at(code: &Code, at: usize) -> Name {
+    let mut path = Name::new();
+    let mut at = at;
+    while let Some(token) = code.tokens.get(at)
+        && token.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    {
+        path.push(token.text.clone());
+        if !(code.is(at + 1, ":") && code.is(at + 2, ":")) {
+            break;
+        }
+        at += 3;
     }
-}
-
-fn branches(inner: &str) -> Vec<&str> {
-    let mut depth = 0;
-    let split = inner.split(|c| {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        depth == 0 && c == ','
-    });
-    split.map(str::trim).filter(|branch| !branch.is_empty()).collect()
-}
-
-fn segments(path: &str) -> impl Iterator<Item = String> + '_ {
-    path.split("::").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned)
-}
-
-fn begins_path(text: &str, at: usize, root: &str) -> bool {
-    let before = &text[..at];
-    text[at + root.len()..].starts_with("::") && !before.ends_with("::") && !before.ends_with('$')
-}
-
-fn path_at(text: &str) -> Name {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-    segments(&text[..end.unwrap_or(text.len())]).collect()
+    path
 }
 
 /// Follows re-exports no further than this; code that needs more compiles, but nobody reads it.

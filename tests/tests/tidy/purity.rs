@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::code::{line_of, words};
 use super::crates::Members;
 use super::repository::Source;
 
-const PURE: [&str; 2] = ["lib/kernel", "domain"];
+const PURE: [&str; 2] = ["lib/kernel", "domain/model"];
 
 /// What must not be said there, and what to do instead.
 const IMPURE: [(&str, &str); 18] = [
@@ -48,9 +47,9 @@ pub fn sources(sources: &[Source]) -> Vec<String> {
     });
     pure.flat_map(|source| {
         IMPURE.iter().flat_map(move |(word, instead)| {
-            let program = &source.code.program;
-            words(program, word).map(move |at| {
-                format!("{}:{}: no `{word}`: {instead}", source.path, line_of(program, at))
+            source.code.find_in_program(word).map(move |at| {
+                let line = source.code.tokens[at].line;
+                format!("{}:{line}: no `{word}`: {instead}", source.path)
             })
         })
     })
@@ -59,7 +58,7 @@ pub fn sources(sources: &[Source]) -> Vec<String> {
 
 /// Impure crates that the pure ones name in their manifests.
 pub fn dependencies(members: &Members) -> Vec<String> {
-    let pure = ["headwater-kernel", "headwater-domain"];
+    let pure = ["headwater-kernel", "headwater-domain-model"];
     pure.iter().flat_map(|krate| impure(krate, &members[*krate])).collect()
 }
 
@@ -80,12 +79,12 @@ fn the_impure_is_found() {
         let complaints = sources(&[Source::new(path, text)]);
         assert_eq!(complaints.len(), found, "{complaints:?}");
     };
-    check("domain/src/user.rs", "async fn f() { g().await }", 2);
-    check("domain/src/user.rs", "let now = OffsetDateTime::now_utc();", 1);
+    check("domain/model/src/user.rs", "async fn f() { g().await }", 2);
+    check("domain/model/src/user.rs", "let now = OffsetDateTime::now_utc();", 1);
     check("lib/kernel/src/ids.rs", "use std::time::Instant;", 1);
     check("lib/kernel/src/ids.rs", "let instantly = operand; // rand, async", 0);
     check("lib/kernel/src/ids.rs", "#[cfg(test)] mod tests { use rand::random; }", 0);
-    check("domain/tests/domain/main.rs", "async fn f() {}", 0);
+    check("domain/model/tests/domain/main.rs", "async fn f() {}", 0);
     check("router/src/front.rs", "async fn f() {}", 0);
 
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

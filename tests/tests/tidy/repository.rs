@@ -31,7 +31,8 @@ impl Source {
 
     /// The folder of its crate, such as `lib/kernel`, and the path below.
     pub fn crate_and_rest(&self) -> (&str, &str) {
-        let depth = if self.path.starts_with("lib/") { 2 } else { 1 };
+        let nested = self.path.starts_with("lib/") || self.path.starts_with("domain/");
+        let depth = if nested { 2 } else { 1 };
         let mut slashes = self.path.match_indices('/').map(|(at, _)| at);
         match slashes.nth(depth - 1) {
             Some(at) => (&self.path[..at], &self.path[at + 1..]),
@@ -115,7 +116,7 @@ fn a_file_knows_its_crate_and_whether_it_is_a_test() {
         assert_eq!(source.is_test(), test, "{path}");
     };
     check("lib/kernel/src/ids.rs", "lib/kernel", "src/ids.rs", false);
-    check("domain/tests/domain/main.rs", "domain", "tests/domain/main.rs", true);
+    check("domain/model/tests/domain/main.rs", "domain/model", "tests/domain/main.rs", true);
     check("query-svc/src/pick/tests.rs", "query-svc", "src/pick/tests.rs", true);
     check("tests/src/bench/load.rs", "tests", "src/bench/load.rs", true);
     check("proto/build.rs", "proto", "build.rs", false);

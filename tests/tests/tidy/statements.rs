@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use syn::LitStr;
+
 use super::repository::{Source, Text};
 
 /// Files without a header, and files with no or several callers.
@@ -39,15 +41,24 @@ fn harness(source: &Source) -> bool {
 /// `include_str!(concat!("folder/", $name, ".sql"))`, where every literal of the file may be a
 /// name.
 fn included(source: &Source) -> Vec<PathBuf> {
+    let code = &source.code;
     let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
     let resolve = |path: &str| normal(&folder.join(path));
-    let text: String = source.code.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let plain = text.split("include_str!(\"").skip(1);
-    let mut files: Vec<_> = plain.filter_map(|rest| rest.split('"').next()).map(resolve).collect();
-    for rest in text.split("include_str!(concat!(\"").skip(1) {
-        let prefix = rest.split('"').next().unwrap_or_default();
-        let names = text.split('"').skip(1).step_by(2).filter(|literal| !literal.contains('/'));
-        files.extend(names.map(|name| resolve(&format!("{prefix}{name}.sql"))));
+    let literal = |at: usize| {
+        let text = &code.tokens.get(at)?.text;
+        Some(syn::parse_str::<LitStr>(text).ok()?.value())
+    };
+    let mut files = Vec::new();
+    for at in code.find("include_str!") {
+        // After the macro's bracket.
+        let first = at + 3;
+        if let Some(path) = literal(first) {
+            files.push(resolve(&path));
+        } else if let Some(prefix) = literal(first + 3).filter(|_| code.is(first, "concat")) {
+            let names = (0..code.tokens.len()).filter_map(literal);
+            let names = names.filter(|name| !name.contains('/'));
+            files.extend(names.map(|name| resolve(&format!("{prefix}{name}.sql"))));
+        }
     }
     files
 }

@@ -1,14 +1,13 @@
 //! Words that may be written on the way, and must be gone when it is done.
 
-use super::code::{line_of, words};
+use super::code::{Code, line_of, words};
 use super::repository::Source;
 
-/// Written so that this file does not complain about itself.
 const UNFINISHED: [(&str, &str); 4] = [
     ("todo!", "finish it"),
     ("unimplemented!", "implement it, or make it impossible to ask for"),
     ("dbg!", "remove it; a `tracing` event stays, a debug print does not"),
-    ("#[ignore", "repair the test or delete it: an ignored one proves nothing"),
+    ("ignore", "repair the test or delete it: an ignored one proves nothing"),
 ];
 /// Looked for in comments too.
 const NOTES: [&str; 3] = ["FIXME", concat!("TO", "DO"), concat!("XX", "X")];
@@ -23,11 +22,13 @@ const PAUSED: &str = "start_paused = true";
 /// Unfinished business, in programs and in tests.
 pub fn unfinished(sources: &[Source]) -> Vec<String> {
     let in_code = sources.iter().flat_map(|source| {
-        UNFINISHED.iter().flat_map(move |(word, instead)| {
-            let code = &source.code.blank;
-            let found = words(code, word);
-            found.map(move |at| format!("{}:{}: {instead}", source.path, line_of(code, at)))
-        })
+        let code = &source.code;
+        let found = UNFINISHED.iter().flat_map(|(word, instead)| {
+            let is_meant = |at: &usize| *word != "ignore" || is_attribute(code, *at);
+            code.find(word).filter(is_meant).map(move |at| (at, instead))
+        });
+        let place = |at: usize| format!("{}:{}", source.path, code.tokens[at].line);
+        found.map(|(at, instead)| format!("{}: {instead}", place(at))).collect::<Vec<_>>()
     });
     let in_notes = sources.iter().filter(|source| !source.path.ends_with("tidy/words.rs"));
     let in_notes = in_notes.flat_map(|source| {
@@ -42,17 +43,19 @@ pub fn unfinished(sources: &[Source]) -> Vec<String> {
     in_code.chain(in_notes).collect()
 }
 
+fn is_attribute(code: &Code, at: usize) -> bool {
+    at > 1 && code.is(at - 1, "[") && code.is(at - 2, "#")
+}
+
 /// `unwrap` in programs.
 pub fn unwrapped(sources: &[Source]) -> Vec<String> {
     let programs = sources.iter().filter(|source| !source.is_test());
     programs
         .flat_map(|source| {
-            let program = &source.code.program;
-            words(program, ".unwrap()").map(move |at| {
+            source.code.find_in_program(".unwrap()").map(move |at| {
                 format!(
                     "{}:{}: handle it, or `expect` with the reason why it cannot happen",
-                    source.path,
-                    line_of(program, at)
+                    source.path, source.code.tokens[at].line
                 )
             })
         })
@@ -65,36 +68,30 @@ pub fn slept(sources: &[Source]) -> Vec<String> {
 }
 
 fn sleeps(source: &Source) -> Vec<String> {
-    let (code, program) = (&source.code.blank, &source.code.program);
-    let text: Vec<&str> = source.code.text.lines().collect();
-    let mut complaints = Vec::new();
-    for at in ["sleep", "sleep_until", "sleep_ms"].iter().flat_map(|word| words(code, word)) {
-        let line = line_of(code, at);
-        let tested = source.is_test() || program.as_bytes()[at] == b' ';
-        let called = code[at..].trim_start_matches(|c| c != '(' && c != '\n').starts_with('(');
-        let excused = text[line.saturating_sub(2)..line].iter().any(|line| line.contains(EXCUSE));
-        let (attributes, name) = enclosing(code, at);
-        let free = name.contains(WAITS) || attributes.contains(PAUSED);
-        if tested && called && !excused && !free {
-            complaints.push(format!(
-                "{}:{line}: wait for a condition in a function named `…{WAITS}…`, or excuse it \
-                 with `{EXCUSE}<reason>`",
-                source.path
-            ));
-        }
-    }
-    complaints
-}
-
-/// The function that begins last before a place: its attributes, and its name.
-fn enclosing(code: &str, at: usize) -> (&str, &str) {
-    let Some(start) = words(code, "fn").take_while(|start| *start < at).last() else {
-        return ("", "");
+    let code = &source.code;
+    let text: Vec<&str> = code.text.lines().collect();
+    let functions = code.functions();
+    let free = |at: usize| {
+        let mut around = functions.iter().filter(|f| f.tokens.0 < at && at < f.tokens.1);
+        around.next_back().is_some_and(|f| f.name.contains(WAITS) || f.before.contains(PAUSED))
     };
-    let before = code[..start].rfind(['{', '}', ';']).map_or(0, |end| end + 1);
-    let name = code[start + "fn".len()..at].trim_start();
-    let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next();
-    (&code[before..start], name.unwrap_or_default())
+    let called = ["sleep", "sleep_until", "sleep_ms"].into_iter().flat_map(|word| {
+        code.find(word).filter(|at| code.is(at + 1, "(") && !code.is(at.saturating_sub(1), "fn"))
+    });
+    let tested = called.filter(|at| source.is_test() || !code.tokens[*at].is_program);
+    let unexcused = tested.filter(|at| {
+        let line = code.tokens[*at].line;
+        !free(*at) && !text[line.saturating_sub(2)..line].iter().any(|line| line.contains(EXCUSE))
+    });
+    unexcused
+        .map(|at| {
+            format!(
+                "{}:{}: wait for a condition in a function named `…{WAITS}…`, or excuse it with \
+                 `{EXCUSE}<reason>`",
+                source.path, code.tokens[at].line
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -113,6 +110,7 @@ mod tests {
         assert_eq!(found("#[ignore = \"slow\"] fn f() {}"), 1);
         assert_eq!(found("// FIXME later"), 1);
         assert_eq!(found("// todo! was here"), 0);
+        assert_eq!(found("fn f() { ignore(x) }"), 0);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! The tool `headwater`, as people use it.
+
+mod cli;
+mod load;
+mod up;
