@@ -19,7 +19,7 @@ use tonic::{Request, Status, Streaming};
 use codec::DynamicCodec;
 use session::Session;
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 const TOKEN: &str = "headwater-token";
 

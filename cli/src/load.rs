@@ -29,7 +29,7 @@ use commands::{Command, Maker};
 use sender::{Sender, Sent};
 use survey::Survey;
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// Commands under way at once, unless said otherwise.
 pub const CONCURRENCY: u16 = 64;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// `headwater status …`.
 #[derive(Args)]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::shown;
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// How long to wait for a hint before looking anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use headwater_eventlog::{EventLog, Head, LogError};
 use headwater_kernel::Partition;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// Events read at once.
 const CHUNK: u32 = 5_000;

@@ -8,7 +8,7 @@ mod collector;
 
 use std::time::Duration;
 
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::connect;
 use headwater_proto::headwater::v1::Consistency;
 use headwater_proto::headwater::v1::consistency::Requirement;
 use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::data::write_private;
+use crate::local::write_private;
 
 /// The session with one router; without a place to keep it, every call starts anew.
 pub struct Session {

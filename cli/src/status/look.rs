@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::health;
-use crate::postgres::node::connect;
+use crate::local::connect;
 
 /// No part is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::data::Layout;
-use crate::plan::{Kind, REPLICAS_MAX, Shape, Variable};
-use crate::postgres::settings::Size;
+use crate::local::{Kind, Layout, REPLICAS_MAX, Shape, Size, Variable};
 
 /// Passed on to the programs if set: how they log and trace, and how long they drain.
 const PASSED_ON: [&str; 5] = [

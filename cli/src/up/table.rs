@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use crate::data::usual_root;
 use crate::health;
-use crate::plan::{Kind, Program};
-use crate::postgres::node::{Node, Role, connect};
-use crate::stack::Stack;
+use crate::local::{Kind, Node, Program, Role, Stack, connect, usual_root};
 
 /// One row.
 struct Row {

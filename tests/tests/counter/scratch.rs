@@ -6,15 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater_cli::account::Account;
-use headwater_cli::postgres::find::{self, Installation};
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::{Account, Host, connect};
 use tempfile::TempDir;
 
 /// A running server.
 pub struct Postgres {
-    installation: Installation,
-    account: Option<Account>,
+    host: Host,
     folder: TempDir,
     port: u16,
     server: Option<Child>,
@@ -25,23 +22,22 @@ impl Postgres {
     pub async fn start() -> Self {
         let account = Account::for_postgres().expect("a user for Postgres");
         let given = std::env::var_os("HEADWATER_PG_BIN").map(PathBuf::from);
-        let places = find::places(given.as_deref(), &[]);
-        let installation = find::find(&places, None, account.as_ref()).expect("Postgres");
+        let host = Host::find(account, given.as_deref(), &[], None).expect("Postgres");
         let folder = TempDir::with_prefix("headwater-counter").expect("a folder");
-        if let Some(account) = &account {
+        if let Some(account) = &host.account {
             account.own(folder.path()).expect("handed over");
         }
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
-        let mut postgres = Self { installation, account, folder, port, server: None };
+        let mut postgres = Self { host, folder, port, server: None };
 
         let initdb = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"];
         let made = postgres.program("initdb").args(initdb).status().expect("initdb runs");
         assert!(made.success(), "initdb failed");
         let socket = postgres.folder.path().display().to_string();
-        let (port, host) = (port.to_string(), "listen_addresses=127.0.0.1");
-        let args = ["-p", &port, "-k", &socket, "-c", host, "-c", "fsync=off"];
+        let (port, listen) = (port.to_string(), "listen_addresses=127.0.0.1");
+        let args = ["-p", &port, "-k", &socket, "-c", listen, "-c", "fsync=off"];
         postgres.server = Some(postgres.program("postgres").args(args).spawn().expect("started"));
 
         let until = Instant::now() + Duration::from_secs(60);
@@ -60,10 +56,10 @@ impl Postgres {
 
     /// One of its programs, on its data folder.
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.installation.program(name));
+        let mut command = Command::new(self.host.installation.program(name));
         command.arg("-D").arg(self.folder.path().join("data")).current_dir("/");
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some(account) = &self.account {
+        if let Some(account) = &self.host.account {
             command.uid(account.uid).gid(account.gid);
         }
         command

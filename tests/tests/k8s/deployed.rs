@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::connect;
 use headwater_proto::headwater::v1::{Consistency, consistency::Requirement};
 use headwater_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
 use headwater_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;

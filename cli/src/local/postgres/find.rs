@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::account::Account;
+use crate::local::system::Account;
 
 /// 15 is the oldest that the migrations are tested with.
 pub const MAJOR_MIN: u32 = 15;

@@ -1,18 +1,15 @@
 //! What a local stack consists of, decided before anything is started. Pure: ports, passwords and
 //! folders come in as data.
 
+pub mod logins;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::logins;
-use crate::ports::PortBlock;
-use crate::postgres::host::Host;
-use crate::postgres::node::{Node, Role};
-use crate::postgres::settings::{Settings, Size, Upstream};
-use crate::postgres::users::{DATABASE, OWNER, SUPERUSER};
-use crate::process::Launch;
-use crate::secrets::Secrets;
-use crate::watchman::Farewell;
+use crate::local::postgres::users::{DATABASE, OWNER, SUPERUSER};
+use crate::local::postgres::{Host, Node, Role, Settings, Size, Upstream};
+use crate::local::secrets::Secrets;
+use crate::local::system::{Farewell, Launch, PortBlock};
 
 /// More replicas than this on one machine serve no purpose, and each takes a slot and a WAL sender.
 pub const REPLICAS_MAX: u16 = 8;

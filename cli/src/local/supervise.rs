@@ -1,5 +1,9 @@
 //! Keeps a started stack running, and stops it when told to.
 
+mod logs;
+mod orphans;
+mod revival;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -7,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::process::Process;
-use crate::progress::Progress;
-use crate::run_file::RunFile;
-use crate::stack::Stack;
-use crate::up::logs;
-use crate::up::revival::{Next, Revival};
+use crate::local::progress::Progress;
+use crate::local::run_file::RunFile;
+use crate::local::stack::Stack;
+use crate::local::system::Process;
+
+use revival::{Next, Revival};
+
+pub use logs::rotate as rotate_logs;
+pub use orphans::{stop_nodes, stop_orphans};
 
 const TICK: Duration = Duration::from_millis(200);
 /// Signals closer together than this are one.

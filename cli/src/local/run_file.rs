@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{default_root, write_private};
-use crate::inspect;
-use crate::plan::{Kind, Plan};
+use crate::local::data::{default_root, write_private};
+use crate::local::plan::{Kind, Plan};
+use crate::local::system::inspect;
 
 const NAME: &str = "run.json";
 

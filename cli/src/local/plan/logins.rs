@@ -4,9 +4,9 @@
 //! The groups are made by the migrations of those who own the tables; here is only who belongs to
 //! which.
 
-use crate::postgres::node::Role;
-use crate::postgres::users::Login;
-use crate::secrets::Secrets;
+use crate::local::postgres::Role;
+use crate::local::postgres::users::Login;
+use crate::local::secrets::Secrets;
 
 /// command-svc: appends to the log and reads it; neither updates nor deletes.
 pub const COMMAND: &str = "headwater_command_svc";

@@ -7,15 +7,14 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
+use crate::local::plan::Plan;
+use crate::local::postgres::init;
+use crate::local::postgres::leftovers::{self, Found};
+use crate::local::postgres::users::{self, DATABASE, Login, OWNER, REPLICATION, Slot};
+use crate::local::postgres::{Node, Role, accepting, connect};
+use crate::local::progress::Progress;
+use crate::local::system::{Process, Watchman};
 use crate::migrate;
-use crate::plan::Plan;
-use crate::postgres::init;
-use crate::postgres::leftovers::{self, Found};
-use crate::postgres::node::{Node, Role, accepting, connect};
-use crate::postgres::users::{self, DATABASE, Login, OWNER, REPLICATION, Slot};
-use crate::process::Process;
-use crate::progress::Progress;
-use crate::watchman::Watchman;
 
 /// What the nodes are started with.
 pub struct Databases<'a> {
@@ -111,7 +110,7 @@ impl Databases<'_> {
         }
         if !node.exists() {
             let step = self.progress.step(format!("{}: copying its primary", node.name));
-            init::replica(&self.plan.host, &node.folder, upstream).await?;
+            init::copy_primary(&self.plan.host, &node.folder, upstream).await?;
             step.done();
         }
         Ok(self.launch(node).await?.0)

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::Signal;
 
-use crate::inspect;
+use super::inspect;
 
 /// What the watched get to stop by themselves before they are killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ impl Drop for Watchman {
 
 /// The watchman's own side (`headwater watchman`): reads orders until the pipe closes, then cleans
 /// up.
-pub fn run(orders: impl BufRead) {
+pub fn keep_watch(orders: impl BufRead) {
     let mut post = Post::default();
     for line in orders.lines() {
         let Ok(line) = line else { break };
@@ -195,7 +195,7 @@ mod tests {
             forgotten.id(),
             folder.display()
         );
-        run(orders.as_bytes());
+        keep_watch(orders.as_bytes());
         assert!(!watched.wait().expect("its end").success());
         assert_eq!(forgotten.try_wait().expect("its state"), None);
         assert!(!folder.exists());
@@ -207,7 +207,7 @@ mod tests {
     fn a_paused_process_is_stopped_too() {
         let mut watched = sleeper();
         inspect::signal(watched.id(), Signal::STOP);
-        run(format!("watch {} drain\n", watched.id()).as_bytes());
+        keep_watch(format!("watch {} drain\n", watched.id()).as_bytes());
         assert!(!watched.wait().expect("its end").success());
     }
 }

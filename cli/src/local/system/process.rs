@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::Signal;
 
-use crate::account::Account;
-use crate::inspect;
-use crate::watchman::{Farewell, Watchman};
-use crate::words;
+use super::account::Account;
+use super::inspect;
+use super::watchman::{Farewell, Watchman};
+use super::words;
 
 /// How much of a log an error shows.
 const LOG_LINES: usize = 12;

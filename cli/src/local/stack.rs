@@ -1,6 +1,8 @@
 //! A running stack: every process of a plan by its name, started in order and stopped in the
 //! reverse. `headwater up` supervises one; the tests kill, pause and restart the members of theirs.
 
+mod databases;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,15 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use futures_util::future::{join_all, try_join_all};
 
-use crate::databases::Databases;
 use crate::health;
-use crate::plan::{Kind, Plan, Program};
-use crate::ports::PortBlock;
-use crate::postgres::leftovers;
-use crate::postgres::node::accepting;
-use crate::process::{Launch, Process};
-use crate::progress::Progress;
-use crate::watchman::{Farewell, Watchman};
+use crate::local::plan::{Kind, Plan, Program};
+use crate::local::postgres::{accepting, leftovers};
+use crate::local::progress::Progress;
+use crate::local::system::{Farewell, Launch, PortBlock, Process, Watchman};
+
+use databases::Databases;
 
 /// The word before a program's announcement of its addresses.
 pub const READY_WORD: &str = "headwater-ready ";

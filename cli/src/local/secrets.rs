@@ -8,7 +8,7 @@ use anyhow::Context;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::write_private;
+use crate::local::data::write_private;
 
 /// One password per database user. Hexadecimal, so that none needs quoting in a URL or a config
 /// file.

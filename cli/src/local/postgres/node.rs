@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio_postgres::{Client, NoTls};
 
-use crate::data::write_private;
-use crate::postgres::host::Host;
-use crate::postgres::settings::{FILE, Settings};
-use crate::postgres::users::Login;
-use crate::process::{Launch, Process};
-use crate::watchman::Farewell;
+use super::host::Host;
+use super::settings::{FILE, Settings};
+use super::users::Login;
+use crate::local::data::write_private;
+use crate::local::system::{Farewell, Launch, Process};
 
 /// A replay of a gigabyte of WAL after a crash takes about a minute on a laptop.
 const ACCEPTING: Duration = Duration::from_secs(120);

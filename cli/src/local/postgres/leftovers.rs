@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use rustix::process::Signal;
 
-use crate::inspect;
-use crate::postgres::host::{Host, Tool};
+use super::host::{Host, Tool};
+use crate::local::system::inspect;
 
 /// A fast shutdown flushes at most `max_wal_size` of dirty pages.
 const STOP: Duration = Duration::from_secs(30);

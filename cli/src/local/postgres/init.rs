@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::data::write_private;
-use crate::postgres::host::{Host, Tool};
-use crate::postgres::settings::{FILE, Upstream};
-use crate::postgres::users::{REPLICATION, SUPERUSER};
+use super::host::{Host, Tool};
+use super::settings::{FILE, Upstream};
+use super::users::{REPLICATION, SUPERUSER};
+use crate::local::data::write_private;
 
 /// Generous: on a busy laptop disk initdb's final flush takes several seconds.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -44,7 +44,7 @@ pub async fn new_cluster(host: &Host, folder: &Path, password: &str) -> anyhow::
 /// Copies a running primary; the slot must exist. `standby.signal` makes it a replica when it
 /// starts. (`pg_basebackup -R` would write the same, but in a file that overrides ours with a port
 /// that may change.)
-pub async fn replica(host: &Host, folder: &Path, upstream: &Upstream) -> anyhow::Result<()> {
+pub async fn copy_primary(host: &Host, folder: &Path, upstream: &Upstream) -> anyhow::Result<()> {
     let partial = start_afresh(host, folder)?;
     let args = vec![
         format!("--pgdata={}", partial.display()),

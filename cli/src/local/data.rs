@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::account;
+use crate::local::system::is_root;
 
 /// Raised when a change to the folder's contents makes older ones unusable.
 const FORMAT: u32 = 1;
@@ -62,7 +62,7 @@ pub fn default_root() -> anyhow::Result<PathBuf> {
 /// Where data goes when nothing is said: never into the checkout, which is cleaned and cloned
 /// freely.
 pub fn usual_root() -> anyhow::Result<PathBuf> {
-    if account::is_root() {
+    if is_root() {
         return Ok(PathBuf::from("/var/lib/headwater"));
     }
     let base = match (set("XDG_DATA_HOME"), set("HOME")) {

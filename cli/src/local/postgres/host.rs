@@ -1,15 +1,15 @@
 //! Runs one of PostgreSQL's own tools (initdb, pg_basebackup, pg_ctl) to its end.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
-use crate::account::Account;
-use crate::postgres::find::Installation;
-use crate::words::{hint, last_lines};
+use super::find::{self, Installation};
+use crate::local::system::Account;
+use crate::local::system::words::{hint, last_lines};
 
 /// How much of a failed tool's output is shown.
 const SHOWN_LINES: usize = 12;
@@ -24,6 +24,19 @@ pub struct Host {
 }
 
 impl Host {
+    /// The newest server programs that the user can run, or the newest of a major version: in the
+    /// given folder, else wherever they usually are and under these data folders.
+    pub fn find(
+        account: Option<Account>,
+        given: Option<&Path>,
+        data_roots: &[PathBuf],
+        major: Option<u32>,
+    ) -> anyhow::Result<Host> {
+        let places = find::places(given, data_roots);
+        let installation = find::find(&places, major, account.as_ref())?;
+        Ok(Host { installation, account })
+    }
+
     /// Environment of everything of Postgres: messages that can be recognised, and nothing of ours.
     pub fn environment() -> Vec<(String, String)> {
         let pairs = [("LC_ALL", "C"), ("TZ", "UTC")];
