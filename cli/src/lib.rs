@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod local;
+mod table;
 
 pub mod migrate;
 pub mod start_epoch;

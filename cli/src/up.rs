@@ -5,7 +5,7 @@
 
 mod options;
 mod preflight;
-mod table;
+mod summary;
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let outcome = match started {
         Ok(()) => {
-            table::show(&stack).await;
+            summary::show(&stack).await;
             local::until_told(&mut stack, &mut signals, &progress).await
         }
         Err(error) => Err(error),

@@ -4,14 +4,9 @@ use std::path::Path;
 
 use crate::health;
 use crate::local::{Kind, Node, Program, Role, Stack, connect, usual_root};
+use crate::table;
 
-/// One row.
-struct Row {
-    program: String,
-    address: String,
-    role: String,
-    health: String,
-}
+const HEADER: [&str; 4] = ["PROGRAM", "ADDRESS", "ROLE", "HEALTH"];
 
 /// Prints the table and the calls to try.
 pub async fn show(stack: &Stack) {
@@ -22,7 +17,7 @@ pub async fn show(stack: &Stack) {
     for program in &stack.plan.programs {
         rows.push(program_row(program).await);
     }
-    println!("\n{}", render(&rows));
+    println!("\n{}\n", table::lines(HEADER, rows).join("\n"));
     let router = stack.plan.programs.iter().find(|program| program.kind == Kind::Router);
     let address = router.map(|program| program.grpc.to_string()).unwrap_or_default();
     let data = match usual_root() {
@@ -32,13 +27,14 @@ pub async fn show(stack: &Stack) {
     println!("{}", invitation(&how_we_are_called(), &data, &address));
 }
 
-async fn node_row(node: &Node, url: &str) -> Row {
-    Row {
-        program: node.name.clone(),
-        address: node.address().to_string(),
-        role: node.role.describe().to_owned(),
-        health: node_health(node.role, url).await.unwrap_or_else(|error| format!("{error:#}")),
-    }
+async fn node_row(node: &Node, url: &str) -> [String; 4] {
+    let health = node_health(node.role, url).await;
+    [
+        node.name.clone(),
+        node.address().to_string(),
+        node.role.describe().to_owned(),
+        health.unwrap_or_else(|error| format!("{error:#}")),
+    ]
 }
 
 async fn node_health(role: Role, url: &str) -> anyhow::Result<String> {
@@ -51,30 +47,13 @@ async fn node_health(role: Role, url: &str) -> anyhow::Result<String> {
     Ok(status.unwrap_or_else(|| "not connected to its primary".to_owned()))
 }
 
-async fn program_row(program: &Program) -> Row {
+async fn program_row(program: &Program) -> [String; 4] {
     let health = match health::ready(program.admin).await {
         Ok(()) => "ready".to_owned(),
         Err(error) => format!("{error:#}").lines().next().unwrap_or_default().to_owned(),
     };
     let role = format!("{} (metrics: {})", program.kind.describe(), program.admin);
-    Row { program: program.name.clone(), address: program.grpc.to_string(), role, health }
-}
-
-fn render(rows: &[Row]) -> String {
-    let header = ["PROGRAM", "ADDRESS", "ROLE", "HEALTH"].map(str::to_owned);
-    let cells = rows
-        .iter()
-        .map(|row| [&row.program, &row.address, &row.role, &row.health].map(String::clone));
-    let lines: Vec<[String; 4]> = std::iter::once(header).chain(cells).collect();
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let mut text = String::new();
-    for [program, address, role, health] in &lines {
-        let [a, b, c] = widths;
-        text.push_str(&format!("{program:a$}  {address:b$}  {role:c$}  {health}\n"));
-    }
-    text
+    [program.name.clone(), program.grpc.to_string(), role, health]
 }
 
 fn invitation(headwater: &str, data: &str, router: &str) -> String {
@@ -99,24 +78,4 @@ fn how_we_are_called() -> String {
     let first = found.into_iter().find(|candidate| candidate.exists());
     let is_found = own.is_some() && first.and_then(|path| path.canonicalize().ok()) == own;
     if is_found || !Path::new(&typed).exists() { "headwater".to_owned() } else { typed }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let row = |program: &str, address: &str| Row {
-            program: program.to_owned(),
-            address: address.to_owned(),
-            role: "queries".to_owned(),
-            health: "ready".to_owned(),
-        };
-        let text = render(&[row("query-svc", "127.0.0.1:16007"), row("router", "[::1]:50050")]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
-        let column = lines[0].find("ROLE").expect("a header");
-        assert!(lines[1..].iter().all(|line| line[column..].starts_with("queries")), "{text}");
-    }
 }
