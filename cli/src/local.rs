@@ -5,6 +5,8 @@
 //! and the words to the user), `postgres` (one node), `plan` (what a stack consists of), `run_file`
 //! (what runs now), `stack` (all processes of a plan), `supervise` (keeps them running).
 
+#![warn(unreachable_pub)]
+
 mod data;
 mod plan;
 mod postgres;
@@ -25,7 +27,7 @@ pub use plan::{Kind, Plan, Program, Shape, Variable, logins};
 pub use postgres::init::{copy_primary, mark_standby};
 pub use postgres::leftovers::free_memory;
 pub use postgres::users::{DATABASE, OWNER, SUPERUSER, Slot, make_slot, slot};
-pub use postgres::{Host, Installation, Node, Role, Size, Tool, connect};
+pub use postgres::{Host, Node, Role, Size, Tool, connect};
 pub use progress::Progress;
 pub use run_file::{RunFile, Running};
 pub use secrets::Secrets;

@@ -12,10 +12,10 @@ use crate::local::{Account, Host, default_root};
 pub struct Options {
     /// Folder of the server programs [default: the newest found].
     #[arg(long, env = "HEADWATER_PG_BIN")]
-    pub pg_bin: Option<PathBuf>,
+    pg_bin: Option<PathBuf>,
     /// Data folder whose `postgres` folder is looked into too.
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// Prints the folder, or fails and says what was looked at.

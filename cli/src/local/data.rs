@@ -30,7 +30,7 @@ const NOT_DATA: [&str; 5] = ["lock", "logs", "postgres", "postgres.new", "postgr
 
 /// What was fixed when the folder was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Version of the folder's own layout.
     pub format: u32,
     /// PostgreSQL's major version: its data files are of no use to another.
@@ -43,13 +43,13 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a folder that is being made now.
-    pub fn new(postgres_major: u32, partitions: u16, single_database: bool) -> Layout {
+    pub(crate) fn new(postgres_major: u32, partitions: u16, single_database: bool) -> Layout {
         Layout { format: FORMAT, postgres_major, partitions, single_database }
     }
 }
 
 /// A data folder that nobody else uses as long as this value lives.
-pub struct DataFolder {
+pub(crate) struct DataFolder {
     root: PathBuf,
     lock: File,
 }
@@ -61,7 +61,7 @@ pub fn default_root() -> anyhow::Result<PathBuf> {
 
 /// Where data goes when nothing is said: never into the checkout, which is cleaned and cloned
 /// freely.
-pub fn usual_root() -> anyhow::Result<PathBuf> {
+pub(crate) fn usual_root() -> anyhow::Result<PathBuf> {
     if is_root() {
         return Ok(PathBuf::from("/var/lib/headwater"));
     }
@@ -80,7 +80,7 @@ fn set(variable: &str) -> Option<OsString> {
 impl DataFolder {
     /// Makes the folder if need be and takes its lock; if another process has it, the error says
     /// who. A folder that holds anything else than a data folder does is left alone.
-    pub fn open(root: &Path) -> anyhow::Result<DataFolder> {
+    pub(crate) fn open(root: &Path) -> anyhow::Result<DataFolder> {
         let unusable = || format!("cannot make the data folder {}", root.display());
         std::fs::create_dir_all(root).with_context(unusable)?;
         must_be_ours(root)?;
@@ -105,24 +105,24 @@ impl DataFolder {
 
     /// Leaves word for others of who holds the folder. The lock itself needs none: it ends with the
     /// process.
-    pub fn sign(&mut self, what: &str) -> anyhow::Result<()> {
+    pub(crate) fn sign(&mut self, what: &str) -> anyhow::Result<()> {
         self.lock.set_len(0)?;
         writeln!(self.lock, "process {} ({what})", std::process::id())?;
         Ok(())
     }
 
     /// The folder's absolute path.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Folder of the logs.
-    pub fn logs(&self) -> PathBuf {
+    pub(crate) fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
 
     /// What the folder was made with; `None` if it is new. An error if that was another version.
-    pub fn layout(&self) -> anyhow::Result<Option<Layout>> {
+    pub(crate) fn layout(&self) -> anyhow::Result<Option<Layout>> {
         let path = self.root.join(LAYOUT);
         let Ok(text) = std::fs::read_to_string(&path) else {
             return Ok(None);
@@ -141,17 +141,17 @@ impl DataFolder {
     }
 
     /// Remembers what the folder is made with, before anything is put in it.
-    pub fn keep_layout(&self, layout: &Layout) -> anyhow::Result<()> {
+    pub(crate) fn keep_layout(&self, layout: &Layout) -> anyhow::Result<()> {
         write_private(&self.root.join(LAYOUT), &serde_json::to_string_pretty(layout)?)
     }
 
     /// Whether there is anything to wipe.
-    pub fn has_data(&self) -> bool {
+    pub(crate) fn has_data(&self) -> bool {
         self.root.join(LAYOUT).exists()
     }
 
     /// Removes all data, never more: only a folder that a layout file marks as ours is touched.
-    pub fn wipe(&self) -> anyhow::Result<()> {
+    pub(crate) fn wipe(&self) -> anyhow::Result<()> {
         // The layout goes last: if this is interrupted the folder is still known as ours.
         let data = data_in(&self.root)?;
         for name in data.iter().filter(|name| *name != LAYOUT) {
@@ -213,7 +213,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
         let temporary = path.with_extension("new");
         let mut options = OpenOptions::new();

@@ -12,7 +12,7 @@ use crate::local::secrets::Secrets;
 use crate::local::system::{Farewell, Launch, PortBlock};
 
 /// More replicas than this on one machine serve no purpose, and each takes a slot and a WAL sender.
-pub const REPLICAS_MAX: u16 = 8;
+pub(crate) const REPLICAS_MAX: u16 = 8;
 
 /// A program of headwater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl Kind {
     }
 
     /// For people.
-    pub fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Kind::CommandSvc => "commands",
             Kind::Projector => "log to views",
@@ -339,12 +339,12 @@ impl Plan {
     }
 
     /// The way of `status`, `tail` and `verify` to the log: reading only.
-    pub fn write_cli_url(&self) -> String {
+    pub(crate) fn write_cli_url(&self) -> String {
         self.write_url(logins::CLI, &self.secrets.cli)
     }
 
     /// Their way to each node that holds views, primary first, by node.
-    pub fn read_cli_urls(&self) -> Vec<(String, String)> {
+    pub(crate) fn read_cli_urls(&self) -> Vec<(String, String)> {
         self.read_urls(logins::CLI, &self.secrets.cli)
     }
 

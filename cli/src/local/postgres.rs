@@ -1,7 +1,7 @@
 //! PostgreSQL nodes that headwater runs itself: finding the binaries, making clusters, starting
 //! them.
 
-mod find;
+pub(super) mod find;
 mod host;
 pub(super) mod init;
 pub(super) mod leftovers;
@@ -9,7 +9,9 @@ mod node;
 mod settings;
 pub(super) mod users;
 
-pub use find::Installation;
+pub(super) use node::accepting;
+pub(super) use settings::{Settings, Upstream};
+
 pub use host::{Host, Tool};
-pub use node::{Node, Role, accepting, connect};
-pub use settings::{Settings, Size, Upstream};
+pub use node::{Node, Role, connect};
+pub use settings::Size;

@@ -14,7 +14,7 @@ pub struct Progress {
 
 /// Something that is going on. Dropped without [`Step::done`], it vanishes: the error says what
 /// happened.
-pub struct Step {
+pub(crate) struct Step {
     bar: Option<ProgressBar>,
     bars: Option<MultiProgress>,
     text: String,
@@ -23,7 +23,7 @@ pub struct Step {
 
 impl Progress {
     /// On standard error.
-    pub fn shown() -> Progress {
+    pub(crate) fn shown() -> Progress {
         Progress { bars: Some(MultiProgress::new()) }
     }
 
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     /// Begins something that may take a while.
-    pub fn step(&self, text: impl Into<String>) -> Step {
+    pub(crate) fn step(&self, text: impl Into<String>) -> Step {
         let text = text.into();
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_message(text.clone()));
@@ -47,7 +47,7 @@ impl Progress {
     }
 
     /// A line for the user.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let Some(bars) = &self.bars else { return };
         if bars.is_hidden() || bars.println(text).is_err() {
             eprintln!("{text}");
@@ -57,7 +57,7 @@ impl Progress {
 
 impl Step {
     /// It is done; says so with the time that it took.
-    pub fn done(mut self) {
+    pub(crate) fn done(mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

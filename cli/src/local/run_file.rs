@@ -120,7 +120,7 @@ impl RunFile {
     }
 
     /// Reads what runs on the given data folder, or on the default one.
-    pub fn find(data: Option<PathBuf>) -> anyhow::Result<RunFile> {
+    pub(crate) fn find(data: Option<PathBuf>) -> anyhow::Result<RunFile> {
         let root = data.map_or_else(default_root, Ok)?;
         let Some(run) = RunFile::read(&root)? else {
             anyhow::bail!("nothing runs on {}: start it with `headwater up`", root.display());
@@ -142,7 +142,7 @@ impl RunFile {
     }
 
     /// Removes it: everything has stopped.
-    pub fn remove(root: &Path) {
+    pub(crate) fn remove(root: &Path) {
         // If it stays, the next start finds that none of its processes is alive.
         let _ = std::fs::remove_file(root.join(NAME));
     }

@@ -20,7 +20,7 @@ use crate::local::system::{Farewell, Launch, PortBlock, Process, Watchman};
 use databases::Databases;
 
 /// The word before a program's announcement of its addresses.
-pub const READY_WORD: &str = "headwater-ready ";
+pub(super) const READY_WORD: &str = "headwater-ready ";
 
 /// A program that has everything it needs is ready in well under a second; this allows for a busy
 /// machine.

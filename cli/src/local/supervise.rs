@@ -18,15 +18,15 @@ use crate::local::system::Process;
 
 use revival::{Next, Revival};
 
-pub use logs::rotate as rotate_logs;
-pub use orphans::{stop_nodes, stop_orphans};
+pub(crate) use logs::rotate as rotate_logs;
+pub(crate) use orphans::{stop_nodes, stop_orphans};
 
 const TICK: Duration = Duration::from_millis(200);
 /// Signals closer together than this are one.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 const LOGS_EVERY: Duration = Duration::from_secs(10);
 /// Ways in which the user says stop.
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -34,7 +34,7 @@ pub struct Signals {
 
 impl Signals {
     /// From now on these signals are ours and end nothing by themselves.
-    pub fn listen() -> anyhow::Result<Signals> {
+    pub(crate) fn listen() -> anyhow::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -43,7 +43,7 @@ impl Signals {
     }
 
     /// Waits for Ctrl-C, SIGTERM, or the terminal's end.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -53,7 +53,7 @@ impl Signals {
 }
 
 /// Restarts what dies, until a signal comes.
-pub async fn until_told(
+pub(crate) async fn until_told(
     stack: &mut Stack,
     signals: &mut Signals,
     progress: &Progress,
@@ -122,7 +122,7 @@ async fn restart(stack: &mut Stack, name: &str) -> anyhow::Result<()> {
 }
 
 /// Stops everything in order; a second signal ends what takes too long.
-pub async fn stop(stack: &mut Stack, signals: &mut Signals, progress: &Progress) {
+pub(crate) async fn stop(stack: &mut Stack, signals: &mut Signals, progress: &Progress) {
     progress.say("stopping (once more to hurry)");
     let killed = tokio::select! {
         killed = stack.stop(progress) => killed,

@@ -7,7 +7,12 @@ mod process;
 mod watchman;
 pub(super) mod words;
 
+pub(super) use process::Launch;
+pub(super) use watchman::Farewell;
+
+pub(crate) use ports::must_be_free;
+
 pub use account::{Account, is_root};
-pub use ports::{PortBlock, must_be_free};
-pub use process::{Launch, Process};
-pub use watchman::{Farewell, Watchman, keep_watch};
+pub use ports::PortBlock;
+pub use process::Process;
+pub use watchman::{Watchman, keep_watch};

@@ -4,7 +4,7 @@ use super::look::{Checkpoint, Node, Status};
 use crate::table;
 
 /// Everything, as text for a terminal.
-pub fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     [log(status), nodes(status), programs(status)].concat()
 }
 

@@ -18,7 +18,7 @@ const FREE_EXISTING: u64 = 256 * MIB;
 const OTHERWISE: &str = "use another folder (--data) or start anew (--wipe)";
 
 /// Asks on the terminal; without one there must be a `--yes`.
-pub fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
+pub(super) fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
     if is_sure {
         return Ok(());
     }
@@ -36,7 +36,7 @@ pub fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
 }
 
 /// Finds the Postgres binaries that fit the data, and the user to run them as.
-pub fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
+pub(super) fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
     let account = Account::for_postgres()?;
     if let Some(account) = &account {
         // Made by root, perhaps under a strict umask; everything private inside has its own mode.
@@ -49,7 +49,7 @@ pub fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
 }
 
 /// What the folder was made with, or will be; an error if something else is asked for now.
-pub fn layout(data: &DataFolder, options: &Options, major: u32) -> anyhow::Result<Layout> {
+pub(super) fn layout(data: &DataFolder, options: &Options, major: u32) -> anyhow::Result<Layout> {
     let Some(made) = data.layout()? else {
         let partitions = options.partitions.unwrap_or(1);
         return Ok(Layout::new(major, partitions, options.single_database));
@@ -73,7 +73,7 @@ fn agree(made: &Layout, partitions: Option<u16>, single_database: bool) -> anyho
 }
 
 /// Refuses to start on a disk that is nearly full.
-pub fn disk(data: &DataFolder) -> anyhow::Result<()> {
+pub(super) fn disk(data: &DataFolder) -> anyhow::Result<()> {
     let stat = rustix::fs::statvfs(data.root())?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let needed = if data.has_data() { FREE_EXISTING } else { FREE_NEW };

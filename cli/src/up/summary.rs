@@ -9,7 +9,7 @@ use crate::table;
 const HEADER: [&str; 4] = ["PROGRAM", "ADDRESS", "ROLE", "HEALTH"];
 
 /// Prints the table and the calls to try.
-pub async fn show(stack: &Stack) {
+pub(super) async fn show(stack: &Stack) {
     let mut rows = Vec::new();
     for node in &stack.plan.nodes {
         rows.push(node_row(node, &stack.plan.superuser_url(node, "postgres")).await);

@@ -1,7 +1,7 @@
 //! What a plan comes to.
 
 use super::*;
-use crate::local::postgres::Installation;
+use crate::local::postgres::find::Installation;
 
 fn plan(single_database: bool) -> Plan {
     let installation =

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use crate::local::system::Account;
 
 /// 15 is the oldest that the migrations are tested with.
-pub const MAJOR_MIN: u32 = 15;
+pub(super) const MAJOR_MIN: u32 = 15;
 
 /// Programs without which a folder is no server installation.
 const NEEDED: [&str; 4] = ["postgres", "initdb", "pg_ctl", "pg_basebackup"];
@@ -87,7 +87,7 @@ impl fmt::Display for Installation {
 
 /// All places to look at: the given folder alone if there is one, else `PATH`, the usual ones, and
 /// those that the installation script fills.
-pub fn places(given: Option<&Path>, data_roots: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn places(given: Option<&Path>, data_roots: &[PathBuf]) -> Vec<PathBuf> {
     if let Some(given) = given {
         return vec![given.to_path_buf()];
     }
@@ -99,7 +99,7 @@ pub fn places(given: Option<&Path>, data_roots: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// The newest usable installation, or the newest of the major version that existing data needs.
-pub fn find(
+pub(super) fn find(
     places: &[PathBuf],
     major: Option<u32>,
     account: Option<&Account>,

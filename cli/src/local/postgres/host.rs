@@ -79,7 +79,7 @@ impl Host {
     }
 
     /// Makes Postgres' user the owner of the path.
-    pub fn hand_over(&self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn hand_over(&self, path: &Path) -> anyhow::Result<()> {
         if let Some(account) = &self.account {
             account.own(path).with_context(|| format!("cannot hand over {}", path.display()))?;
         }

@@ -18,7 +18,7 @@ use crate::local::data::write_private;
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Makes a new, empty cluster. Connections need the password (SCRAM), on loopback too.
-pub async fn new_cluster(host: &Host, folder: &Path, password: &str) -> anyhow::Result<()> {
+pub(crate) async fn new_cluster(host: &Host, folder: &Path, password: &str) -> anyhow::Result<()> {
     let partial = start_afresh(host, folder)?;
     let password_file = folder.with_extension("password");
     write_private(&password_file, password)?;

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// What was found and dealt with; for a word to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// The node had been stopped.
     Nothing,
     /// A server without its headwater; it was stopped cleanly.
@@ -32,7 +32,7 @@ pub enum Found {
 /// Stops whatever runs in the folder, and removes a lock file whose process is gone. Postgres
 /// clears such a file itself unless another process of the same user has got the number meanwhile,
 /// which is common in containers; so we look whether the process works in this folder.
-pub async fn clear(host: &Host, folder: &Path) -> anyhow::Result<Found> {
+pub(crate) async fn clear(host: &Host, folder: &Path) -> anyhow::Result<Found> {
     let lock = folder.join("postmaster.pid");
     let Some(pid) = std::fs::read_to_string(&lock).ok().and_then(|text| postmaster(&text)) else {
         return Ok(Found::Nothing);
@@ -62,7 +62,7 @@ pub async fn clear(host: &Host, folder: &Path) -> anyhow::Result<Found> {
 
 /// Kills every process that works in the folder. Backends outlive a killed postmaster for a moment;
 /// a new one must not start beside them.
-pub async fn kill_all(folder: &Path) -> anyhow::Result<()> {
+pub(crate) async fn kill_all(folder: &Path) -> anyhow::Result<()> {
     let until = Instant::now() + KILL;
     loop {
         let left = inspect::working_in(folder);

@@ -35,7 +35,7 @@ pub enum Role {
 
 impl Role {
     /// For people.
-    pub fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Role::WritePrimary => "write primary",
             Role::ReadPrimary => "read primary",
@@ -46,7 +46,7 @@ impl Role {
     }
 
     /// Whether it follows another node.
-    pub fn is_standby(self) -> bool {
+    pub(crate) fn is_standby(self) -> bool {
         matches!(self, Role::Replica | Role::WriteStandby)
     }
 
@@ -94,19 +94,19 @@ impl Node {
     }
 
     /// Whether its data folder has been made (whole: see [`super::init`]).
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.folder.join("PG_VERSION").exists()
     }
 
     /// Writes its settings, as every start does: ports may have changed.
-    pub fn configure(&self, host: &Host) -> anyhow::Result<()> {
+    pub(crate) fn configure(&self, host: &Host) -> anyhow::Result<()> {
         let path = self.folder.join(FILE);
         write_private(&path, &self.settings.render())?;
         host.hand_over(&path)
     }
 
     /// How its server is started. We are its parent: pg_ctl would let it loose.
-    pub fn launch(&self, host: &Host, logs: &Path) -> Launch {
+    pub(crate) fn launch(&self, host: &Host, logs: &Path) -> Launch {
         Launch {
             name: self.name.clone(),
             executable: host.installation.program("postgres"),
@@ -121,7 +121,7 @@ impl Node {
 }
 
 /// Waits until the node answers a statement; fails early, with the end of its log, if it stops.
-pub async fn accepting(process: &mut Process, url: &str) -> anyhow::Result<Client> {
+pub(crate) async fn accepting(process: &mut Process, url: &str) -> anyhow::Result<Client> {
     let until = Instant::now() + ACCEPTING;
     loop {
         if let Some(status) = process.exited() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// Name of our settings file in a node's data folder.
-pub const FILE: &str = "headwater.conf";
+pub(super) const FILE: &str = "headwater.conf";
 
 /// How much of the machine a node may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub const SUPERUSER: &str = "postgres";
 /// Postgres.
 pub const OWNER: &str = "headwater_owner";
 /// The replicas' login.
-pub const REPLICATION: &str = "headwater_replication";
+pub(crate) const REPLICATION: &str = "headwater_replication";
 /// The database of both sides.
 pub const DATABASE: &str = "headwater";
 
@@ -31,7 +31,7 @@ pub struct Login {
 }
 
 /// Makes logins, or gives existing ones their password again.
-pub async fn ensure(client: &Client, logins: &[Login]) -> anyhow::Result<()> {
+pub(crate) async fn ensure(client: &Client, logins: &[Login]) -> anyhow::Result<()> {
     for login in logins {
         let parameters = [
             ("headwater.login", login.name),
@@ -50,7 +50,7 @@ pub async fn ensure(client: &Client, logins: &[Login]) -> anyhow::Result<()> {
 }
 
 /// Makes the database if it is not there.
-pub async fn ensure_database(client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn ensure_database(client: &Client) -> anyhow::Result<()> {
     let exists = "SELECT 1 FROM pg_database WHERE datname = $1";
     if client.query_opt(exists, &[&DATABASE]).await?.is_none() {
         // CREATE DATABASE takes no parameters and no transaction; both names are constants.
@@ -88,7 +88,7 @@ pub async fn make_slot(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 /// Drops the slots of replicas that are no longer wanted: each would keep WAL for ever.
-pub async fn drop_slots_except(client: &Client, wanted: &[String]) -> anyhow::Result<()> {
+pub(crate) async fn drop_slots_except(client: &Client, wanted: &[String]) -> anyhow::Result<()> {
     client.execute(include_str!("sql/drop_slots.sql"), &[&wanted]).await?;
     Ok(())
 }

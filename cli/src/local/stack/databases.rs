@@ -17,7 +17,7 @@ use crate::local::system::{Process, Watchman};
 use crate::migrate;
 
 /// What the nodes are started with.
-pub struct Databases<'a> {
+pub(super) struct Databases<'a> {
     /// What to start.
     pub plan: &'a Plan,
     /// Told of every process.
@@ -30,7 +30,7 @@ pub struct Databases<'a> {
 
 impl Databases<'_> {
     /// Starts all nodes; gives their processes in the order of the plan.
-    pub async fn start(&self) -> anyhow::Result<Vec<Process>> {
+    pub(super) async fn start(&self) -> anyhow::Result<Vec<Process>> {
         let (standbys, primaries): (Vec<&Node>, Vec<&Node>) =
             self.plan.nodes.iter().partition(|node| node.role.is_standby());
         let mut processes = try_join_all(primaries.iter().map(|node| self.primary(node))).await?;

@@ -11,7 +11,7 @@ const GENERATIONS: u32 = 3;
 const BYTES_MAX: u64 = 64 << 20;
 
 /// Puts the logs of former runs one generation back.
-pub fn rotate(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn rotate(folder: &Path) -> anyhow::Result<()> {
     for log in current(folder)? {
         shift(&log)?;
         fs::rename(&log, generation(&log, 1))?;
@@ -21,7 +21,7 @@ pub fn rotate(folder: &Path) -> anyhow::Result<()> {
 
 /// Cuts those that have grown too big. Their processes go on writing to the same file (they
 /// append), so it is copied and emptied, not renamed; what is written in between is lost.
-pub fn cut(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn cut(folder: &Path) -> anyhow::Result<()> {
     for log in current(folder)? {
         if log.metadata()?.len() > BYTES_MAX {
             shift(&log)?;

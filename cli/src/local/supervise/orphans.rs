@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Stops programs that a killed run left behind, if its watchman was killed too. We hold the
 /// folder's lock, so nobody else wants them. Postgres nodes are dealt with one by one as they are
 /// started.
-pub async fn stop_orphans(root: &Path) {
+pub(crate) async fn stop_orphans(root: &Path) {
     // A damaged file tells nothing; a program that still runs then shows as a busy port.
     let Ok(Some(run)) = RunFile::read(root) else { return };
     let processes = run.programs.into_iter().map(|program| program.process);
@@ -34,7 +34,7 @@ pub async fn stop_orphans(root: &Path) {
 }
 
 /// Kills Postgres nodes whose data is about to be removed.
-pub async fn stop_nodes(root: &Path) -> anyhow::Result<()> {
+pub(crate) async fn stop_nodes(root: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(root)?.flatten() {
         leftovers::kill_all(&entry.path()).await?;
     }

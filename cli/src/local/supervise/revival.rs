@@ -12,7 +12,7 @@ const WELL: Duration = Duration::from_secs(60);
 
 /// What to do about a dead member now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Its death is news; it will be started after this delay.
     Schedule(Duration),
     /// Its delay is not over.
@@ -22,7 +22,7 @@ pub enum Next {
 }
 
 /// One member's restarts.
-pub struct Revival {
+pub(super) struct Revival {
     backoff: Backoff,
     due: Option<Instant>,
 }
@@ -36,7 +36,7 @@ impl Default for Revival {
 impl Revival {
     /// Called whenever the member is found dead. `ran` is how long it had lived, `random` from 0 to
     /// 1.
-    pub fn next(&mut self, ran: Duration, now: Instant, random: f64) -> Next {
+    pub(super) fn next(&mut self, ran: Duration, now: Instant, random: f64) -> Next {
         match self.due {
             None => {
                 if ran >= WELL {

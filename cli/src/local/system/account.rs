@@ -41,7 +41,7 @@ impl Account {
     }
 
     /// Fails, saying so, if this user cannot get into the folder (a parent may be closed to it).
-    pub fn can_enter(&self, folder: &Path) -> anyhow::Result<()> {
+    pub(crate) fn can_enter(&self, folder: &Path) -> anyhow::Result<()> {
         // The child changes its user first and its folder afterwards, so this asks the kernel
         // itself.
         let mut probe = Command::new("true");

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context, bail};
 
 /// Ports in a block, its lock included.
-pub const BLOCK: u16 = 64;
+pub(super) const BLOCK: u16 = 64;
 const FIRST: u16 = 16_000;
 const BLOCKS: u16 = 250;
 
@@ -33,7 +33,7 @@ impl PortBlock {
     }
 
     /// The block that starts here; an error names the port that is taken.
-    pub fn at(base: u16, wanted: u16) -> anyhow::Result<PortBlock> {
+    pub(crate) fn at(base: u16, wanted: u16) -> anyhow::Result<PortBlock> {
         if wanted >= BLOCK || base.checked_add(BLOCK).is_none() {
             bail!("{wanted} ports from {base} on do not fit");
         }
@@ -45,7 +45,7 @@ impl PortBlock {
     }
 
     /// The block's next port.
-    pub fn take(&mut self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn take(&mut self) -> anyhow::Result<SocketAddr> {
         let base = self.lock.local_addr()?.port();
         if self.next >= BLOCK {
             bail!("more than {BLOCK} ports in one stack");
@@ -57,7 +57,7 @@ impl PortBlock {
 }
 
 /// Fails with a clear word if something listens there already.
-pub fn must_be_free(address: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn must_be_free(address: SocketAddr) -> anyhow::Result<()> {
     TcpListener::bind(address).map(drop).with_context(|| format!("{address} cannot be listened on"))
 }
 

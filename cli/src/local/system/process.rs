@@ -57,7 +57,7 @@ pub struct Process {
 impl Process {
     /// Starts it, in a process group of its own so that Ctrl-C reaches only us, who stop it in
     /// order.
-    pub fn spawn(launch: &Launch, watchman: &Arc<Watchman>) -> anyhow::Result<Process> {
+    pub(crate) fn spawn(launch: &Launch, watchman: &Arc<Watchman>) -> anyhow::Result<Process> {
         let mut command = Command::new(&launch.executable);
         command.args(&launch.args).env_clear().current_dir("/").process_group(0);
         for inherited in ["PATH", "HOME"] {
@@ -89,7 +89,7 @@ impl Process {
     }
 
     /// When it was started.
-    pub fn since(&self) -> Instant {
+    pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
@@ -105,7 +105,7 @@ impl Process {
     }
 
     /// The first line of its standard output that starts with this word, without it.
-    pub fn said(&self, word: &str) -> Option<String> {
+    pub(crate) fn said(&self, word: &str) -> Option<String> {
         let text = std::fs::read_to_string(&self.launch.output).ok()?;
         let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let mut found = whole_lines.filter_map(|line| line.strip_prefix(word));
@@ -113,7 +113,7 @@ impl Process {
     }
 
     /// The end of its log, for an error's text.
-    pub fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = &self.launch.log;
         let text = std::fs::read(log).unwrap_or_default();
         let tail = words::last_lines(&String::from_utf8_lossy(&text), LOG_LINES);

@@ -83,12 +83,12 @@ impl Watchman {
     }
 
     /// From now on this process is stopped in the given way when we end without having done it.
-    pub fn watch(&self, pid: u32, farewell: Farewell) {
+    pub(crate) fn watch(&self, pid: u32, farewell: Farewell) {
         self.tell(&format!("watch {pid} {}", farewell.word()));
     }
 
     /// The process has ended; its number may soon be somebody else's.
-    pub fn forget(&self, pid: u32) {
+    pub(crate) fn forget(&self, pid: u32) {
         self.tell(&format!("forget {pid}"));
     }
 

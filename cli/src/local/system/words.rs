@@ -1,14 +1,14 @@
 //! What programs print when they fail, put so that a person can act on it.
 
 /// The end of a text, each line indented.
-pub fn last_lines(text: &str, count: usize) -> String {
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = &lines[lines.len().saturating_sub(count)..];
     shown.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// What to do about failures that the tool's own words do not make plain.
-pub fn hint(output: &str) -> &'static str {
+pub(crate) fn hint(output: &str) -> &'static str {
     let hints = [
         ("No space left on device", "\nthe disk is full: make room, or choose another with --data"),
         ("Address already in use", "\nthe port is taken: see --port-base and --router-listen"),
