@@ -19,7 +19,7 @@ use tonic::{Request, Status, Streaming};
 use codec::DynamicCodec;
 use session::Session;
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 const TOKEN: &str = "headwater-token";
 
@@ -28,25 +28,25 @@ const TOKEN: &str = "headwater-token";
 pub struct Options {
     /// The method, such as `stores.v1.StoreCommandService/OpenStore`; without it, or with a
     /// service's name only, what can be called is listed.
-    pub method: Option<String>,
+    method: Option<String>,
     /// The request as JSON; `-` reads it from standard input, several values are sent as a stream.
     #[arg(default_value = "{}")]
-    pub json: String,
+    json: String,
     /// Where to send it: the router of what runs on this machine, unless given.
     #[arg(long)]
-    pub router: Option<String>,
+    router: Option<String>,
     /// Request metadata, `name: value`; can be repeated.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
-    pub headers: Vec<String>,
+    headers: Vec<String>,
     /// Deadline in seconds.
     #[arg(long, default_value_t = 30.0)]
-    pub timeout: f64,
+    timeout: f64,
     /// Neither sends the token of the last reply nor keeps that of this one.
     #[arg(long)]
-    pub no_session: bool,
+    no_session: bool,
     /// Data folder of the `headwater up` to call.
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// Calls the method, prints what it answers, and says whether it succeeded.

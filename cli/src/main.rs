@@ -4,10 +4,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_cli::run_file::RunFile;
-use headwater_cli::{
-    call, migrate, start_epoch, status, tail, up, verify, watchman, where_is_postgres,
-};
+use headwater_cli::local::{RunFile, keep_watch};
+use headwater_cli::{call, migrate, postgres, start_epoch, status, tail, up, verify};
 
 #[derive(Parser)]
 #[command(name = "headwater", version, about = "CQRS for gRPC backends on Postgres")]
@@ -35,7 +33,7 @@ enum Command {
     /// Start a new epoch of the log after it was restored, and have the views made anew.
     StartEpoch(start_epoch::Options),
     /// Print the folder of the PostgreSQL server programs that `up` would use.
-    Postgres(where_is_postgres::Options),
+    Postgres(postgres::Options),
     /// Stop what a killed `up` leaves behind; started by `up` itself.
     #[command(hide = true)]
     Watchman,
@@ -44,7 +42,7 @@ enum Command {
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     if let Command::Watchman = command {
-        watchman::run(std::io::stdin().lock());
+        keep_watch(std::io::stdin().lock());
         return ExitCode::SUCCESS;
     }
     match run(command) {
@@ -72,7 +70,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Migrate(options) => migrate::run(options).await.map(|()| true),
         Command::StartEpoch(options) => start_epoch::run(options).await.map(|()| true),
-        Command::Postgres(options) => where_is_postgres::run(options).map(|()| true),
+        Command::Postgres(options) => postgres::run(options).map(|()| true),
         Command::Watchman => Ok(true),
     }
 }

@@ -9,23 +9,23 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// `headwater status …`.
 #[derive(Args)]
 pub struct Options {
     /// Prints JSON instead of tables.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// URL of the write database: that of what runs on this machine, unless given.
     #[arg(long, env = "HEADWATER_WRITE_URL", hide_env_values = true)]
-    pub write_url: Option<String>,
+    write_url: Option<String>,
     /// URLs of the read database's nodes, separated by commas.
     #[arg(long, env = "HEADWATER_READ_URLS", hide_env_values = true, value_delimiter = ',')]
-    pub read_urls: Vec<String>,
+    read_urls: Vec<String>,
     /// Data folder of the `headwater up` to look at.
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// Prints what is going on; true if all is well.

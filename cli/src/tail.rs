@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::shown;
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// How long to wait for a hint before looking anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -26,22 +26,22 @@ const CHUNK: u32 = 1_000;
 pub struct Options {
     /// Where to begin: `end` (only what comes), `start`, or a position.
     #[arg(long, default_value = "end")]
-    pub from: From,
+    from: From,
     /// Only this partition; all of them unless given.
     #[arg(long)]
-    pub partition: Option<u16>,
+    partition: Option<u16>,
     /// Only events whose type's name contains this.
     #[arg(long, value_name = "TEXT")]
     pub r#type: Option<String>,
     /// Stops at the end instead of waiting for more.
     #[arg(long)]
-    pub no_follow: bool,
+    no_follow: bool,
     /// URL of the write database: that of what runs on this machine, unless given.
     #[arg(long, env = "HEADWATER_WRITE_URL", hide_env_values = true)]
-    pub write_url: Option<String>,
+    write_url: Option<String>,
     /// Data folder of the `headwater up` to follow.
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// Where to begin.

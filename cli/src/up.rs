@@ -3,42 +3,34 @@
 //! Top to bottom: take the data folder, look whether it can work, plan, start, show, supervise,
 //! stop.
 
-mod logs;
 mod options;
 mod preflight;
-mod revival;
-mod supervise;
-mod table;
+mod summary;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::data::{DataFolder, Layout, default_root};
-use crate::plan::Plan;
-use crate::ports::{PortBlock, must_be_free};
-use crate::postgres::host::Host;
-use crate::progress::Progress;
-use crate::run_file::RunFile;
-use crate::secrets::Secrets;
-use crate::stack::Stack;
-use crate::watchman::Watchman;
+use crate::local::{
+    self, DataFolder, Host, Layout, Plan, PortBlock, Progress, RunFile, Secrets, Signals, Stack,
+    Watchman, default_root, must_be_free,
+};
 
 pub use options::Options;
 
 /// Runs the command until it is told to stop.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let progress = Progress::shown();
-    let mut signals = supervise::Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let root = options.data.clone().map_or_else(default_root, Ok)?;
     let mut data = DataFolder::open(&root)?;
     data.sign("headwater up")?;
     if options.wipe && data.has_data() {
         preflight::confirm_wipe(data.root(), options.yes)?;
     }
-    preflight::stop_orphans(data.root()).await;
+    local::stop_orphans(data.root()).await;
     if options.wipe {
-        preflight::stop_nodes(data.root()).await?;
+        local::stop_nodes(data.root()).await?;
         data.wipe()?;
     }
 
@@ -46,7 +38,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let layout = preflight::layout(&data, &options, host.installation.major)?;
     preflight::disk(&data)?;
     must_be_free(options.router_listen).or_else(advise("choose another with --router-listen"))?;
-    logs::rotate(&data.logs())?;
+    local::rotate_logs(&data.logs())?;
 
     let mut stack = plan(&data, host, &layout, &options)?;
     progress.say(&format!("headwater {} on {}", env!("CARGO_PKG_VERSION"), data.root().display()));
@@ -57,12 +49,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let outcome = match started {
         Ok(()) => {
-            table::show(&stack).await;
-            supervise::until_told(&mut stack, &mut signals, &progress).await
+            summary::show(&stack).await;
+            local::until_told(&mut stack, &mut signals, &progress).await
         }
         Err(error) => Err(error),
     };
-    supervise::stop(&mut stack, &mut signals, &progress).await;
+    local::stop(&mut stack, &mut signals, &progress).await;
     RunFile::remove(data.root());
     outcome
 }

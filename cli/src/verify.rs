@@ -9,7 +9,7 @@ use headwater_eventlog::{EventLog, Head, LogError};
 use headwater_kernel::Partition;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::run_file::RunFile;
+use crate::local::RunFile;
 
 /// Events read at once.
 const CHUNK: u32 = 5_000;
@@ -19,7 +19,7 @@ const CHUNK: u32 = 5_000;
 pub struct Options {
     /// What to verify.
     #[command(subcommand)]
-    pub what: What,
+    what: What,
 }
 
 /// What can be verified.
@@ -34,10 +34,10 @@ pub enum What {
 pub struct Log {
     /// URL of the write database: that of what runs on this machine, unless given.
     #[arg(long, env = "HEADWATER_WRITE_URL", hide_env_values = true)]
-    pub write_url: Option<String>,
+    write_url: Option<String>,
     /// Data folder of the `headwater up` to verify.
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 /// Verifies, prints what it found, and says whether all is well.

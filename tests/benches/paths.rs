@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use headwater_cli::postgres::settings::Size;
+use headwater_cli::local::Size;
 use headwater_tests::bench::cpu::{Watched, spent};
 use headwater_tests::bench::load::{Round, repeat, run};
 use headwater_tests::bench::pgbench;
@@ -204,11 +204,11 @@ impl Bench {
 }
 
 async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
-    let client = headwater_cli::postgres::node::connect(url).await?;
+    let client = headwater_cli::local::connect(url).await?;
     Ok(client.batch_execute(sql).await?)
 }
 
 async fn number(url: &str, sql: &str) -> i64 {
-    let client = headwater_cli::postgres::node::connect(url).await.expect("connected");
+    let client = headwater_cli::local::connect(url).await.expect("connected");
     client.query_one(sql, &[]).await.expect("a row").get(0)
 }

@@ -6,16 +6,16 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Encodes any message; decodes messages of one type.
-pub struct DynamicCodec {
+pub(super) struct DynamicCodec {
     /// The type of the replies.
     pub output: MessageDescriptor,
 }
 
 /// Encodes any message.
-pub struct DynamicEncoder;
+pub(super) struct DynamicEncoder;
 
 /// Decodes messages of one type.
-pub struct DynamicDecoder(MessageDescriptor);
+pub(super) struct DynamicDecoder(MessageDescriptor);
 
 impl Codec for DynamicCodec {
     type Encode = DynamicMessage;

@@ -6,12 +6,12 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 /// The stable reason of a failure; empty if it has none.
-pub fn reason(status: &Status) -> String {
+pub(super) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// Code, message and every detail, a line each.
-pub fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     let details = status.get_error_details();
     let mut text = format!("{:?}: {}", status.code(), status.message());
     let mut line = |what: String| {

@@ -17,7 +17,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 const FILES_MAX: usize = 1_000;
 
 /// The method of a service.
-pub async fn method(
+pub(super) async fn method(
     channel: Channel,
     service: &str,
     method: &str,
@@ -33,7 +33,10 @@ pub async fn method(
 }
 
 /// The services, or the methods of one.
-pub async fn listing(channel: Channel, service: Option<&str>) -> anyhow::Result<Vec<String>> {
+pub(super) async fn listing(
+    channel: Channel,
+    service: Option<&str>,
+) -> anyhow::Result<Vec<String>> {
     let Some(service) = service else { return services(channel).await };
     let pool = pool(channel, service).await?;
     let descriptor = pool

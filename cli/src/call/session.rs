@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::data::write_private;
+use crate::local::write_private;
 
 /// The session with one router; without a place to keep it, every call starts anew.
-pub struct Session {
+pub(super) struct Session {
     path: Option<PathBuf>,
     token: Option<String>,
 }
 
 impl Session {
     /// Reads what the last call left.
-    pub fn open(router: &str, is_wanted: bool) -> Session {
+    pub(super) fn open(router: &str, is_wanted: bool) -> Session {
         let path = is_wanted.then(|| path(router)).flatten();
         let token = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
@@ -20,12 +20,12 @@ impl Session {
     }
 
     /// The token of the last reply.
-    pub fn token(&self) -> Option<&str> {
+    pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
     /// Starts anew.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.token = None;
         if let Some(path) = &self.path {
             // It is written again after the next reply.
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Keeps the token of a reply; replies carry all that the session had seen before.
-    pub fn keep(&mut self, token: Option<String>) {
+    pub(super) fn keep(&mut self, token: Option<String>) {
         let (Some(path), Some(token)) = (&self.path, token) else { return };
         let kept = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         let kept = kept.map_err(anyhow::Error::from).and_then(|()| write_private(path, &token));

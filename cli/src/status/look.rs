@@ -11,13 +11,13 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::health;
-use crate::postgres::node::connect;
+use crate::local::connect;
 
 /// No part is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where to look.
-pub struct Places {
+pub(super) struct Places {
     /// The write database.
     pub write_url: String,
     /// Name and URL of each read node.
@@ -28,7 +28,7 @@ pub struct Places {
 
 /// The whole picture.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub(super) struct Status {
     /// The log, or why it cannot be seen.
     pub log: Result<Log, String>,
     /// The read nodes.
@@ -39,7 +39,7 @@ pub struct Status {
 
 /// The log's heads.
 #[derive(Debug, Serialize)]
-pub struct Log {
+pub(super) struct Log {
     /// Its identity.
     pub id: String,
     /// Its epoch.
@@ -50,7 +50,7 @@ pub struct Log {
 
 /// A read node.
 #[derive(Debug, Serialize)]
-pub struct Node {
+pub(super) struct Node {
     /// Its name.
     pub name: String,
     /// What it shows, or why it cannot be asked.
@@ -59,7 +59,7 @@ pub struct Node {
 
 /// What a read node shows.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub(super) struct Shown {
     /// `primary` or `replica`, by its own word.
     pub role: &'static str,
     /// What each projection has applied there.
@@ -68,7 +68,7 @@ pub struct Shown {
 
 /// A projection's checkpoint on one node.
 #[derive(Debug, Serialize)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
     /// The projection.
     pub projection: String,
     /// By partition.
@@ -83,7 +83,7 @@ pub struct Checkpoint {
 
 /// A program.
 #[derive(Debug, Serialize)]
-pub struct Program {
+pub(super) struct Program {
     /// Its name.
     pub name: String,
     /// Its gRPC address.
@@ -94,7 +94,7 @@ pub struct Program {
 
 impl Status {
     /// Whether every part answers and is ready.
-    pub fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         let parked = |shown: &Shown| shown.projections.iter().any(|c| c.parked > 0);
         self.log.is_ok()
             && self.nodes.iter().all(|n| n.shows.as_ref().is_ok_and(|shown| !parked(shown)))
@@ -103,7 +103,7 @@ impl Status {
 }
 
 /// Asks every part, all at once.
-pub async fn look(places: &Places) -> Status {
+pub(super) async fn look(places: &Places) -> Status {
     let log = async { within(log(&places.write_url)).await };
     let nodes =
         join_all(places.read_urls.iter().map(|(name, url)| async {

@@ -1,9 +1,10 @@
 //! The picture as tables.
 
 use super::look::{Checkpoint, Node, Status};
+use crate::table;
 
 /// Everything, as text for a terminal.
-pub fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     [log(status), nodes(status), programs(status)].concat()
 }
 
@@ -11,39 +12,42 @@ fn log(status: &Status) -> String {
     match &status.log {
         Err(error) => format!("log: cannot be seen: {error}\n\n"),
         Ok(log) => {
-            let mut rows = vec![row(["partition", "head"])];
-            rows.extend(
-                log.heads.iter().enumerate().map(|(n, head)| vec![n.to_string(), head.to_string()]),
-            );
-            format!("log {} epoch {}\n{}\n", log.id, log.epoch, table(&rows))
+            let heads = log.heads.iter().enumerate();
+            let rows = heads.map(|(n, head)| [n.to_string(), head.to_string()]);
+            let table = indented(table::lines(["partition", "head"], rows));
+            format!("log {} epoch {}\n{table}\n", log.id, log.epoch)
         }
     }
 }
 
 fn nodes(status: &Status) -> String {
-    let mut rows =
-        vec![row(["node", "role", "projection", "checkpoint", "lag events", "lag s", "parked"])];
-    for node in &status.nodes {
-        rows.extend(node_rows(node));
-    }
-    format!("{}\n", table(&rows))
+    let header = ["node", "role", "projection", "checkpoint", "lag events", "lag s", "parked"];
+    let rows = status.nodes.iter().flat_map(node_rows);
+    let mut lines = table::lines(header, rows);
+    lines.extend(status.nodes.iter().filter_map(remark));
+    format!("{}\n", indented(lines))
 }
 
-fn node_rows(node: &Node) -> Vec<Vec<String>> {
-    let shown = match &node.shows {
-        Err(error) => return vec![vec![node.name.clone(), format!("DOWN: {error}")]],
-        Ok(shown) => shown,
-    };
-    if shown.projections.is_empty() {
-        return vec![vec![node.name.clone(), "no checkpoint yet".to_owned()]];
-    }
+fn node_rows(node: &Node) -> Vec<[String; 7]> {
+    let Ok(shown) = &node.shows else { return Vec::new() };
     shown.projections.iter().map(|c| checkpoint(&node.name, shown.role, c)).collect()
 }
 
-fn checkpoint(node: &str, role: &str, c: &Checkpoint) -> Vec<String> {
+/// The line of a node that has no row in the table.
+fn remark(node: &Node) -> Option<String> {
+    match &node.shows {
+        Err(error) => Some(format!("{}  DOWN: {error}", node.name)),
+        Ok(shown) if shown.projections.is_empty() => {
+            Some(format!("{}  no checkpoint yet", node.name))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn checkpoint(node: &str, role: &str, c: &Checkpoint) -> [String; 7] {
     let positions: Vec<String> = c.positions.iter().map(u64::to_string).collect();
     let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
-    vec![
+    [
         node.to_owned(),
         role.to_owned(),
         c.projection.clone(),
@@ -58,34 +62,18 @@ fn programs(status: &Status) -> String {
     if status.programs.is_empty() {
         return String::new();
     }
-    let mut rows = vec![row(["program", "address", "health"])];
-    for program in &status.programs {
+    let rows = status.programs.iter().map(|program| {
         let health = match &program.ready {
             Ok(()) => "ready".to_owned(),
             Err(error) => error.replace('\n', "; "),
         };
-        rows.push(vec![program.name.clone(), program.address.to_string(), health]);
-    }
-    table(&rows)
+        [program.name.clone(), program.address.to_string(), health]
+    });
+    indented(table::lines(["program", "address", "health"], rows))
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
-
-/// Columns as wide as their widest cell; the last cell of a row may be as long as it likes.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let inner = rows.iter().filter(|row| row.len() > column + 1);
-        inner.map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().enumerate().map(|(n, cell)| format!("{cell:<0$}", widths[n]));
-        format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+fn indented(lines: Vec<String>) -> String {
+    lines.iter().map(|line| format!("  {line}\n")).collect()
 }
 
 #[cfg(test)]
@@ -110,6 +98,10 @@ mod tests {
                     shows: Ok(Shown { role: "primary", projections: vec![checkpoint] }),
                 },
                 Node { name: "replica-1".to_owned(), shows: Err("refused".to_owned()) },
+                Node {
+                    name: "replica-2".to_owned(),
+                    shows: Ok(Shown { role: "replica", projections: Vec::new() }),
+                },
             ],
             programs: vec![Program {
                 name: "router".to_owned(),
@@ -126,7 +118,8 @@ log L epoch 1
 
   node          role     projection  checkpoint  lag events  lag s  parked
   read-primary  primary  retail      10 7        3           0.25   0
-  replica-1     DOWN: refused
+  replica-1  DOWN: refused
+  replica-2  no checkpoint yet
 
   program  address          health
   router   127.0.0.1:50050  ready

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::data::Layout;
-use crate::plan::{Kind, REPLICAS_MAX, Shape, Variable};
-use crate::postgres::settings::Size;
+use crate::local::{Kind, Layout, REPLICAS_MAX, Shape, Size, Variable};
 
 /// Passed on to the programs if set: how they log and trace, and how long they drain.
 const PASSED_ON: [&str; 5] = [
@@ -25,46 +23,46 @@ const PASSED_ON: [&str; 5] = [
 pub struct Options {
     /// Data folder [default: /var/lib/headwater for root, else ~/.local/share/headwater].
     #[arg(long, env = "HEADWATER_DATA")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// The address for clients. Port 0 takes one of the other ports' block.
     #[arg(long, default_value = "127.0.0.1:50050")]
-    pub router_listen: SocketAddr,
+    pub(crate) router_listen: SocketAddr,
     /// First of 64 ports for everything else [default: chosen by the data folder's name, and the
     /// next free block if somebody has it].
     #[arg(long)]
-    pub port_base: Option<u16>,
+    pub(crate) port_base: Option<u16>,
     /// Streaming replicas of the read primary.
     #[arg(long, default_value_t = 2, value_parser = up_to(REPLICAS_MAX))]
-    pub replicas: u16,
+    pub(crate) replicas: u16,
     /// Partitions of the log; fixed when the data folder is made [default: 1].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub partitions: Option<u16>,
+    pub(crate) partitions: Option<u16>,
     /// Log and views in one database; fixed when the data folder is made.
     #[arg(long)]
-    pub single_database: bool,
+    pub(crate) single_database: bool,
     /// Start anew: removes all data of the folder first (asks).
     #[arg(long)]
-    pub wipe: bool,
+    pub(crate) wipe: bool,
     /// Do not ask before wiping.
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Do not wait until everything is healthy.
     #[arg(long)]
-    pub no_wait: bool,
+    pub(crate) no_wait: bool,
     /// Folder of the PostgreSQL server programs to use [default: the newest found].
     #[arg(long, env = "HEADWATER_PG_BIN")]
-    pub pg_bin: Option<PathBuf>,
+    pub(crate) pg_bin: Option<PathBuf>,
     /// A setting for a program, such as command-svc:HEADWATER_QUEUE_MAX=5000; may be repeated.
     #[arg(long = "set", value_name = "PROGRAM:NAME=VALUE", value_parser = parse_variable)]
-    pub variables: Vec<Variable>,
+    pub(crate) variables: Vec<Variable>,
     /// Folder of the programs [default: where this one is].
     #[arg(long, hide = true)]
-    pub bin_dir: Option<PathBuf>,
+    pub(crate) bin_dir: Option<PathBuf>,
 }
 
 impl Options {
     /// The stack that is wanted, given how the data folder was made.
-    pub fn shape(&self, layout: &Layout) -> Shape {
+    pub(crate) fn shape(&self, layout: &Layout) -> Shape {
         let passed_on = PASSED_ON.iter().filter_map(|name| {
             let (kind, name) = (None, (*name).to_owned());
             std::env::var(&name).ok().map(|value| Variable { kind, name, value })

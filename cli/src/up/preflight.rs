@@ -4,18 +4,10 @@
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::Signal;
 
-use crate::account::Account;
-use crate::data::{DataFolder, Layout, default_root};
-use crate::inspect;
-use crate::postgres::find;
-use crate::postgres::host::Host;
-use crate::postgres::leftovers;
-use crate::run_file::RunFile;
+use crate::local::{Account, DataFolder, Host, Layout, default_root};
 use crate::up::Options;
 
 const MIB: u64 = 1 << 20;
@@ -24,11 +16,9 @@ const FREE_NEW: u64 = 1024 * MIB;
 /// Enough to start and to say so; Postgres stops when it runs out.
 const FREE_EXISTING: u64 = 256 * MIB;
 const OTHERWISE: &str = "use another folder (--data) or start anew (--wipe)";
-const ORPHAN_STOP: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(20);
 
 /// Asks on the terminal; without one there must be a `--yes`.
-pub fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
+pub(super) fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
     if is_sure {
         return Ok(());
     }
@@ -45,37 +35,8 @@ pub fn confirm_wipe(root: &Path, is_sure: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops programs that a killed run left behind, if its watchman was killed too. We hold the
-/// folder's lock, so nobody else wants them. Postgres nodes are dealt with one by one as they are
-/// started.
-pub async fn stop_orphans(root: &Path) {
-    // A damaged file tells nothing; a program that still runs then shows as a busy port.
-    let Ok(Some(run)) = RunFile::read(root) else { return };
-    let processes = run.programs.into_iter().map(|program| program.process);
-    let mut orphans: Vec<_> = processes.filter(|process| process.is_alive()).collect();
-    for orphan in &orphans {
-        inspect::signal(orphan.pid, Signal::TERM);
-    }
-    let until = Instant::now() + ORPHAN_STOP;
-    while !orphans.is_empty() && Instant::now() < until {
-        tokio::time::sleep(POLL).await;
-        orphans.retain(|orphan| orphan.is_alive());
-    }
-    for orphan in orphans {
-        inspect::signal(orphan.pid, Signal::KILL);
-    }
-}
-
-/// Kills Postgres nodes whose data is about to be removed.
-pub async fn stop_nodes(root: &Path) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(root)?.flatten() {
-        leftovers::kill_all(&entry.path()).await?;
-    }
-    Ok(())
-}
-
 /// Finds the Postgres binaries that fit the data, and the user to run them as.
-pub fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
+pub(super) fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
     let account = Account::for_postgres()?;
     if let Some(account) = &account {
         // Made by root, perhaps under a strict umask; everything private inside has its own mode.
@@ -84,12 +45,11 @@ pub fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Host> {
     }
     let roots: Vec<_> = default_root().into_iter().chain([data.root().to_path_buf()]).collect();
     let major = data.layout()?.map(|layout| layout.postgres_major);
-    let installation = find::find(&find::places(given, &roots), major, account.as_ref())?;
-    Ok(Host { installation, account })
+    Host::find(account, given, &roots, major)
 }
 
 /// What the folder was made with, or will be; an error if something else is asked for now.
-pub fn layout(data: &DataFolder, options: &Options, major: u32) -> anyhow::Result<Layout> {
+pub(super) fn layout(data: &DataFolder, options: &Options, major: u32) -> anyhow::Result<Layout> {
     let Some(made) = data.layout()? else {
         let partitions = options.partitions.unwrap_or(1);
         return Ok(Layout::new(major, partitions, options.single_database));
@@ -113,7 +73,7 @@ fn agree(made: &Layout, partitions: Option<u16>, single_database: bool) -> anyho
 }
 
 /// Refuses to start on a disk that is nearly full.
-pub fn disk(data: &DataFolder) -> anyhow::Result<()> {
+pub(super) fn disk(data: &DataFolder) -> anyhow::Result<()> {
     let stat = rustix::fs::statvfs(data.root())?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let needed = if data.has_data() { FREE_EXISTING } else { FREE_NEW };

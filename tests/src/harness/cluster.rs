@@ -7,19 +7,11 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use headwater_cli::account::Account;
-use headwater_cli::data::default_root;
 use headwater_cli::health;
-use headwater_cli::plan::{Kind, Plan, Program};
-use headwater_cli::ports::PortBlock;
-use headwater_cli::postgres::find;
-use headwater_cli::postgres::host::Host;
-use headwater_cli::postgres::leftovers;
-use headwater_cli::process::Process;
-use headwater_cli::progress::Progress;
-use headwater_cli::run_file::RunFile;
-use headwater_cli::stack::Stack;
-use headwater_cli::watchman::Watchman;
+use headwater_cli::local::{
+    Account, Host, Kind, Plan, PortBlock, Process, Program, Progress, RunFile, Stack, Watchman,
+    default_root, free_memory,
+};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tonic::transport::{Channel, Endpoint};
 
@@ -272,7 +264,7 @@ impl Drop for Cluster {
         let stack = self.stack.get_mut();
         for node in &self.plan.nodes {
             if stack.process(&node.name).is_some_and(|process| process.exited().is_some()) {
-                leftovers::free_memory(&node.folder);
+                free_memory(&node.folder);
             }
         }
         if std::thread::panicking() {
@@ -298,10 +290,7 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
 }
 
 fn host() -> anyhow::Result<Host> {
-    let account = Account::for_postgres()?;
     let given = std::env::var_os("HEADWATER_PG_BIN").map(PathBuf::from);
     let roots: Vec<PathBuf> = default_root().into_iter().collect();
-    let places = find::places(given.as_deref(), &roots);
-    let installation = find::find(&places, None, account.as_ref())?;
-    Ok(Host { installation, account })
+    Host::find(Account::for_postgres()?, given.as_deref(), &roots, None)
 }

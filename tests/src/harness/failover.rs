@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use headwater_cli::postgres::init;
-use headwater_cli::postgres::node::{Role, connect};
-use headwater_cli::postgres::users::{self, Slot};
+use headwater_cli::local::{Role, Slot, connect, copy_primary, make_slot, slot};
 
 use super::cluster::Cluster;
 use super::eventually;
@@ -78,7 +76,7 @@ impl Cluster {
         self.make_slot(primary, &upstream.slot).await?;
         let folder = &self.node(node).folder;
         std::fs::remove_dir_all(folder)?;
-        init::replica(&self.plan().host, folder, &upstream).await?;
+        copy_primary(&self.plan().host, folder, &upstream).await?;
         // Its settings file, which `start_again` writes, still has it as it was in the plan.
         self.start_again(node).await?;
         self.follow(node, primary).await
@@ -96,10 +94,10 @@ impl Cluster {
         .await;
     }
 
-    async fn make_slot(&self, primary: &str, slot: &str) -> anyhow::Result<()> {
+    async fn make_slot(&self, primary: &str, name: &str) -> anyhow::Result<()> {
         let client = connect(&self.superuser_url(primary)).await?;
-        if users::slot(&client, slot).await? == Slot::Missing {
-            users::make_slot(&client, slot).await?;
+        if slot(&client, name).await? == Slot::Missing {
+            make_slot(&client, name).await?;
         }
         Ok(())
     }

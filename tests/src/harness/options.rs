@@ -1,7 +1,6 @@
 //! What a test's cluster consists of.
 
-use headwater_cli::plan::{Kind, Shape, Variable};
-use headwater_cli::postgres::settings::Size;
+use headwater_cli::local::{Kind, Shape, Size, Variable};
 
 /// The default is what `headwater up` starts: one partition, two databases, two replicas, one copy
 /// of each program.

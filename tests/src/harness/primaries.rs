@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use headwater_cli::plan::Plan;
+use headwater_cli::local::Plan;
 
 pub struct Primaries {
     log: AtomicUsize,

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use headwater_cli::postgres::host::Tool;
-use headwater_cli::postgres::init::mark_standby;
-use headwater_cli::postgres::users::SUPERUSER;
+use headwater_cli::local::{SUPERUSER, Tool, mark_standby};
 
 use super::cluster::Cluster;
 

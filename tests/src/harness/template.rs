@@ -11,14 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use headwater_cli::account::is_root;
-use headwater_cli::plan::Plan;
-use headwater_cli::ports::PortBlock;
-use headwater_cli::postgres::host::Host;
-use headwater_cli::progress::Progress;
-use headwater_cli::secrets::Secrets;
-use headwater_cli::stack::Stack;
-use headwater_cli::watchman::Watchman;
+use headwater_cli::local::{Host, Plan, PortBlock, Progress, Secrets, Stack, Watchman, is_root};
 
 use super::options::Options;
 

@@ -1,9 +1,6 @@
 //! Ways into the nodes of a cluster, one per user.
 
-use headwater_cli::logins;
-use headwater_cli::plan::Plan;
-use headwater_cli::postgres::node::Node;
-use headwater_cli::postgres::users::{DATABASE, OWNER};
+use headwater_cli::local::{DATABASE, Node, OWNER, Plan, logins};
 
 use super::cluster::Cluster;
 

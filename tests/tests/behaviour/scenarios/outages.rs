@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use headwater_cli::plan::Kind;
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::{Kind, connect};
 use headwater_domain_proto::stores::v1::ListStoresRequest;
 use headwater_proto::headwater::v1::{Clock, NodeRole};
 use headwater_tests::harness::{Cluster, Options, eventually};

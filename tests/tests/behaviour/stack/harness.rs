@@ -8,7 +8,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 async fn is_streaming(cluster: &Cluster, replica: &str) -> anyhow::Result<()> {
     let url = cluster.superuser_url(replica);
-    let client = headwater_cli::postgres::node::connect(&url).await?;
+    let client = headwater_cli::local::connect(&url).await?;
     let sql = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
     let count: i64 = client.query_one(sql, &[]).await?.get(0);
     anyhow::ensure!(count == 1, "{replica} does not stream");
@@ -45,7 +45,7 @@ async fn a_paused_node_hangs_until_it_is_resumed() {
     let options = Options { replicas: 0, single_database: true, ..Options::databases_only() };
     let cluster = Cluster::start(options).await.expect("a cluster");
     let url = cluster.owner_url(cluster.log_node());
-    let client = headwater_cli::postgres::node::connect(&url).await.expect("a connection");
+    let client = headwater_cli::local::connect(&url).await.expect("a connection");
     cluster.pause("primary").await;
     let hanging = tokio::time::timeout(Duration::from_millis(300), client.simple_query("SELECT 1"));
     assert!(hanging.await.is_err(), "a paused node answered");

@@ -7,7 +7,7 @@ mod collector;
 
 use std::time::Duration;
 
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::connect;
 use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
 use headwater_domain_proto::stores::v1::store_query_service_client::StoreQueryServiceClient;
 use headwater_domain_proto::stores::v1::{GetStoreRequest, OpenStoreRequest, OpenStoreResponse};

@@ -6,8 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use headwater_cli::inspect;
-use headwater_cli::run_file::{RunFile, Running};
+use headwater_cli::local::{RunFile, Running, inspect};
 use headwater_tests::harness::{binaries, eventually, temporary_folder};
 
 /// Four clusters' worth of initdb and copying on a machine that is busy with other tests.

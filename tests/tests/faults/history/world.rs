@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::connect;
 use headwater_tests::harness::{Cluster, Options, eventually};
 use headwater_tests::history::log::{Change, Event, Log};
 use headwater_tests::history::record::{

@@ -109,7 +109,7 @@ fn sales_are_there_once(events: &[RecordedEvent], acknowledged: &[Acknowledged])
 /// The log knows every key by its hash, with the receipt that was given.
 async fn keys_are_stored(world: &World, acknowledged: &[Acknowledged]) {
     let url = world.cluster.write_owner_url();
-    let client = headwater_cli::postgres::node::connect(&url).await.expect("a connection");
+    let client = headwater_cli::local::connect(&url).await.expect("a connection");
     let keys: Vec<&str> = acknowledged.iter().map(|a| a.sale.key.as_str()).collect();
     let stream = |a: &Acknowledged| Uuid::parse_str(&a.sale.item.item_id).expect("an id");
     let streams: Vec<Uuid> = acknowledged.iter().map(stream).collect();

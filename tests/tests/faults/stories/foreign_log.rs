@@ -31,7 +31,7 @@ async fn a_foreign_log_is_not_applied() {
         assert!(world.cluster.stop(program).await, "{program} stops");
     }
     let owner = world.cluster.write_owner_url();
-    let client = headwater_cli::postgres::node::connect(&owner).await.expect("a connection");
+    let client = headwater_cli::local::connect(&owner).await.expect("a connection");
     client.batch_execute("DROP SCHEMA headwater_log CASCADE").await.expect("dropped");
     let log = EventLog::migrate(&owner, 1).await.expect("made anew");
     world.start_again("command-svc").await;

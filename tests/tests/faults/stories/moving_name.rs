@@ -68,7 +68,7 @@ async fn append(appender: &mut Appender) -> Result<(), LogError> {
 
 async fn events_on(cluster: &Cluster, node: &str) -> i64 {
     let url = cluster.superuser_url(node);
-    let client = headwater_cli::postgres::node::connect(&url).await.expect("a connection");
+    let client = headwater_cli::local::connect(&url).await.expect("a connection");
     let sql = "SELECT sum(position)::bigint FROM headwater_log.head";
     client.query_one(sql, &[]).await.expect("heads").get(0)
 }

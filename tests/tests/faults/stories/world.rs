@@ -225,6 +225,6 @@ impl World {
     }
 
     pub async fn superuser(&self, node: &str) -> anyhow::Result<tokio_postgres::Client> {
-        headwater_cli::postgres::node::connect(&self.cluster.superuser_url(node)).await
+        headwater_cli::local::connect(&self.cluster.superuser_url(node)).await
     }
 }

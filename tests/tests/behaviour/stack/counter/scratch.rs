@@ -6,16 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater_cli::account::Account;
-use headwater_cli::ports::PortBlock;
-use headwater_cli::postgres::find::{self, Installation};
-use headwater_cli::postgres::node::connect;
+use headwater_cli::local::{Account, Host, PortBlock, connect};
 use tempfile::TempDir;
 
 /// A running server.
 pub struct Postgres {
-    installation: Installation,
-    account: Option<Account>,
+    host: Host,
     folder: TempDir,
     address: SocketAddr,
     _ports: PortBlock,
@@ -27,23 +23,21 @@ impl Postgres {
     pub async fn start() -> Self {
         let account = Account::for_postgres().expect("a user for Postgres");
         let given = std::env::var_os("HEADWATER_PG_BIN").map(PathBuf::from);
-        let places = find::places(given.as_deref(), &[]);
-        let installation = find::find(&places, None, account.as_ref()).expect("Postgres");
+        let host = Host::find(account, given.as_deref(), &[], None).expect("Postgres");
         let folder = TempDir::with_prefix("headwater-counter").expect("a folder");
-        if let Some(account) = &account {
+        if let Some(account) = &host.account {
             account.own(folder.path()).expect("handed over");
         }
         let mut ports = PortBlock::find(rand::random(), 1).expect("free ports");
         let address = ports.take().expect("a free port");
-        let mut postgres =
-            Self { installation, account, folder, address, _ports: ports, server: None };
+        let mut postgres = Self { host, folder, address, _ports: ports, server: None };
 
         let initdb = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"];
         let made = postgres.program("initdb").args(initdb).status().expect("initdb runs");
         assert!(made.success(), "initdb failed");
         let socket = postgres.folder.path().display().to_string();
-        let (port, host) = (address.port().to_string(), "listen_addresses=127.0.0.1");
-        let args = ["-p", &port, "-k", &socket, "-c", host, "-c", "fsync=off"];
+        let (port, listen) = (address.port().to_string(), "listen_addresses=127.0.0.1");
+        let args = ["-p", &port, "-k", &socket, "-c", listen, "-c", "fsync=off"];
         postgres.server = Some(postgres.program("postgres").args(args).spawn().expect("started"));
 
         let until = Instant::now() + Duration::from_secs(60);
@@ -62,10 +56,10 @@ impl Postgres {
 
     /// One of its programs, on its data folder.
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.installation.program(name));
+        let mut command = Command::new(self.host.installation.program(name));
         command.arg("-D").arg(self.folder.path().join("data")).current_dir("/");
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some(account) = &self.account {
+        if let Some(account) = &self.host.account {
             command.uid(account.uid).gid(account.gid);
         }
         command
