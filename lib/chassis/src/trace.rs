@@ -4,6 +4,7 @@
 //! Without an exporter no span carries a context: then nothing is extracted, and nothing injected.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -11,6 +12,8 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 const TRACEPARENT: &str = "traceparent";
+/// Length of version 00, and the least of later ones.
+const TRACEPARENT_BYTES: usize = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".len();
 
 /// Makes the caller's span, named by `traceparent` and `tracestate`, the parent of `span`.
 pub fn set_parent_from_headers(span: &Span, headers: &HeaderMap) {
@@ -30,6 +33,20 @@ pub fn set_parent(span: &Span, traceparent: &str) {
 pub fn add_link(span: &Span, traceparent: &str) {
     let context = TraceContextPropagator::new().extract(&Stored(traceparent));
     span.add_link(context.span().span_context().clone());
+}
+
+/// A caller's `traceparent`, to be stored with an event; `None` if it is malformed. One of a later
+/// version is read as version 00, as the specification wants it, and kept as that.
+pub fn valid_traceparent(text: &str) -> Option<String> {
+    // The propagator takes ids that are cut short.
+    if text.len() < TRACEPARENT_BYTES {
+        return None;
+    }
+    let propagator = TraceContextPropagator::new();
+    let context = propagator.extract_with_context(&Context::new(), &Stored(text));
+    let span = context.span().span_context().clone();
+    let (trace, id) = (span.trace_id(), span.span_id());
+    span.is_valid().then(|| format!("00-{trace}-{id}-{:02x}", span.trace_flags()))
 }
 
 /// Puts the current span's context into the headers of an outgoing request, replacing the one that
