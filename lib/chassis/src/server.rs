@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -142,10 +143,16 @@ pub fn announce(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) {
     let _ = writeln!(std::io::stdout().lock(), "{}", announcement(program, grpc, admin));
 }
 
+#[derive(Serialize)]
+struct Sockets<'a> {
+    program: &'a str,
+    grpc: Option<SocketAddr>,
+    admin: SocketAddr,
+}
+
 fn announcement(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) -> String {
-    let quoted = |address: SocketAddr| format!("\"{address}\"");
-    let grpc = grpc.map_or_else(|| "null".to_owned(), quoted);
-    format!("headwater-ready {{\"program\":\"{program}\",\"grpc\":{grpc},\"admin\":\"{admin}\"}}")
+    let sockets = serde_json::to_string(&Sockets { program, grpc, admin });
+    format!("headwater-ready {}", sockets.expect("names and addresses are JSON"))
 }
 
 #[cfg(test)]
@@ -160,6 +167,7 @@ mod tests {
             "headwater-ready \
              {\"program\":\"router\",\"grpc\":\"127.0.0.1:50050\",\"admin\":\"127.0.0.1:9050\"}"
         );
+        assert!(announcement("a \"tool\"", None, admin).contains(r#""a \"tool\"""#));
         assert!(announcement("tool", None, admin).contains(r#""grpc":null"#));
     }
 }
