@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, Settings};
 use headwater_eventlog::Servers;
 use headwater_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
@@ -14,6 +14,8 @@ use crate::node::connection::Address;
 use crate::pick::NODES_MAX;
 use crate::policy::Policies;
 use crate::share::NO_LIMIT;
+
+const ABOUT: &str = "Answers queries from the nodes of the read database";
 
 /// What the query server is told.
 pub struct Config {
@@ -42,20 +44,20 @@ impl Config {
     /// # Errors
     /// Every mistake in them.
     pub fn from_process() -> Result<Self, ConfigErrors> {
-        Self::read(Settings::from_process("query-svc"))
+        Self::read(Invocation::from_process("query-svc"))
     }
 
     /// Reads the settings.
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn read(mut settings: Settings) -> Result<Self, ConfigErrors> {
-        let config = Self::read_all(&mut settings);
-        settings.finish(config)
+    pub fn read(invocation: Invocation) -> Result<Self, ConfigErrors> {
+        invocation.read(ABOUT, Self::read_all)
     }
 
     fn read_all(s: &mut Settings) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50052", "127.0.0.1:9052");
+        s.group("Read database");
         let nodes = nodes(s);
         let connections = s.in_range(
             "HEADWATER_NODE_CONNECTIONS",
@@ -63,11 +65,11 @@ impl Config {
             1..=100,
             "connections to each node for lists; three more carry point reads and probes",
         );
-        let wait_ms_max: Option<u64> = s.in_range(
+        let wait_max = s.millis(
             "HEADWATER_WAIT_MS_MAX",
             "2000",
             1..=60_000,
-            "longest wait in ms for a node that is as fresh as a query asks",
+            "longest wait for a node that is as fresh as a query asks",
         );
         let probe_every = s.millis(
             "HEADWATER_PROBE_MS",
@@ -82,13 +84,15 @@ impl Config {
             "queries that the read primary takes over when no replica can answer them, in percent \
              of what replicas answer; 0: none, 100: all",
         );
+        s.group("Write database");
         let write = write(s);
+        s.group("Policies of methods");
         let policies = policies(s, !matches!(write, Some(None)));
         Some(Self {
             common: common?,
             nodes: nodes?,
             connections: connections?,
-            wait_max: Duration::from_millis(wait_ms_max?),
+            wait_max: wait_max?,
             probe_every: probe_every?,
             primary_share: primary_share?,
             write: write?,
@@ -178,7 +182,7 @@ mod tests {
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::read(Settings::from_parts("query-svc", vars, []))
+        Config::read(Invocation::from_parts("query-svc", vars, []))
     }
 
     #[test]
