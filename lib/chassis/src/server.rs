@@ -40,8 +40,8 @@ use connections::Connections;
 pub use deadline::grpc_timeout;
 pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
-pub use methods::MethodName;
 use methods::Methods;
+pub use methods::{MethodName, code_name};
 use stack::Stack;
 
 /// What a server needs.
