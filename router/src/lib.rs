@@ -95,7 +95,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Router> {
     let descriptors = descriptors(&config)?;
     let routes = Routes::decode(&descriptors)?;
-    let (platform, reporter) = platform::services(&descriptors)?;
     let listener = bind(config.common.listen).await?;
     let admin = bind(config.common.admin_listen).await?;
     let (grpc_address, admin_address) = (listener.local_addr()?, admin.local_addr()?);
@@ -103,6 +102,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Router>
     let metrics = Metrics::new();
     let meters = Arc::new(Meters::new(&routes, &metrics));
     let readiness = Readiness::new(&Status::checks());
+    let platform = platform::services(&descriptors, &routes, &readiness)?;
     let pools = Upstream::ALL.map(|upstream| Arc::new(Pool::new(upstream)));
     let workers = Workers::start(config.threads)?;
     let mut tasks = JoinSet::new();
@@ -113,7 +113,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Router>
         resolver.resolve().await;
         tasks.spawn(resolver.run(config.resolve_every));
     }
-    let status = Status::new(readiness.clone(), reporter, pools.clone(), meters.clone(), &routes);
+    let status = Status::new(readiness.clone(), pools.clone(), meters.clone());
     tasks.spawn(status.follow());
     let shared = Arc::new(Shared {
         routes,

@@ -17,7 +17,7 @@ mod call;
 
 mod body;
 
-mod health;
+pub mod health;
 mod stack;
 
 mod connections;
@@ -120,7 +120,9 @@ fn built_in<'a, I: Iterator<Item = &'a [u8]>>(
             builder.register_encoded_file_descriptor_set(set)
         })
     };
-    let health = health::service(readiness.clone(), methods::services(sets())?);
+    let services = methods::services(sets())?.into_iter();
+    let services = services.map(|name| (name, health::Needs::Everything)).collect();
+    let health = health::service(readiness.clone(), services);
     Ok(Routes::new(health)
         .add_service(reflection().build_v1().context("a descriptor set is malformed")?)
         .add_service(reflection().build_v1alpha().context("a descriptor set is malformed")?)
