@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, Settings};
 use headwater_eventlog::Servers;
 use thiserror::Error;
 use tonic::transport::Endpoint;
+
+const ABOUT: &str = "Decides commands and appends their events to the log";
 
 /// The settings of a command service.
 #[derive(Clone, Debug)]
@@ -71,14 +73,20 @@ impl Config {
     /// # Errors
     /// Every mistake in them.
     pub fn from_process() -> Result<Self, ConfigErrors> {
-        let mut settings = Settings::from_process("command-svc");
-        let config = Self::read(&mut settings);
-        settings.finish(config)
+        Self::read(Invocation::from_process("command-svc"))
     }
 
-    /// Reads them from the given settings; `None` if there was a mistake.
-    pub fn read(s: &mut Settings) -> Option<Self> {
+    /// Reads them from the given variables and flags.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn read(invocation: Invocation) -> Result<Self, ConfigErrors> {
+        invocation.read(ABOUT, Self::read_all)
+    }
+
+    fn read_all(s: &mut Settings) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50051", "127.0.0.1:9051");
+        s.group("Write database");
         let write = write(s);
         let write_connections = s.in_range(
             "HEADWATER_WRITE_CONNECTIONS",
@@ -86,11 +94,13 @@ impl Config {
             1..=64,
             "connections for loading, beside one per partition for appending",
         );
+        s.group("Acknowledgements");
         let sync = s.optional(
             "HEADWATER_SYNC_URL",
             "where to ask how far the read side has come, a router's or a query service's http://host:port; \
              unset: no acknowledgements beyond committed",
         );
+        s.group("Limits");
         let queue_max = s.in_range(
             "HEADWATER_QUEUE_MAX",
             "4096",
@@ -110,6 +120,7 @@ impl Config {
             10..=1_000_000,
             "events of a stream between two snapshots",
         );
+        s.group("Idempotency");
         let key_retention_hours = s.in_range(
             "HEADWATER_KEY_RETENTION_HOURS",
             "168",
@@ -147,9 +158,8 @@ mod tests {
     #[test]
     fn a_mistake_in_the_databases_url_is_told_without_its_password() {
         let url = ("HEADWATER_WRITE_URL".to_owned(), "postgres://u:hunter2@a,,b/d".to_owned());
-        let mut settings = Settings::from_parts("command-svc", [url], []);
-        let config = Config::read(&mut settings);
-        let errors = settings.finish(config).expect_err("a mistake").to_string();
+        let invocation = Invocation::from_parts("command-svc", [url], []);
+        let errors = Config::read(invocation).expect_err("a mistake").to_string();
         assert!(errors.contains("has an empty name"), "{errors}");
         assert!(!errors.contains("hunter2"), "{errors}");
     }

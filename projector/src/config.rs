@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, Settings};
 use headwater_eventlog::Servers;
 
 use crate::feed::Pace;
 use crate::lag::LagLimits;
+
+const ABOUT: &str = "Turns the log into rows of the read database";
 
 /// The settings of a projector.
 #[derive(Clone, Debug)]
@@ -29,14 +31,20 @@ impl Config {
     /// # Errors
     /// Every mistake in them.
     pub fn from_process() -> Result<Self, ConfigErrors> {
-        let mut settings = Settings::from_process("projector");
-        let config = Self::read(&mut settings);
-        settings.finish(config)
+        Self::read(Invocation::from_process("projector"))
     }
 
-    /// Reads them from the given settings; `None` if there was a mistake.
-    pub fn read(s: &mut Settings) -> Option<Self> {
+    /// Reads them from the given variables and flags.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn read(invocation: Invocation) -> Result<Self, ConfigErrors> {
+        invocation.read(ABOUT, Self::read_all)
+    }
+
+    fn read_all(s: &mut Settings) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50053", "127.0.0.1:9053");
+        s.group("Databases");
         let write = servers(
             s,
             "HEADWATER_WRITE_URL",
@@ -49,7 +57,9 @@ impl Config {
             "URL of the read primary; of several servers in it, separated by commas, the one that \
              takes writes is found",
         );
+        s.group("Pace");
         let pace = pace(s);
+        s.group("Health");
         let lag = lag(s);
         Some(Self { common: common?, write: write?, read: read?, pace: pace?, lag: lag? })
     }

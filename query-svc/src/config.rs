@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, Settings};
 use headwater_edge::{Policies, queries};
 use headwater_eventlog::Servers;
 
 use crate::choice::NO_LIMIT;
 use crate::nodes::Address;
 use crate::seen::NODES_MAX;
+
+const ABOUT: &str = "Answers queries from the nodes of the read database";
 
 /// What the query server is told.
 pub struct Config {
@@ -37,20 +39,20 @@ impl Config {
     /// # Errors
     /// Every mistake in them.
     pub fn from_process(descriptors: &[u8]) -> Result<Self, ConfigErrors> {
-        Self::read(Settings::from_process("query-svc"), descriptors)
+        Self::read(Invocation::from_process("query-svc"), descriptors)
     }
 
     /// Reads the settings, likewise.
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn read(mut settings: Settings, descriptors: &[u8]) -> Result<Self, ConfigErrors> {
-        let config = Self::read_all(&mut settings, descriptors);
-        settings.finish(config)
+    pub fn read(invocation: Invocation, descriptors: &[u8]) -> Result<Self, ConfigErrors> {
+        invocation.read(ABOUT, |settings| Self::read_all(settings, descriptors))
     }
 
     fn read_all(s: &mut Settings, descriptors: &[u8]) -> Option<Self> {
         let common = Common::read(s, "127.0.0.1:50052", "127.0.0.1:9052");
+        s.group("Read database");
         let nodes = nodes(s);
         let connections = s.in_range(
             "HEADWATER_NODE_CONNECTIONS",
@@ -58,11 +60,11 @@ impl Config {
             1..=100,
             "connections to each node for lists; three more carry point reads and probes",
         );
-        let wait_ms_max: Option<u64> = s.in_range(
+        let wait_max = s.millis(
             "HEADWATER_WAIT_MS_MAX",
             "2000",
             1..=60_000,
-            "longest wait in ms for a node that is as fresh as a query asks",
+            "longest wait for a node that is as fresh as a query asks",
         );
         let probe_every = s.millis(
             "HEADWATER_PROBE_MS",
@@ -77,13 +79,15 @@ impl Config {
             "queries that the read primary takes over when no replica can answer them, in percent \
              of what replicas answer; 0: none, 100: all",
         );
+        s.group("Write database");
         let write = write(s);
+        s.group("Policies of methods");
         let policies = policies(s, descriptors, !matches!(write, Some(None)));
         Some(Self {
             common: common?,
             nodes: nodes?,
             connections: connections?,
-            wait_max: Duration::from_millis(wait_ms_max?),
+            wait_max: wait_max?,
             probe_every: probe_every?,
             primary_share: primary_share?,
             write: write?,
@@ -157,8 +161,8 @@ mod tests {
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings = Settings::from_parts("query-svc", vars, []);
-        Config::read(settings, headwater_domain_proto::FILE_DESCRIPTOR_SET)
+        let invocation = Invocation::from_parts("query-svc", vars, []);
+        Config::read(invocation, headwater_domain_proto::FILE_DESCRIPTOR_SET)
     }
 
     #[test]

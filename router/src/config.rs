@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, Settings};
 use http::uri::Authority;
 
 use crate::routes::Upstream;
+
+const ABOUT: &str = "Forwards gRPC calls: commands to command services, queries to query services";
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -56,9 +58,13 @@ impl Config {
     ///
     /// # Errors
     /// If any setting is missing or malformed.
-    pub fn read(mut settings: Settings) -> Result<Config, ConfigErrors> {
-        let s = &mut settings;
+    pub fn read(invocation: Invocation) -> Result<Config, ConfigErrors> {
+        invocation.read(ABOUT, Self::read_all)
+    }
+
+    fn read_all(s: &mut Settings) -> Option<Config> {
         let common = Common::read(s, "127.0.0.1:50050", "127.0.0.1:9050");
+        s.group("Upstreams");
         let command_upstreams = s.list(
             "HEADWATER_COMMAND_UPSTREAMS",
             Some("127.0.0.1:50051"),
@@ -70,6 +76,7 @@ impl Config {
             Some("127.0.0.1:50052"),
             "host:port of query services, likewise",
         );
+        s.group("Routing");
         let descriptors = s.optional(
             "HEADWATER_DESCRIPTORS",
             "file with an encoded google.protobuf.FileDescriptorSet to route by, instead of the \
@@ -79,6 +86,7 @@ impl Config {
             "HEADWATER_THREADS",
             "threads that carry traffic; unset: as many as there are cores",
         );
+        s.group("Upstreams");
         let resolve_every = s.millis(
             "HEADWATER_RESOLVE_MS",
             "5000",
@@ -92,19 +100,16 @@ impl Config {
             "how often each endpoint is asked for its health",
         );
         let limits = Limits::read(s);
-        let config = (|| {
-            Some(Config {
-                common: common?,
-                command_upstreams: command_upstreams?,
-                query_upstreams: query_upstreams?,
-                descriptors: descriptors?,
-                threads: threads?.unwrap_or_else(cores),
-                limits: limits?,
-                resolve_every: resolve_every?,
-                probe_every: probe_every?,
-            })
-        })();
-        settings.finish(config)
+        Some(Config {
+            common: common?,
+            command_upstreams: command_upstreams?,
+            query_upstreams: query_upstreams?,
+            descriptors: descriptors?,
+            threads: threads?.unwrap_or_else(cores),
+            limits: limits?,
+            resolve_every: resolve_every?,
+            probe_every: probe_every?,
+        })
     }
 
     /// Where the copies of an upstream are found.
@@ -118,6 +123,7 @@ impl Config {
 
 impl Limits {
     fn read(s: &mut Settings) -> Option<Limits> {
+        s.group("Limits of what clients can take");
         let in_flight_max = s.in_range(
             "HEADWATER_IN_FLIGHT_MAX",
             "8192",
@@ -211,7 +217,7 @@ mod tests {
 
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-        Config::read(Settings::from_parts("router", vars, Vec::new()))
+        Config::read(Invocation::from_parts("router", vars, []))
     }
 
     #[test]

@@ -104,7 +104,6 @@ pub async fn start(
 ) -> anyhow::Result<Router> {
     let descriptors = descriptor_set(&config, descriptors)?;
     let routes = Routes::decode(&descriptors)?;
-    let (platform, reporter) = platform::services(&descriptors)?;
     let listener = bind(config.common.listen).await?;
     let admin = bind(config.common.admin_listen).await?;
     let (grpc_address, admin_address) = (listener.local_addr()?, admin.local_addr()?);
@@ -112,6 +111,7 @@ pub async fn start(
     let metrics = Metrics::new();
     let meters = Arc::new(Meters::new(&routes, &metrics));
     let readiness = Readiness::new(&Status::checks());
+    let platform = platform::services(&descriptors, &routes, &readiness)?;
     let pools = Upstream::ALL.map(|upstream| Arc::new(Pool::new(upstream)));
     let workers = Workers::start(config.threads)?;
     let mut tasks = JoinSet::new();
@@ -122,7 +122,7 @@ pub async fn start(
         resolver.resolve().await;
         tasks.spawn(resolver.run(config.resolve_every));
     }
-    let status = Status::new(readiness.clone(), reporter, pools.clone(), meters.clone(), &routes);
+    let status = Status::new(readiness.clone(), pools.clone(), meters.clone());
     tasks.spawn(status.follow());
     let shared = Arc::new(Shared {
         routes,

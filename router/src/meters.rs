@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{Counter, Family, Gauge, Histogram, LATENCY_SECONDS, Labels};
+use headwater_chassis::server::code_name;
 use tonic::Code;
 
 use crate::routes::{MethodIndex, Routes, Target, Upstream};
@@ -112,7 +113,7 @@ impl Meters {
             method.requests.get_or_create_owned(&[
                 ("method", method.path.clone()),
                 ("upstream", method.upstream.to_owned()),
-                ("code", code_name(code)),
+                ("code", code_name(code).to_owned()),
             ])
         });
         counter.inc();
@@ -130,18 +131,6 @@ fn upstream_name(routes: &Routes, path: &str) -> &'static str {
         Target::Method(route) => route.upstream.name(),
         Target::Platform | Target::Unknown => "none",
     }
-}
-
-/// The code's name as the gRPC specification spells it: `DeadlineExceeded` is DEADLINE_EXCEEDED.
-fn code_name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 #[cfg(test)]

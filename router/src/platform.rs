@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use headwater_chassis::Readiness;
+use headwater_chassis::server::health::{self, Needs};
 use tonic::service::Routes as Services;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
 use crate::endpoint::Health;
@@ -14,40 +13,41 @@ use crate::meters::Meters;
 use crate::pool::Pool;
 use crate::routes::{Routes, Upstream};
 
-/// Always SERVING, as in every Headwater program: that it answers shows that the process lives.
-const LIVE: &str = "headwater.live";
-
-/// Health (`grpc.health.v1`) and reflection (v1 and v1alpha) over these descriptors.
+/// Health (`grpc.health.v1`), where a service serves if all upstreams that it needs do, and
+/// reflection (v1 and v1alpha) over these descriptors.
 ///
 /// # Errors
 /// If the descriptors cannot be indexed.
-pub fn services(descriptors: &[u8]) -> anyhow::Result<(Services, HealthReporter)> {
+pub fn services(
+    descriptors: &[u8],
+    routes: &Routes,
+    readiness: &Readiness,
+) -> anyhow::Result<Services> {
     let malformed = "the descriptor set is malformed";
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(descriptors)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(health::DESCRIPTORS)
     };
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let services = Services::new(health)
+    let needs = |upstreams: &[Upstream]| {
+        Needs::Checks(upstreams.iter().map(|upstream| check(*upstream)).collect())
+    };
+    let by_name = routes.services().map(|(name, upstreams)| (name.to_owned(), needs(upstreams)));
+    let health = health::service(readiness.clone(), by_name.collect());
+    Ok(Services::new(health)
         .add_service(reflection().build_v1().context(malformed)?)
         .add_service(reflection().build_v1alpha().context(malformed)?)
-        .prepare();
-    Ok((services, reporter))
+        .prepare())
 }
 
 /// Tells the world what is known of the upstreams.
 pub struct Status {
-    /// Where it is told over HTTP, and who may say that the process is going away.
+    /// Where it is told over HTTP and over gRPC.
     pub readiness: Readiness,
-    /// Where it is told over gRPC.
-    pub reporter: HealthReporter,
     /// The upstreams, by their index.
     pub pools: [Arc<Pool>; Upstream::ALL.len()],
     /// Where it is counted.
     pub meters: Arc<Meters>,
-    /// Services, each with the upstreams it needs.
-    pub services: Vec<(String, Vec<Upstream>)>,
     /// Upstreams that have been healthy since the start.
     pub seen: [bool; Upstream::ALL.len()],
 }
@@ -56,15 +56,11 @@ impl Status {
     /// Not ready yet.
     pub fn new(
         readiness: Readiness,
-        reporter: HealthReporter,
         pools: [Arc<Pool>; Upstream::ALL.len()],
         meters: Arc<Meters>,
-        routes: &Routes,
     ) -> Status {
-        let services = routes.services();
-        let services = services.map(|(name, needs)| (name.to_owned(), needs.to_vec())).collect();
         let seen = [false; Upstream::ALL.len()];
-        Status { readiness, reporter, pools, meters, services, seen }
+        Status { readiness, pools, meters, seen }
     }
 
     /// Names of the checks.
@@ -74,21 +70,18 @@ impl Status {
 
     /// Runs for ever.
     pub async fn follow(mut self) {
-        let mut checks = self.readiness.subscribe();
         let [mut command, mut query] = self.pools.clone().map(|pool| pool.subscribe());
-        self.reporter.set_service_status(LIVE, ServingStatus::Serving).await;
         loop {
-            self.tell().await;
+            self.tell();
             // The senders outlive this: they are held here.
             let _ = tokio::select! {
-                changed = checks.changed() => changed,
                 changed = command.changed() => changed,
                 changed = query.changed() => changed,
             };
         }
     }
 
-    async fn tell(&mut self) {
+    fn tell(&mut self) {
         let ready = self.pools.each_ref().map(|pool| pool.ready());
         for upstream in Upstream::ALL {
             self.seen[upstream.index()] |= ready[upstream.index()].is_ok();
@@ -101,26 +94,6 @@ impl Status {
                 false => self.readiness.report(check(upstream), result),
             }
         }
-        let checks = self.readiness.checks();
-        self.tell_over_grpc("", checks.is_ready(), checks.is_draining()).await;
-        for (name, needs) in &self.services {
-            let serves = needs.iter().all(|upstream| ready[upstream.index()].is_ok());
-            self.tell_over_grpc(name, serves, checks.is_draining()).await;
-        }
-    }
-
-    async fn tell_over_grpc(&self, service: &str, serves: bool, draining: bool) {
-        let reporter = &self.reporter;
-        if draining {
-            // Who watches learns it, and then the watch ends: it must not hold up the drain.
-            reporter.set_service_status(service, ServingStatus::NotServing).await;
-            reporter.clone().clear_service_status(service).await;
-        }
-        let status = match serves && !draining {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
-        };
-        reporter.set_service_status(service, status).await;
     }
 
     fn count(&self, upstream: Upstream) {

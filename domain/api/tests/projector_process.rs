@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater_chassis::Settings;
+use headwater_chassis::Invocation;
 use headwater_eventlog::EventLog;
 use headwater_projector::config::Config;
 use headwater_projector::migrate::migrate;
@@ -76,9 +76,8 @@ async fn it_announces_itself_gets_ready_and_ends_in_order() {
 fn every_mistake_is_reported_at_once() {
     let vars = [("HEADWATER_POLL_MS", "1"), ("HEADWATER_BATCH_MAX", "many")];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut settings = Settings::from_parts("projector", vars, []);
-    let config = Config::read(&mut settings);
-    let mistakes = settings.finish(config).expect_err("mistakes").to_string();
+    let invocation = Invocation::from_parts("projector", vars, []);
+    let mistakes = Config::read(invocation).expect_err("mistakes").to_string();
     for name in
         ["HEADWATER_WRITE_URL", "HEADWATER_READ_URL", "HEADWATER_POLL_MS", "HEADWATER_BATCH_MAX"]
     {

@@ -22,7 +22,7 @@ pub mod server;
 
 pub use backoff::{Backoff, Delays};
 pub use breaker::Breaker;
-pub use config::{Common, ConfigErrors, LogFormat, Secret, Settings};
+pub use config::{Common, ConfigErrors, Invocation, LogFormat, Secret, Settings};
 pub use load::Load;
 pub use metrics::Metrics;
 pub use readiness::Readiness;

@@ -16,7 +16,7 @@ mod call;
 
 mod body;
 
-mod health;
+pub mod health;
 mod stack;
 
 mod connections;
@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -38,6 +39,7 @@ use connections::Connections;
 pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
 use methods::Methods;
+pub use methods::{MethodName, code_name};
 use stack::Stack;
 
 /// What a server needs.
@@ -115,7 +117,9 @@ fn built_in<'a, I: Iterator<Item = &'a [u8]>>(
             builder.register_encoded_file_descriptor_set(set)
         })
     };
-    let health = health::service(readiness.clone(), methods::services(sets())?);
+    let services = methods::services(sets())?.into_iter();
+    let services = services.map(|name| (name, health::Needs::Everything)).collect();
+    let health = health::service(readiness.clone(), services);
     Ok(Routes::new(health)
         .add_service(reflection().build_v1().context("a descriptor set is malformed")?)
         .add_service(reflection().build_v1alpha().context("a descriptor set is malformed")?)
@@ -138,10 +142,16 @@ pub fn announce(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) {
     let _ = writeln!(std::io::stdout().lock(), "{}", announcement(program, grpc, admin));
 }
 
+#[derive(Serialize)]
+struct Sockets<'a> {
+    program: &'a str,
+    grpc: Option<SocketAddr>,
+    admin: SocketAddr,
+}
+
 fn announcement(program: &str, grpc: Option<SocketAddr>, admin: SocketAddr) -> String {
-    let quoted = |address: SocketAddr| format!("\"{address}\"");
-    let grpc = grpc.map_or_else(|| "null".to_owned(), quoted);
-    format!("headwater-ready {{\"program\":\"{program}\",\"grpc\":{grpc},\"admin\":\"{admin}\"}}")
+    let sockets = serde_json::to_string(&Sockets { program, grpc, admin });
+    format!("headwater-ready {}", sockets.expect("names and addresses are JSON"))
 }
 
 #[cfg(test)]
@@ -156,6 +166,7 @@ mod tests {
             "headwater-ready \
              {\"program\":\"router\",\"grpc\":\"127.0.0.1:50050\",\"admin\":\"127.0.0.1:9050\"}"
         );
+        assert!(announcement("a \"tool\"", None, admin).contains(r#""a \"tool\"""#));
         assert!(announcement("tool", None, admin).contains(r#""grpc":null"#));
     }
 }

@@ -13,6 +13,7 @@ use crate::deadline::grpc_timeout;
 use crate::etag::Tags;
 use crate::failure::{ErrorReason, Failure};
 use crate::token::{token_failure, tokens_of};
+use crate::trace::valid_traceparent;
 use crate::validate::Violations;
 
 /// What a command is about and how it is to be carried out.
@@ -121,7 +122,8 @@ impl Envelope {
         if let Some(caller) = &mut caller {
             caller.truncate(CALLER_BYTES_MAX);
         }
-        let traceparent = text(String::new(), "traceparent").filter(|text| is_traceparent(text));
+        let traceparent =
+            text(String::new(), "traceparent").and_then(|text| valid_traceparent(&text));
         let expected_version = match options.expected_version {
             Some(version) => Some(version),
             None => expected_by_metadata(metadata)?,
@@ -145,23 +147,6 @@ impl Envelope {
             domain,
             options: self.options,
         }
-    }
-}
-
-/// Version 00 of <https://www.w3.org/TR/trace-context/#traceparent-header>; what is malformed, or
-/// of a version that nobody here can read, is not worth keeping.
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
-    let id = |part: &str| part.chars().all(hex) && part.chars().any(|c| c != '0');
-    match parts[..] {
-        ["00", trace, span, flags] => {
-            (trace.len(), span.len(), flags.len()) == (32, 16, 2)
-                && id(trace)
-                && id(span)
-                && flags.chars().all(hex)
-        }
-        _ => false,
     }
 }
 
@@ -324,14 +309,17 @@ mod tests {
 
     #[test]
     fn a_callers_trace_is_kept_if_it_can_be_read() {
-        let check = |sent: &str, kept: bool| {
+        let read = |sent: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("traceparent", sent.parse().expect("ascii"));
             let envelope = Envelope::read(&metadata, None, "m", &AwaitRequest::default());
-            let read = envelope.ok().and_then(|envelope| envelope.options.traceparent);
-            assert_eq!(read.as_deref(), kept.then_some(sent), "{sent}");
+            envelope.ok().and_then(|envelope| envelope.options.traceparent)
         };
-        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true);
+        let check = |sent: &str, kept: bool| {
+            assert_eq!(read(sent).as_deref(), kept.then_some(sent), "{sent}");
+        };
+        let right = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        check(right, true);
         check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", true);
         check("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false);
         check("00-00000000000000000000000000000000-b7ad6b7169203331-01", false);
@@ -339,6 +327,8 @@ mod tests {
         check("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false);
         check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", false);
         check("00-0af7651916cd43dd-b7ad6b7169203331-01", false);
+        let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
+        assert_eq!(read(later).as_deref(), Some(right));
         check("", false);
     }
 }

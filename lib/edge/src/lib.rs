@@ -18,6 +18,7 @@ mod policy;
 mod query;
 mod search;
 mod token;
+mod trace;
 mod validate;
 
 pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};

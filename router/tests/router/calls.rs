@@ -270,7 +270,7 @@ async fn a_router_that_cannot_start_says_why() {
     let listen = taken.local_addr().unwrap().to_string();
     let check = async |vars: &[(&str, &str)], want: &str| {
         let vars = vars.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-        let settings = headwater_chassis::Settings::from_parts("router", vars, Vec::new());
+        let settings = headwater_chassis::Invocation::from_parts("router", vars, Vec::new());
         let config = headwater_router::Config::read(settings).unwrap();
         let error = headwater_router::start(
             config,

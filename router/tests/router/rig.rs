@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headwater_chassis::{Settings, Shutdown};
+use headwater_chassis::{Invocation, Shutdown};
 use headwater_router::{Config, Router, start};
 use prost::Message as _;
 use tempfile::NamedTempFile;
@@ -63,7 +63,7 @@ impl Rig {
         ];
         let vars = vars.iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
         let vars = vars.chain(more).map(|(name, value)| (name.to_string(), value.to_string()));
-        let config = Config::read(Settings::from_parts("router", vars, Vec::new())).unwrap();
+        let config = Config::read(Invocation::from_parts("router", vars, Vec::new())).unwrap();
         let shutdown = Shutdown::new();
         let router = start(config, headwater_domain_proto::FILE_DESCRIPTOR_SET, shutdown.clone())
             .await

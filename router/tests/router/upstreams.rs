@@ -261,9 +261,10 @@ async fn a_copy_that_leaves_its_name_finishes_what_it_has_begun() {
     let every = Duration::from_millis(50);
     let mut resolver = Resolver::new(pool, names, handles.clone(), every);
     resolver.resolve_by(async |_| Ok(vec![old.address])).await;
-    let (platform, _reporter) = headwater_router::platform::services(&bytes).unwrap();
+    let readiness = headwater_chassis::Readiness::new(&[]);
+    let platform = headwater_router::platform::services(&bytes, &routes, &readiness).unwrap();
     let vars = Vec::new();
-    let settings = headwater_chassis::Settings::from_parts("router", vars, Vec::new());
+    let settings = headwater_chassis::Invocation::from_parts("router", vars, Vec::new());
     let limits = headwater_router::Config::read(settings).unwrap().limits;
     let cut = Default::default();
     let shared = Shared { routes, pools, meters, platform, limits, traced: false, cut };

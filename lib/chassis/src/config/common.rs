@@ -55,6 +55,7 @@ impl Common {
         default_listen: &str,
         default_admin: &str,
     ) -> Option<Self> {
+        settings.group("Every program");
         let listen = settings.get("HEADWATER_LISTEN", Some(default_listen), "address of gRPC");
         let admin_listen = settings.get(
             "HEADWATER_ADMIN_LISTEN",
@@ -66,7 +67,8 @@ impl Common {
             Some("info"),
             "which log lines are written, such as info or warn,headwater_router=debug",
         );
-        let log_format = settings.get("HEADWATER_LOG_FORMAT", Some("text"), "text or json");
+        let log_format =
+            settings.get("HEADWATER_LOG_FORMAT", Some("text"), "form of log lines: text or json");
         let otlp_endpoint: Option<Option<Endpoint>> = settings.optional(
             "HEADWATER_OTLP_ENDPOINT",
             "OTLP/gRPC collector, such as http://127.0.0.1:4317; without one there are no traces",

@@ -1,7 +1,7 @@
 //! `grpc.health.v1`, which shows [`Readiness`] directly: there is no second state that could
 //! disagree with it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::readiness::{Checks, Readiness};
 
 /// Its protos, for reflection and metrics.
-pub(super) const DESCRIPTORS: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
+pub const DESCRIPTORS: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
 
 /// Always SERVING: that it answers shows that the process lives. For liveness probes, which must
 /// not restart a process because a database is away.
@@ -23,17 +23,25 @@ const LIVE: &str = "headwater.live";
 /// A check is a service of this name, such as `headwater.sync`.
 const CHECK_PREFIX: &str = "headwater.";
 
-/// The service. `services` are known by name and follow the whole process, as does the empty name.
-pub(super) fn service(
-    readiness: Readiness,
-    services: BTreeSet<String>,
-) -> HealthServer<impl Health> {
+/// Services by their full names, each with the names of the checks that it needs.
+pub type Services = BTreeMap<String, Needs>;
+
+/// What a service needs in order to serve.
+pub enum Needs {
+    /// All that the process needs.
+    Everything,
+    /// These checks, required of the process or not.
+    Checks(Vec<&'static str>),
+}
+
+/// The health service. The empty name follows the whole process.
+pub fn service(readiness: Readiness, services: Services) -> HealthServer<impl Health> {
     HealthServer::new(Service { readiness, services: Arc::new(services) })
 }
 
 struct Service {
     readiness: Readiness,
-    services: Arc<BTreeSet<String>>,
+    services: Arc<Services>,
 }
 
 #[tonic::async_trait]
@@ -76,7 +84,7 @@ impl Health for Service {
 /// A client that watches a service.
 struct Watched {
     service: String,
-    services: Arc<BTreeSet<String>>,
+    services: Arc<Services>,
     changes: watch::Receiver<Checks>,
     last: Option<ServingStatus>,
     ended: bool,
@@ -99,13 +107,14 @@ impl Watched {
     }
 }
 
-fn status(services: &BTreeSet<String>, checks: &Checks, service: &str) -> ServingStatus {
-    let check = || checks.holds(service.strip_prefix(CHECK_PREFIX)?);
-    let holds = match service {
-        LIVE => Some(true),
-        "" => Some(checks.is_ready()),
-        _ if services.contains(service) => Some(checks.is_ready()),
-        _ => check(),
+fn status(services: &Services, checks: &Checks, service: &str) -> ServingStatus {
+    let holds = match (service, services.get(service)) {
+        (LIVE, _) => Some(true),
+        ("", _) | (_, Some(Needs::Everything)) => Some(checks.is_ready()),
+        (_, Some(Needs::Checks(needed))) => Some(
+            !checks.is_draining() && needed.iter().all(|name| checks.holds(name) == Some(true)),
+        ),
+        (_, None) => service.strip_prefix(CHECK_PREFIX).and_then(|name| checks.holds(name)),
     };
     match holds {
         Some(true) => ServingStatus::Serving,

@@ -84,8 +84,10 @@ impl Method {
     pub(super) fn ended(&self, code: Code, seconds: f64) {
         self.seconds.observe(seconds);
         let counter = self.by_code[(code as usize).min(CODES - 1)].get_or_init(|| {
-            self.replies
-                .get_or_create_owned(&[("method", self.name.clone()), ("code", code_name(code))])
+            self.replies.get_or_create_owned(&[
+                ("method", self.name.clone()),
+                ("code", code_name(code).to_owned()),
+            ])
         });
         counter.inc();
     }
@@ -117,9 +119,9 @@ fn names<'a>(sets: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<BTreeSet<St
     Ok(names)
 }
 
-/// The code's name as the gRPC specification spells it.
-fn code_name(code: Code) -> String {
-    let name = match code {
+/// Name of a status code as the gRPC specification spells it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
         Code::Unknown => "UNKNOWN",
@@ -137,6 +139,5 @@ fn code_name(code: Code) -> String {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
-    };
-    name.to_owned()
+    }
 }

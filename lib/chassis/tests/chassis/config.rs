@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
-use headwater_chassis::{Common, ConfigErrors, LogFormat, Secret, Settings};
+use headwater_chassis::{Common, ConfigErrors, Invocation, LogFormat, Secret, Settings};
 
-fn settings(vars: &[(&str, &str)], args: &[&str]) -> Settings {
+/// Reads with `read`; the result is the value or all mistakes.
+fn read<T>(
+    vars: &[(&str, &str)],
+    args: &[&str],
+    read: impl Fn(&mut Settings) -> Option<T>,
+) -> Result<T, ConfigErrors> {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Settings::from_parts("program", vars, args.iter().map(|arg| (*arg).to_owned()))
+    let args = args.iter().map(|arg| (*arg).to_owned());
+    Invocation::from_parts("program", vars, args).read("Does something", read)
 }
 
 /// Reads with `read`; the expected is the value or the mistakes.
 fn check<T: PartialEq + std::fmt::Debug>(
     vars: &[(&str, &str)],
     args: &[&str],
-    read: impl FnOnce(&mut Settings) -> Option<T>,
+    reader: impl Fn(&mut Settings) -> Option<T>,
     expected: Result<T, &[&str]>,
 ) {
-    let mut settings = settings(vars, args);
-    let value = read(&mut settings);
-    let found = settings.finish(value);
-    match (found, expected) {
+    match (read(vars, args, reader), expected) {
         (Ok(found), Ok(expected)) => assert_eq!(found, expected),
         (Err(found), Err(expected)) => assert_eq!(found.mistakes(), expected),
         (found, expected) => panic!("{found:?} instead of {expected:?}"),
@@ -36,6 +39,7 @@ fn a_value_comes_from_flag_variable_or_default_in_this_order() {
     check(&[(SIZE, "2")], &["--batch-max", "3"], read, Ok(3));
     check(&[(SIZE, "2")], &["--batch-max=4"], read, Ok(4));
     check(&[(SIZE, "")], &[], read, Ok(1));
+    check(&[(SIZE, "2")], &["--batch-max="], read, Ok(1));
     check(&[(SIZE, " 5 ")], &[], read, Ok(5));
     check(&[("OTHER_BATCH_MAX", "2"), ("HEADWATER_UNKNOWN", "2")], &[], read, Ok(1));
 }
@@ -51,13 +55,48 @@ fn every_kind_of_mistake() {
     check(&[], &["--batch-max"], number, Err(&["--batch-max needs a value", required]));
     let twice = ["--batch-max", "1", "--batch-max", "2"];
     check(&[], &twice, number, Err(&["--batch-max is given twice"]));
-    let unknown = ["--batch-max", "1", "--batch-min", "2"];
-    check(&[], &unknown, number, Err(&["--batch-min is not a flag of this program"]));
+    let unknown = ["--batch-max", "1", "--city", "2"];
+    check(&[], &unknown, number, Err(&["--city is not a flag of this program"]));
     let loose = r#""up" is not a flag: only --name VALUE is understood"#;
     check(&[(SIZE, "1")], &["up"], number, Err(&[loose]));
+    check(&[], &["up", "--batch-max", "1"], number, Err(&[loose]));
+    check(&[], &["--batch-max", "1", "--", "up"], number, Err(&[loose]));
     let swallowed = ["--batch-max", "--other", "2"];
-    let found = ["--batch-max needs a value", required, "--other is not a flag of this program"];
+    let found = ["--other is not a flag of this program", "--batch-max needs a value", required];
     check(&[], &swallowed, number, Err(&found));
+}
+
+#[test]
+fn every_mistake_on_the_command_line_is_told() {
+    let number = |s: &mut Settings| s.get::<u16>(SIZE, None, "a size");
+    let args = [
+        "--bach-max",
+        "7",
+        "-x",
+        "--town=Oslo",
+        "--print-config=yes",
+        "--batch-max",
+        "up",
+        "-5",
+        "--batch-max",
+    ];
+    let expected = [
+        "--bach-max is not a flag of this program; --batch-max is",
+        "-x is not a flag of this program",
+        "--town is not a flag of this program",
+        "--print-config: unexpected value for an argument found",
+        "-5 is not a flag of this program",
+        "--batch-max needs a value",
+        r#"HEADWATER_BATCH_MAX (--batch-max): "up" is not valid: invalid digit found in string"#,
+    ];
+    check(&[], &args, number, Err(&expected));
+}
+
+#[test]
+fn negative_numbers_are_values() {
+    let read = |s: &mut Settings| s.in_range::<i16>("HEADWATER_SHIFT", "0", -9..=9, "a shift");
+    check(&[], &["--shift", "-5"], read, Ok(-5));
+    check(&[], &["--shift=-6"], read, Ok(-6));
 }
 
 #[test]
@@ -91,21 +130,21 @@ fn lists_and_optional_values() {
     check(&[("HEADWATER_PORT", "7")], &[], optional, Ok(Some(7)));
 }
 
+fn common(s: &mut Settings) -> Option<Common> {
+    Common::read(s, "127.0.0.1:1", "127.0.0.1:2")
+}
+
 #[test]
 fn all_mistakes_are_told_together() {
-    let mut settings = settings(
-        &[
-            ("HEADWATER_LISTEN", "here"),
-            ("HEADWATER_LOG", "a=b=c"),
-            ("HEADWATER_LOG_FORMAT", "xml"),
-            ("HEADWATER_OTLP_ENDPOINT", "https://collector:4317"),
-            ("HEADWATER_TRACE_RATIO", "2"),
-            ("HEADWATER_SHUTDOWN_MS", "1"),
-        ],
-        &[],
-    );
-    let common = Common::read(&mut settings, "127.0.0.1:1", "127.0.0.1:2");
-    let errors: ConfigErrors = settings.finish(common).unwrap_err();
+    let vars = [
+        ("HEADWATER_LISTEN", "here"),
+        ("HEADWATER_LOG", "a=b=c"),
+        ("HEADWATER_LOG_FORMAT", "xml"),
+        ("HEADWATER_OTLP_ENDPOINT", "https://collector:4317"),
+        ("HEADWATER_TRACE_RATIO", "2"),
+        ("HEADWATER_SHUTDOWN_MS", "1"),
+    ];
+    let errors = read(&vars, &[], common).unwrap_err();
     assert_eq!(errors.mistakes().len(), 6, "{errors}");
     let text = errors.to_string();
     assert!(text.starts_with("program: 6 mistakes in the configuration\n  HEADWATER_LISTEN"));
@@ -114,9 +153,7 @@ fn all_mistakes_are_told_together() {
 
 #[test]
 fn the_common_part_has_defaults() {
-    let mut settings = settings(&[], &["--log-format", "json"]);
-    let common = Common::read(&mut settings, "127.0.0.1:1", "127.0.0.1:2");
-    let common = settings.finish(common).unwrap();
+    let common = read(&[], &["--log-format", "json"], common).unwrap();
     assert_eq!(common.listen, "127.0.0.1:1".parse().unwrap());
     assert_eq!(common.admin_listen, "127.0.0.1:2".parse().unwrap());
     assert_eq!(common.log, "info");
@@ -128,21 +165,38 @@ fn the_common_part_has_defaults() {
 #[test]
 fn a_secret_is_shown_by_nothing_but_expose() {
     let url = "postgres://app:hunter2@db/app";
-    let mut settings = settings(
-        &[("HEADWATER_WRITE_URL", url), ("HEADWATER_READ_URLS", "a:hunter2, b:hunter2,")],
-        &["--oops", "1"],
-    );
-    let secret = settings.secret("HEADWATER_WRITE_URL", None, "a database").unwrap();
-    assert_eq!(secret.expose(), url);
-    assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
-    let urls = settings.secrets("HEADWATER_READ_URLS", None, "databases").unwrap();
-    assert_eq!(urls.iter().map(Secret::expose).collect::<Vec<_>>(), ["a:hunter2", "b:hunter2"]);
-    let errors = settings.finish(Some(())).unwrap_err();
-    assert!(!format!("{errors} {errors:?}").contains("hunter2"));
+    let vars = [("HEADWATER_WRITE_URL", url), ("HEADWATER_READ_URLS", "a:hunter2, b:hunter2,")];
+    let secrets = |s: &mut Settings| {
+        let one = s.secret("HEADWATER_WRITE_URL", None, "a database");
+        let many = s.secrets("HEADWATER_READ_URLS", None, "databases");
+        Some((one?, many?))
+    };
+    let (one, many) = read(&vars, &[], secrets).unwrap();
+    assert_eq!(one.expose(), url);
+    assert_eq!(format!("{one} {one:?} {:?}", Some(&one)), "*** *** Some(***)");
+    assert_eq!(many.iter().map(Secret::expose).collect::<Vec<_>>(), ["a:hunter2", "b:hunter2"]);
+
+    // Flags that are mistyped, given twice or not quoted.
+    let flag = format!("--write-ulr={url}");
+    let args = [
+        &*flag,
+        "--read-ulrs",
+        url,
+        "--write-url",
+        url,
+        "--write-url",
+        url,
+        "password=hunter2",
+        "--help=hunter2",
+        url,
+    ];
+    let errors = read(&vars, &args, secrets).unwrap_err();
+    assert_eq!(errors.mistakes().len(), 6, "{errors}");
+    assert!(!format!("{errors} {errors:?}").contains("hunter2"), "{errors}");
 }
 
 #[test]
 #[should_panic(expected = "names of settings start with HEADWATER_")]
 fn a_name_without_the_prefix_is_our_defect() {
-    settings(&[], &[]).get::<u16>("BATCH_MAX", Some("1"), "a size");
+    let _ = read(&[], &[], |s| s.get::<u16>("BATCH_MAX", Some("1"), "a size"));
 }

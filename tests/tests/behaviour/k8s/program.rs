@@ -43,6 +43,8 @@ fn of_tool(command: &[&str]) -> BTreeMap<String, Option<String>> {
     let output = run(command, &["--help"], &BTreeMap::new());
     assert!(output.status.success(), "{command:?} --help: {output:?}");
     let help = String::from_utf8(output.stdout).expect("UTF-8");
+    // Lines are broken between any two words.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let names = help.split("[env: ").skip(1).map(|rest| {
         let name = rest.split(['=', ']']).next().expect("split gives one part at least");
         let default = rest.split_once("[default: ").map(|(_, default)| default);

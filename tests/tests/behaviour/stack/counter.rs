@@ -6,7 +6,7 @@ mod scratch;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use headwater_chassis::{Common, Metrics, Readiness, Server, Settings, Shutdown, bind, serve};
+use headwater_chassis::{Common, Invocation, Metrics, Readiness, Server, Shutdown, bind, serve};
 use headwater_command_svc::{Acks, Executor};
 use headwater_eventlog::EventLog;
 use headwater_projector::migrate::migrate;
@@ -43,18 +43,18 @@ impl Counters {
         migrate(&url, &projections()).await.expect("the views' schema");
         let shutdown = Shutdown::new();
 
-        let config = headwater_projector::config::Config::read(&mut settings("projector", &url));
+        let config = headwater_projector::config::Config::read(invocation("projector", &url));
         let config = config.expect("a config");
         tokio::spawn(headwater_projector::run(config, projections(), shutdown.clone()));
 
-        let config = headwater_command_svc::Config::read(&mut settings("command-svc", &url));
+        let config = headwater_command_svc::Config::read(invocation("command-svc", &url));
         let config = config.expect("a config");
         let log = EventLog::connect(&url, 2).await.expect("the log");
         let executor =
             Arc::new(Executor::start(&log, &config.limits, Acks::new(None), &Metrics::new()));
         let commands = serving(config.common, command_routes(executor), &shutdown).await;
 
-        let config = headwater_query_svc::Config::read(settings("query-svc", &url), &[]);
+        let config = headwater_query_svc::Config::read(invocation("query-svc", &url), &[]);
         let config = config.expect("a config");
         let pool = PoolConfig {
             nodes: config.nodes,
@@ -103,7 +103,7 @@ impl Drop for Counters {
 }
 
 /// Every program in this process, on any free port, with one database for both sides.
-fn settings(program: &'static str, url: &str) -> Settings {
+fn invocation(program: &'static str, url: &str) -> Invocation {
     let mut vars =
         vec![("HEADWATER_LISTEN", "127.0.0.1:0"), ("HEADWATER_ADMIN_LISTEN", "127.0.0.1:0")];
     vars.extend(match program {
@@ -112,7 +112,7 @@ fn settings(program: &'static str, url: &str) -> Settings {
         _ => vec![("HEADWATER_READ_URLS", url)],
     });
     let vars = vars.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Settings::from_parts(program, vars, [])
+    Invocation::from_parts(program, vars, [])
 }
 
 /// Serves on a free port until shutdown, and says where.
