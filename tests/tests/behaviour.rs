@@ -18,6 +18,8 @@ mod fields;
 mod freshness;
 #[path = "behaviour/once.rs"]
 mod once;
+#[path = "behaviour/operations.rs"]
+mod operations;
 #[path = "behaviour/outages.rs"]
 mod outages;
 #[path = "behaviour/overview.rs"]
