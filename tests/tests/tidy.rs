@@ -13,6 +13,8 @@ mod repository;
 mod budgets;
 #[path = "tidy/crates.rs"]
 mod crates;
+#[path = "tidy/glossary.rs"]
+mod glossary;
 #[path = "tidy/licences.rs"]
 mod licences;
 #[path = "tidy/mappings.rs"]
@@ -94,6 +96,12 @@ fn errors_are_mapped_to_replies_exhaustively() {
 fn every_statement_has_a_header_and_one_caller() {
     let repository = Repository::read();
     tidy(statements::check(&repository.texts, &repository.sources));
+}
+
+#[test]
+fn the_glossary_names_the_types_of_the_systems_terms() {
+    let repository = Repository::read();
+    tidy(glossary::check(&repository.texts, &repository.sources));
 }
 
 #[test]
