@@ -1,4 +1,5 @@
-//! The repository's own lints: what STYLE and ARCHITECTURE promise and the compiler cannot check.
+//! The repository's own lints: what ARCHITECTURE.md and CONTRIBUTING.md promise and the
+//! compiler cannot check.
 //!
 //! Every rule is a pure function from files to complaints, in a file of its own that says what it
 //! demands, what it allows, and proves on small inputs that it can fail. Each complaint names a
@@ -17,6 +18,8 @@ mod crates;
 mod glossary;
 #[path = "tidy/licences.rs"]
 mod licences;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/mappings.rs"]
 mod mappings;
 #[path = "tidy/modules.rs"]
@@ -102,6 +105,12 @@ fn every_statement_has_a_header_and_one_caller() {
 fn the_glossary_names_the_types_of_the_systems_terms() {
     let repository = Repository::read();
     tidy(glossary::check(&repository.texts, &repository.sources));
+}
+
+#[test]
+fn what_is_referred_to_is_in_the_repository() {
+    let repository = Repository::read();
+    tidy(links::check(&repository.texts, &repository.sources));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Which crate may know which. The edges are DESIGN's, with two words of explanation: everything
-//! but the kernel may use the contract (`proto`), and the tool and the tests run the whole system,
-//! so they may use all of it.
+//! Which crate may know which: the edges of ARCHITECTURE.md, with two words of explanation.
+//! Everything but the kernel may use the contract (`proto`), and the tool and the tests run the
+//! whole system, so they may use all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -78,7 +78,7 @@ pub fn edges(members: &Members) -> Vec<String> {
         };
         let ours = dependencies.iter().filter_map(|name| name.strip_prefix("headwater-"));
         complaints.extend(ours.filter(|name| !allowed.contains(name)).map(|name| {
-            format!("{krate} must not know headwater-{name}: see `Allowed edges` in the design")
+            format!("{krate} must not know headwater-{name}: see \"Edges\" in ARCHITECTURE.md")
         }));
     }
     let bare = PROGRAMS.iter().filter(|program| {
