@@ -5,6 +5,12 @@ cargo := cargo
 release := $(target)/release
 debug := $(target)/debug
 
+# The toolchain of rust-toolchain.toml or, where rustup cannot get that one, the default one, which
+# cargo refuses if it is older than rust-version.
+ifneq ($(shell $(cargo) --version >/dev/null 2>&1 && echo found),found)
+export RUSTUP_TOOLCHAIN := $(firstword $(shell rustup default 2>/dev/null))
+endif
+
 .PHONY: up test soak bench data lint clean
 
 # Set up what is missing, build, and run everything on this machine until Ctrl-C: make up

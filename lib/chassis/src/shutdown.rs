@@ -51,6 +51,7 @@ impl Shutdown {
         tokio::spawn(async move {
             shutdown.requested().await;
             std::thread::spawn(move || {
+                #[expect(clippy::disallowed_methods, reason = "on a thread of its own")]
                 std::thread::sleep(deadline);
                 tracing::error!(?deadline, "not drained within the deadline: exiting anyway");
                 std::process::exit(1);

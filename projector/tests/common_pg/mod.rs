@@ -77,6 +77,7 @@ impl Postgres {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.answers() {
             assert!(Instant::now() < deadline, "{}", self.log());
+            #[expect(clippy::disallowed_methods, reason = "servers are started without a runtime")]
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -336,6 +336,14 @@ fn the_image_holds_every_program_built_as_the_makefile_builds_them() {
     let makefile = read("Makefile").replace("$(cargo)", "cargo");
     assert_eq!(build(&dockerfile), build(&makefile), "the Makefile builds differently");
 
+    let between = |text: &str, start: &str, end: &str| {
+        let (_, rest) = text.split_once(start).expect(start);
+        rest.split(end).next().unwrap_or_default().to_owned()
+    };
+    let image = between(&dockerfile, "FROM rust:", "-");
+    let pinned = between(&read("rust-toolchain.toml"), "channel = \"", "\"");
+    assert!(format!("{pinned}.").starts_with(&format!("{image}.")), "{image} is not {pinned}");
+
     for manifests in rendered() {
         for workload in manifests.workloads() {
             assert!(copied.contains(workload.command()[0]), "the image lacks {}", workload.name());

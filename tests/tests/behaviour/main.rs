@@ -7,6 +7,7 @@
 
 mod contract;
 mod k8s;
+mod operations;
 mod scenarios;
 mod stack;
 mod tool;

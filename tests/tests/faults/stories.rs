@@ -1,5 +1,5 @@
 //! What is killed, paused and cut off under load, and what must hold afterwards: the seven
-//! invariants of the design, each checked on real processes against real Postgres nodes.
+//! invariants of ARCHITECTURE.md, each checked on real processes against real Postgres nodes.
 //!
 //! Every test opens with the story that it reproduces. A stage is a cluster that several stories
 //! share, one after the other: each undoes its damage. After each of them the whole log is read,

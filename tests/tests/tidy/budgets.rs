@@ -1,5 +1,5 @@
-//! How long things may be. The numbers are those of the style's models (tower, tonic,
-//! linkerd2-proxy), measured, not guessed.
+//! How long things may be. The numbers are those of tower, tonic and linkerd2-proxy,
+//! measured, not guessed.
 
 use std::collections::BTreeMap;
 

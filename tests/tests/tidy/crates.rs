@@ -110,7 +110,7 @@ pub fn edges(members: &Members) -> Vec<String> {
         };
         let ours = dependencies.iter().filter_map(|name| name.strip_prefix("headwater-"));
         complaints.extend(ours.filter(|name| !allowed.contains(name)).map(|name| {
-            format!("{krate} must not know headwater-{name}: see the edges in ARCHITECTURE.md")
+            format!("{krate} must not know headwater-{name}: see \"Edges\" in ARCHITECTURE.md")
         }));
     }
     let bare = PROGRAMS.iter().filter(|program| {

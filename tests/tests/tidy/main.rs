@@ -1,4 +1,5 @@
-//! The repository's own lints: what ARCHITECTURE.md promises and the compiler cannot check.
+//! The repository's own lints: what ARCHITECTURE.md and CONTRIBUTING.md promise and the
+//! compiler cannot check.
 //!
 //! Every rule is a pure function from files to complaints, in a file of its own that says what it
 //! demands, what it allows, and proves on small inputs that it can fail. Each complaint names a
@@ -13,7 +14,9 @@ mod repository;
 mod budgets;
 mod crates;
 mod docs;
+mod glossary;
 mod licences;
+mod links;
 mod mappings;
 mod modules;
 mod packing;
@@ -93,6 +96,18 @@ fn errors_are_mapped_to_replies_exhaustively() {
 fn every_statement_has_a_header_and_one_caller() {
     let repository = Repository::read();
     tidy(statements::check(&repository.texts, &repository.sources));
+}
+
+#[test]
+fn the_glossary_names_the_types_of_the_systems_terms() {
+    let repository = Repository::read();
+    tidy(glossary::check(&repository.texts, &repository.sources));
+}
+
+#[test]
+fn what_is_referred_to_is_in_the_repository() {
+    let repository = Repository::read();
+    tidy(links::check(&repository.texts, &repository.sources));
 }
 
 #[test]

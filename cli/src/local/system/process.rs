@@ -172,6 +172,7 @@ impl Drop for Process {
             inspect::signal_tree(self.pid(), Signal::CONT);
             let until = Instant::now() + LAST_MOMENT;
             while self.exited().is_none() && Instant::now() < until {
+                #[expect(clippy::disallowed_methods, reason = "a drop cannot await")]
                 std::thread::sleep(POLL);
             }
         }

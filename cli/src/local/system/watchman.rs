@@ -158,6 +158,7 @@ impl Post {
         }
         let deadline = Instant::now() + GRACE;
         while !self.alive().is_empty() && Instant::now() < deadline {
+            #[expect(clippy::disallowed_methods, reason = "the watchman has no runtime")]
             std::thread::sleep(POLL);
         }
         for (pid, _) in self.alive() {

@@ -97,6 +97,7 @@ impl Drop for Home {
         let until = std::time::Instant::now() + SOON;
         let at_work = || alive(&self.root).is_some_and(|processes| !processes.is_empty());
         while at_work() && std::time::Instant::now() < until {
+            #[expect(clippy::disallowed_methods, reason = "a drop cannot await")]
             // tidy: allow sleep: a drop cannot await; the loop has a bound
             std::thread::sleep(Duration::from_millis(20));
         }

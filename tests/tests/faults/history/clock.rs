@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use headwater_tests::history::record::Moment;
+use time::OffsetDateTime;
 
 /// The machine's time, which the databases read too (so that `as_of` can be held against it), but
 /// never going back.
@@ -15,8 +15,7 @@ pub struct Clock {
 
 impl Clock {
     pub fn now(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
-        let now = since.as_micros() as u64;
+        let now = (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000) as u64;
         Moment(self.latest.fetch_max(now, Ordering::SeqCst).max(now))
     }
 }

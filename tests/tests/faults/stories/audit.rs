@@ -1,4 +1,4 @@
-//! What must hold after every story: invariants 1 to 3 of the design, from the log itself.
+//! What must hold after every story: invariants 1 to 3 of ARCHITECTURE.md, from the log itself.
 
 use std::collections::{BTreeMap, HashMap};
 
