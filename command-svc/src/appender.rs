@@ -12,13 +12,13 @@ use headwater_kernel::Partition;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::gate::Gate;
 use crate::housekeeping::SnapshotSink;
 use crate::measure::Measures;
 use crate::plan::{Job, Plan, plan};
-use crate::reply::{Answer, Trouble};
+use crate::reply::{Answer, AppendError};
 use crate::settle::{Cache, settle};
 use crate::states::States;
+use crate::write_breaker::WriteBreaker;
 
 /// How long the outcome of a broken commit is looked for before its senders are told that it is
 /// unknown.
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 pub(crate) struct Task {
     appender: Appender,
     queue: mpsc::Receiver<Job>,
-    gate: Gate,
+    write_breaker: WriteBreaker,
     shared: Shared,
 }
 
@@ -57,8 +57,8 @@ impl Task {
         shared: Shared,
     ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(queue_max);
-        let gate = Gate::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
-        let task = Self { appender, queue, gate, shared };
+        let write_breaker = WriteBreaker::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
+        let task = Self { appender, queue, write_breaker, shared };
         tracing::debug!(%partition, "appender started");
         (jobs, tokio::spawn(task.run()))
     }
@@ -86,19 +86,19 @@ impl Task {
     }
 
     async fn append(&mut self, plan: Plan) {
-        if !self.gate.allows() {
-            return self.fail(plan, Trouble::DatabaseUnavailable);
+        if !self.write_breaker.allows() {
+            return self.fail(plan, AppendError::DatabaseUnavailable);
         }
         let started = Instant::now();
         let outcomes = self.appender.append(&plan.commands).await;
         self.shared.measures.append(plan.commands.len(), started.elapsed());
         match outcomes {
             Ok(outcomes) => {
-                self.gate.succeeded();
+                self.write_breaker.succeeded();
                 self.settle(plan, outcomes);
             }
             Err(LogError::NewEpoch) => {
-                self.gate.succeeded();
+                self.write_breaker.succeeded();
                 tracing::info!(
                     "the log is in a new epoch; commands are decided anew on its history"
                 );
@@ -113,15 +113,15 @@ impl Task {
                 self.resolve(plan).await;
             }
             Err(LogError::Unavailable(error)) => {
-                self.gate.failed();
+                self.write_breaker.failed();
                 tracing::warn!(%error, "the write database is unavailable");
-                self.fail(plan, Trouble::DatabaseUnavailable);
+                self.fail(plan, AppendError::DatabaseUnavailable);
             }
             Err(
                 error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)),
             ) => {
                 tracing::error!(%error, "an append was refused");
-                self.fail(plan, Trouble::Defect);
+                self.fail(plan, AppendError::Defect);
             }
         }
     }
@@ -164,18 +164,18 @@ impl Task {
         loop {
             match self.appender.resolve(&plan.commands).await {
                 Ok(found) => {
-                    self.gate.forget();
+                    self.write_breaker.reset();
                     return self.answer_found(plan, found);
                 }
                 Err(error) if Instant::now() < deadline => {
                     tracing::debug!(%error, "the outcome cannot be found out yet");
-                    self.gate.failed();
+                    self.write_breaker.failed();
                     self.refuse_waiting();
                     tokio::time::sleep(backoff.next(rand::random())).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, "the outcome of an append could not be found out in time");
-                    return self.fail(plan, Trouble::OutcomeUnknown);
+                    return self.fail(plan, AppendError::OutcomeUnknown);
                 }
             }
         }
@@ -184,11 +184,11 @@ impl Task {
     /// While a lost outcome is looked for, nothing can be appended: once that has failed often
     /// enough, whoever waits is told so. Nothing of theirs has been sent.
     fn refuse_waiting(&mut self) {
-        if !self.gate.is_closed() {
+        if !self.write_breaker.is_open() {
             return;
         }
         while let Ok(job) = self.queue.try_recv() {
-            let answer = Answer::Failed(Trouble::DatabaseUnavailable);
+            let answer = Answer::Failed(AppendError::DatabaseUnavailable);
             self.shared.measures.answered(&answer);
             let _ = job.answer.send(answer);
         }
@@ -216,7 +216,7 @@ impl Task {
         }
     }
 
-    fn fail(&self, plan: Plan, trouble: Trouble) {
+    fn fail(&self, plan: Plan, trouble: AppendError) {
         for planned in plan.planned {
             self.shared.states.forget(planned.job.stream);
             let answer = Answer::Failed(trouble);

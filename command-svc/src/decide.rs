@@ -14,7 +14,7 @@ pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 
 /// A state with its place.
 #[derive(Clone)]
-pub(crate) struct Stand {
+pub(crate) struct VersionedState {
     /// The epoch of the log whose history it is of.
     pub epoch: Epoch,
     /// The version it shows.
@@ -26,7 +26,7 @@ pub(crate) struct Stand {
 /// A command together with the aggregate it is for.
 pub(crate) trait Decider: Send + Sync {
     /// Decides on a state. Pure: the same state gives the same verdict.
-    fn decide(&self, stand: &Stand) -> Verdict;
+    fn decide(&self, stand: &VersionedState) -> Verdict;
     /// The aggregate's name, and the state in bytes if it wants snapshots.
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
 }
@@ -58,7 +58,7 @@ pub(crate) struct Typed<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decider for Typed<A> {
-    fn decide(&self, stand: &Stand) -> Verdict {
+    fn decide(&self, stand: &VersionedState) -> Verdict {
         let mut next = match stand.state.downcast_ref::<A>() {
             Some(state) => state.clone(),
             // Looked for by a command of another type, and not there.
@@ -102,7 +102,7 @@ impl<A: Aggregate> Decider for Typed<A> {
 /// What a stored stream folds to.
 pub(crate) enum Folded {
     /// The state.
-    Stand(Stand),
+    VersionedState(VersionedState),
     /// The snapshot is of a format this program does not read: load again without it.
     ForeignSnapshot,
 }
@@ -126,5 +126,5 @@ pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> 
         state.evolve(&A::Event::decode(&event.type_name, event.schema_version, &event.payload)?);
         version = event.version;
     }
-    Ok(Folded::Stand(Stand { epoch, version, state: Arc::new(state) }))
+    Ok(Folded::VersionedState(VersionedState { epoch, version, state: Arc::new(state) }))
 }

@@ -16,12 +16,12 @@ use uuid::Uuid;
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::config::Limits;
-use crate::decide::{Folded, Stand, Typed, fold};
+use crate::decide::{Folded, Typed, VersionedState, fold};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::plan::Job;
-use crate::reply::{Answer, Trouble, failure};
+use crate::reply::{Answer, AppendError, failure};
 use crate::seen;
 use crate::states::States;
 use headwater_edge::Call;
@@ -123,7 +123,7 @@ impl Executor {
                     answer,
                 },
             )?;
-            match answered.await.unwrap_or(Answer::Failed(Trouble::Defect)) {
+            match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
                 Answer::Stale => self.measures.stale(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(self.committed(receipt, replayed, &call).await);
@@ -176,17 +176,17 @@ impl Executor {
     }
 
     /// The newest state known, loaded if it is not cached.
-    async fn stand<A: Aggregate>(&self, stream: StreamId) -> Result<Stand, Failure> {
+    async fn stand<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
         if let Some(stand) = self.states.get(stream) {
             return Ok(stand);
         }
         for use_snapshots in [true, false] {
             let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
                 LoadError::Full => overloaded(),
-                LoadError::Trouble(trouble) => failure(trouble),
+                LoadError::AppendError(trouble) => failure(trouble),
             })?;
             match fold::<A>(loaded).map_err(unreadable)? {
-                Folded::Stand(stand) => {
+                Folded::VersionedState(stand) => {
                     self.states.offer(stream, &stand);
                     return Ok(stand);
                 }
@@ -213,7 +213,7 @@ fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Fa
 
 fn unreadable(error: DecodeError) -> Failure {
     match error {
-        DecodeError::UnknownType { .. } => failure(Trouble::OtherAggregate),
+        DecodeError::UnknownType { .. } => failure(AppendError::OtherAggregate),
         error @ (DecodeError::NewerSchema { .. } | DecodeError::Payload { .. }) => Failure::new(
             ErrorReason::DataCorrupt,
             "a stored event of the aggregate cannot be read; nothing was changed",

@@ -8,7 +8,7 @@ use headwater_eventlog::{EventLog, Receipt, SavedSnapshot};
 use headwater_kernel::StreamVersion;
 use tokio::sync::mpsc;
 
-use crate::decide::{Decider, Stand};
+use crate::decide::{Decider, VersionedState};
 
 /// Snapshots that may wait to be written; more are dropped, the next one of the stream will do.
 const SNAPSHOTS_WAITING_MAX: usize = 256;
@@ -37,7 +37,7 @@ impl SnapshotSink {
     pub(crate) fn offer(
         &self,
         decider: &Arc<dyn Decider>,
-        stand: &Stand,
+        stand: &VersionedState,
         before: StreamVersion,
         receipt: &Receipt,
     ) {

@@ -8,7 +8,6 @@ mod appender;
 mod config;
 mod decide;
 mod execute;
-mod gate;
 mod housekeeping;
 mod loader;
 mod measure;
@@ -19,6 +18,7 @@ mod run;
 mod seen;
 mod settle;
 mod states;
+mod write_breaker;
 
 pub use acks::{Acked, Acks};
 pub use config::Config;

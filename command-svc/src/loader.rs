@@ -10,8 +10,8 @@ use headwater_kernel::StreamId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::gate::Gate;
-use crate::reply::Trouble;
+use crate::reply::AppendError;
+use crate::write_breaker::WriteBreaker;
 
 /// Streams read by one statement.
 const STREAMS_MAX: usize = 128;
@@ -29,7 +29,7 @@ const BREAKER_DELAYS: Delays =
 struct Request {
     stream: StreamId,
     use_snapshots: bool,
-    answer: oneshot::Sender<Result<Loaded, Trouble>>,
+    answer: oneshot::Sender<Result<Loaded, AppendError>>,
 }
 
 /// Why a load gave nothing.
@@ -37,7 +37,7 @@ pub(crate) enum LoadError {
     /// Too many wait already.
     Full,
     /// The database could not be read.
-    Trouble(Trouble),
+    AppendError(AppendError),
 }
 
 /// Hands loads to the task that makes them.
@@ -64,27 +64,32 @@ impl Loader {
         let request = Request { stream, use_snapshots, answer };
         self.requests.try_send(request).map_err(|_| LoadError::Full)?;
         match loaded.await {
-            Ok(loaded) => loaded.map_err(LoadError::Trouble),
-            Err(_) => Err(LoadError::Trouble(Trouble::DatabaseUnavailable)),
+            Ok(loaded) => loaded.map_err(LoadError::AppendError),
+            Err(_) => Err(LoadError::AppendError(AppendError::DatabaseUnavailable)),
         }
     }
 }
 
 async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
-    let mut gate = Gate::new(log.servers(), 1, BREAKER_DELAYS);
+    let mut write_breaker = WriteBreaker::new(log.servers(), 1, BREAKER_DELAYS);
     let mut requests = Vec::with_capacity(STREAMS_MAX);
     while queue.recv_many(&mut requests, STREAMS_MAX).await > 0 {
         let (with, without): (Vec<_>, Vec<_>) =
             requests.drain(..).partition(|request| request.use_snapshots);
         for (requests, use_snapshots) in [(with, true), (without, false)] {
             if !requests.is_empty() {
-                load(&log, &mut gate, requests, use_snapshots).await;
+                load(&log, &mut write_breaker, requests, use_snapshots).await;
             }
         }
     }
 }
 
-async fn load(log: &EventLog, gate: &mut Gate, requests: Vec<Request>, use_snapshots: bool) {
+async fn load(
+    log: &EventLog,
+    write_breaker: &mut WriteBreaker,
+    requests: Vec<Request>,
+    use_snapshots: bool,
+) {
     let mut index = HashMap::new();
     let mut streams = Vec::new();
     for request in &requests {
@@ -93,11 +98,12 @@ async fn load(log: &EventLog, gate: &mut Gate, requests: Vec<Request>, use_snaps
             streams.len() - 1
         });
     }
-    let loaded = if gate.allows() { read(log, gate, &streams, use_snapshots).await } else { None };
+    let loaded =
+        if write_breaker.allows() { read(log, write_breaker, &streams, use_snapshots).await } else { None };
     for request in requests {
         let answer = match &loaded {
             Some(loaded) => Ok(loaded[index[&request.stream]].clone()),
-            None => Err(Trouble::DatabaseUnavailable),
+            None => Err(AppendError::DatabaseUnavailable),
         };
         // Nobody may be waiting any more.
         let _ = request.answer.send(answer);
@@ -106,25 +112,25 @@ async fn load(log: &EventLog, gate: &mut Gate, requests: Vec<Request>, use_snaps
 
 async fn read(
     log: &EventLog,
-    gate: &mut Gate,
+    write_breaker: &mut WriteBreaker,
     streams: &[StreamId],
     use_snapshots: bool,
 ) -> Option<Vec<Loaded>> {
     let error = match timeout(LOAD_MAX, log.load(streams, use_snapshots)).await {
         Ok(Ok(loaded)) => {
-            gate.succeeded();
+            write_breaker.succeeded();
             return Some(loaded);
         }
         Ok(Err(error)) => {
             match error {
-                LogError::Unavailable(_) => gate.failed(),
+                LogError::Unavailable(_) => write_breaker.failed(),
                 // It is there, and says no: that is about these streams.
-                _ => gate.succeeded(),
+                _ => write_breaker.succeeded(),
             }
             error.to_string()
         }
         Err(_) => {
-            gate.failed();
+            write_breaker.failed();
             format!("no answer within {LOAD_MAX:?}")
         }
     };

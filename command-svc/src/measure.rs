@@ -7,7 +7,7 @@ use headwater_chassis::metrics::{
     BATCH_SIZES, Counter, Family, Histogram, LATENCY_SECONDS, Labels,
 };
 
-use crate::reply::{Answer, Trouble};
+use crate::reply::{Answer, AppendError};
 
 /// The metrics of one process.
 pub(crate) struct Measures {
@@ -78,13 +78,13 @@ impl Measures {
     }
 }
 
-fn name(trouble: Trouble) -> &'static str {
+fn name(trouble: AppendError) -> &'static str {
     match trouble {
-        Trouble::KeyReused => "key_reused",
-        Trouble::DatabaseUnavailable => "database_unavailable",
-        Trouble::OutcomeUnknown => "outcome_unknown",
-        Trouble::TooLarge => "too_large",
-        Trouble::OtherAggregate => "other_aggregate",
-        Trouble::Defect => "defect",
+        AppendError::KeyReused => "key_reused",
+        AppendError::DatabaseUnavailable => "database_unavailable",
+        AppendError::OutcomeUnknown => "outcome_unknown",
+        AppendError::TooLarge => "too_large",
+        AppendError::OtherAggregate => "other_aggregate",
+        AppendError::Defect => "defect",
     }
 }

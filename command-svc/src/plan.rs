@@ -10,15 +10,15 @@ use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::decide::{Accepted, Decider, Stand, Verdict};
-use crate::reply::{Answer, Trouble};
+use crate::decide::{Accepted, Decider, Verdict, VersionedState};
+use crate::reply::{Answer, AppendError};
 use headwater_edge::KeyHashes;
 
 /// A command that waits for its partition's appender.
 pub(crate) struct Job {
     pub stream: StreamId,
     /// The state when it was sent on; the cache may hold a newer one.
-    pub stand: Stand,
+    pub stand: VersionedState,
     pub decider: Arc<dyn Decider>,
     pub key: Option<KeyHashes>,
     /// The version the client expects.
@@ -38,13 +38,13 @@ pub(crate) struct Planned {
 /// What a command that passes its checks means for its sender.
 pub(crate) enum Intent {
     /// Its events are recorded (or there are none); this is the stand afterwards.
-    Commit { after: Stand, refusals: Vec<Option<Rejection>> },
+    Commit { after: VersionedState, refusals: Vec<Option<Rejection>> },
     /// The version it was refused on is confirmed.
     Refuse(Rejection),
     /// The client expected another version than this one, which is confirmed.
     VersionConflict(StreamVersion),
     /// Nothing can be committed, for this reason.
-    Fail(Trouble),
+    Fail(AppendError),
 }
 
 /// A batch and the jobs behind it, in the same order.
@@ -65,10 +65,10 @@ pub(crate) struct Plan {
 pub(crate) fn plan(
     jobs: &mut VecDeque<Job>,
     (epoch, commands_max): (Epoch, usize),
-    cached: impl Fn(StreamId) -> Option<Stand>,
+    cached: impl Fn(StreamId) -> Option<VersionedState>,
 ) -> Plan {
     let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
-    let mut stands: HashMap<StreamId, Stand> = HashMap::new();
+    let mut stands: HashMap<StreamId, VersionedState> = HashMap::new();
     let mut keys = HashSet::new();
     let mut events = 0;
     while let Some(job) = jobs.pop_front() {
@@ -104,8 +104,9 @@ pub(crate) fn plan(
     plan
 }
 
-fn newest(cached: Option<Stand>, loaded: &Stand) -> Stand {
-    let newer = |known: &Stand| (known.epoch, known.version) > (loaded.epoch, loaded.version);
+fn newest(cached: Option<VersionedState>, loaded: &VersionedState) -> VersionedState {
+    let newer =
+        |known: &VersionedState| (known.epoch, known.version) > (loaded.epoch, loaded.version);
     cached.filter(newer).unwrap_or_else(|| loaded.clone())
 }
 
@@ -113,27 +114,29 @@ fn newest(cached: Option<Stand>, loaded: &Stand) -> Stand {
 /// that the version it was refused on is the current one, since another process may have moved on,
 /// and looks its key up, since a repeated command is often refused on the state that its first
 /// attempt made.
-fn decide(job: &Job, stand: &Stand) -> (Command, Intent) {
+fn decide(job: &Job, stand: &VersionedState) -> (Command, Intent) {
     if job.expected.is_some_and(|expected| expected != stand.version) {
         return (check(job, stand), Intent::VersionConflict(stand.version));
     }
     let accepted = match job.decider.decide(stand) {
         Verdict::Accepted(accepted) => accepted,
         Verdict::Refused(rejection) => return (check(job, stand), Intent::Refuse(rejection)),
-        Verdict::Foreign => return (check(job, stand), Intent::Fail(Trouble::OtherAggregate)),
+        Verdict::Foreign => return (check(job, stand), Intent::Fail(AppendError::OtherAggregate)),
     };
     if too_large(&accepted) {
-        return (check(job, stand), Intent::Fail(Trouble::TooLarge));
+        return (check(job, stand), Intent::Fail(AppendError::TooLarge));
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = stand.version.plus(events.len() as u64);
-    let intent =
-        Intent::Commit { after: Stand { epoch: stand.epoch, version, state: next }, refusals };
+    let intent = Intent::Commit {
+        after: VersionedState { epoch: stand.epoch, version, state: next },
+        refusals,
+    };
     let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
     (Command { key, events, facts, ..check(job, stand) }, intent)
 }
 
-fn check(job: &Job, stand: &Stand) -> Command {
+fn check(job: &Job, stand: &VersionedState) -> Command {
     Command {
         stream: job.stream,
         expected: stand.version,
@@ -162,7 +165,7 @@ mod tests {
     struct Nothing;
 
     impl Decider for Nothing {
-        fn decide(&self, stand: &Stand) -> Verdict {
+        fn decide(&self, stand: &VersionedState) -> Verdict {
             let next = Arc::clone(&stand.state);
             let (events, facts, refusals) = (Vec::new(), Vec::new(), Vec::new());
             Verdict::Accepted(Accepted { events, facts, refusals, next })
@@ -172,8 +175,8 @@ mod tests {
         }
     }
 
-    fn stand((epoch, version): (u32, u64)) -> Stand {
-        Stand { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
+    fn stand((epoch, version): (u32, u64)) -> VersionedState {
+        VersionedState { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
     }
 
     /// The version that a command is decided on; none if its state has to be loaded anew. Given are

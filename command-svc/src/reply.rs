@@ -15,12 +15,12 @@ pub(crate) enum Answer {
     /// The client expected another version than this, the current one.
     VersionConflict(StreamVersion),
     /// Nothing was committed, or it is not known.
-    Failed(Trouble),
+    Failed(AppendError),
 }
 
 /// Why a command was not carried out, other than by the domain's or the client's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Trouble {
+pub(crate) enum AppendError {
     /// The key was used with another payload.
     KeyReused,
     /// The write database cannot be reached; nothing was committed.
@@ -36,32 +36,32 @@ pub(crate) enum Trouble {
 }
 
 /// The failure a client gets.
-pub(crate) fn failure(trouble: Trouble) -> Failure {
+pub(crate) fn failure(trouble: AppendError) -> Failure {
     match trouble {
-        Trouble::KeyReused => Failure::new(
+        AppendError::KeyReused => Failure::new(
             ErrorReason::IdempotencyKeyReused,
             "this idempotency key has been used with another command; use a new key for a new command",
         ),
-        Trouble::DatabaseUnavailable => Failure::new(
+        AppendError::DatabaseUnavailable => Failure::new(
             ErrorReason::DatabaseUnavailable,
             "the write database cannot be reached; nothing was committed; try again",
         )
         .retry_after(RETRY_AFTER),
-        Trouble::OutcomeUnknown => Failure::new(
+        AppendError::OutcomeUnknown => Failure::new(
             ErrorReason::OutcomeUnknown,
             "the connection to the write database broke during the commit, and its outcome could not be found out \
              in time; repeat the command with the same idempotency key, or read the aggregate first",
         )
         .retry_after(RETRY_AFTER),
-        Trouble::TooLarge => Failure::new(
+        AppendError::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
             "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
         ),
-        Trouble::OtherAggregate => Failure::new(
+        AppendError::OtherAggregate => Failure::new(
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
         ),
-        Trouble::Defect => {
+        AppendError::Defect => {
             Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")
         }
     }

@@ -2,9 +2,9 @@
 
 use headwater_edge::Failure;
 use headwater_eventlog::{EventLog, Receipt};
-use headwater_kernel::{Lineage, Token, TokenError, Tokens, Unsettled};
+use headwater_kernel::{Lineage, Token, TokenError, TokenMismatch, Tokens};
 
-use crate::reply::{Trouble, failure};
+use crate::reply::{AppendError, failure};
 use headwater_edge::token_failure;
 
 /// Checks before a command is applied that what its sender has seen is in the log: afterwards
@@ -19,13 +19,13 @@ pub(crate) async fn check(log: &EventLog, seen: &Tokens) -> Result<(), Failure> 
     }
     let lineage = log.read_lineage().await.map_err(|error| {
         tracing::warn!(%error, "the log's epochs cannot be read");
-        failure(Trouble::DatabaseUnavailable)
+        failure(AppendError::DatabaseUnavailable)
     })?;
     lineage.settle(seen).map(drop).map_err(|unsettled| {
         token_failure(match unsettled {
-            Unsettled::Foreign => TokenError::Foreign,
+            TokenMismatch::Foreign => TokenError::Foreign,
             // Later: of an epoch that the log has never been in, or no longer knows of.
-            Unsettled::Lost | Unsettled::Later => TokenError::Lost,
+            TokenMismatch::Lost | TokenMismatch::Later => TokenError::Lost,
         })
     })
 }

@@ -3,9 +3,9 @@
 use headwater_eventlog::Outcome;
 use headwater_kernel::StreamId;
 
-use crate::decide::Stand;
+use crate::decide::VersionedState;
 use crate::plan::{Intent, Plan, Planned};
-use crate::reply::{Answer, Trouble};
+use crate::reply::{Answer, AppendError};
 
 /// A job that is answered, and what its stream's cached state becomes.
 pub(crate) struct Settled {
@@ -17,7 +17,7 @@ pub(crate) struct Settled {
 /// What happens to the cached state of a stream.
 pub(crate) enum Cache {
     /// This is the newest.
-    Put(StreamId, Stand),
+    Put(StreamId, VersionedState),
     /// It was out of date.
     Forget(StreamId),
     /// It stays as it is.
@@ -40,7 +40,7 @@ pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
 
 fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
     let stream = planned.job.stream;
-    let intent = std::mem::replace(&mut planned.intent, Intent::Fail(Trouble::Defect));
+    let intent = std::mem::replace(&mut planned.intent, Intent::Fail(AppendError::Defect));
     match (outcome, intent) {
         (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {
             (Answer::Done { receipt, replayed: false }, Cache::Put(stream, after))
@@ -55,14 +55,14 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::Replayed(receipt), _) => {
             (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
         }
-        (Outcome::KeyReused, _) => (Answer::Failed(Trouble::KeyReused), Cache::Forget(stream)),
+        (Outcome::KeyReused, _) => (Answer::Failed(AppendError::KeyReused), Cache::Forget(stream)),
         (Outcome::Stale(_), _) => (Answer::Stale, Cache::Forget(stream)),
         (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
             let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
-            let answer = refusal.map_or(Answer::Failed(Trouble::Defect), Answer::Refused);
+            let answer = refusal.map_or(Answer::Failed(AppendError::Defect), Answer::Refused);
             // What was decided on top of this one is stale; the state before it still stands.
             (answer, Cache::Leave)
         }
-        (Outcome::FactFailed(_), _) => (Answer::Failed(Trouble::Defect), Cache::Forget(stream)),
+        (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(stream)),
     }
 }

@@ -3,12 +3,12 @@
 use headwater_kernel::StreamId;
 use moka::sync::Cache;
 
-use crate::decide::Stand;
+use crate::decide::VersionedState;
 
 /// Bounded cache of the newest known states.
 #[derive(Clone)]
 pub(crate) struct States {
-    cache: Cache<StreamId, Stand>,
+    cache: Cache<StreamId, VersionedState>,
 }
 
 impl States {
@@ -16,18 +16,19 @@ impl States {
         Self { cache: Cache::new(states_max) }
     }
 
-    pub(crate) fn get(&self, stream: StreamId) -> Option<Stand> {
+    pub(crate) fn get(&self, stream: StreamId) -> Option<VersionedState> {
         self.cache.get(&stream)
     }
 
     /// Keeps a state that was just committed: nothing newer can be known to this process.
-    pub(crate) fn put(&self, stream: StreamId, stand: Stand) {
+    pub(crate) fn put(&self, stream: StreamId, stand: VersionedState) {
         self.cache.insert(stream, stand);
     }
 
     /// Keeps a state that was loaded, unless a newer one was committed meanwhile.
-    pub(crate) fn offer(&self, stream: StreamId, stand: &Stand) {
-        let newer = |known: Stand| (known.epoch, known.version) < (stand.epoch, stand.version);
+    pub(crate) fn offer(&self, stream: StreamId, stand: &VersionedState) {
+        let newer =
+            |known: VersionedState| (known.epoch, known.version) < (stand.epoch, stand.version);
         if self.cache.get(&stream).is_none_or(newer) {
             self.cache.insert(stream, stand.clone());
         }

@@ -5,7 +5,7 @@ mod ddl;
 
 use std::collections::BTreeMap;
 
-use headwater_eventlog::{Nowhere, Servers};
+use headwater_eventlog::{NoPrimary, Servers};
 use thiserror::Error;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -69,7 +69,7 @@ pub enum SchemaError {
     Url(String),
     /// It has no primary.
     #[error("the read database: {0}")]
-    NoPrimary(#[from] Nowhere),
+    NoPrimary(#[from] NoPrimary),
     /// The database failed.
     #[error("the read database: {}", full(.0))]
     Database(#[from] tokio_postgres::Error),

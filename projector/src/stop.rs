@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_eventlog::{LogError, Nowhere};
+use headwater_eventlog::{LogError, NoPrimary};
 use headwater_kernel::ViewError;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ pub enum Stop {
     Read(#[from] tokio_postgres::Error),
     /// There is no read primary.
     #[error("the read primary: {0}")]
-    NoPrimary(#[from] Nowhere),
+    NoPrimary(#[from] NoPrimary),
     /// Another server of a database takes writes now.
     #[error("{0} is another server now")]
     Moved(&'static str),

@@ -16,8 +16,8 @@ mod judge;
 mod pick;
 
 pub use cost::{Cost, RECOVERY, recovered};
-pub use fallback::{NO_LIMIT, PrimaryShare, Turn};
+pub use fallback::{FallbackLimiter, FallbackPermit, NO_LIMIT};
 pub use judge::{Verdict, judge};
 pub use pick::{
-    Choice, PrimaryRoom, Wish, best_on_offer, fallbacks, freshest, pick, primary, shown,
+    Choice, PickRequest, PrimaryRoom, best_on_offer, fallbacks, freshest, pick, primary, shown,
 };

@@ -24,13 +24,13 @@ use crate::nodes::{LANES, Node};
 use crate::seen::NodeError;
 use crate::seen::NodeSet;
 use crate::seen::WaitMeters;
-use crate::seen::{Answer, NodeSeen, Sighting};
+use crate::seen::{Answer, NodeSeen, NodeState};
 use crate::write_side::Reading;
 use crate::write_side::{EndError, LogEnds};
 pub use epochs::Standing;
 use headwater_edge::{Need, Policies, Required};
 pub use need::{Best, ReadError};
-use progress::{Missed, Progress};
+use progress::{AttemptError, Progress};
 pub use transaction::AccessMode;
 
 /// Statements sent for one read at most. Each is a node that failed or went back; with more, the
@@ -101,7 +101,7 @@ impl Reads {
         statement: &'static Statement<(K, R)>,
     ) -> PointReader<K, R> {
         // Statements take turns at the shared connections, so that a slow one holds up few others.
-        let lane = self.pool.spin() % LANES;
+        let lane = self.pool.random_seed() % LANES;
         PointReader::start(self.pool.nodes(), lane, statement, self.pool.metrics())
     }
 
@@ -250,9 +250,9 @@ impl Reads {
     {
         let mut avoided = NodeSet::default();
         for _ in 0..ATTEMPTS_MAX {
-            let board = self.pool.board();
+            let table = self.pool.table();
             let (node, fallbacks) =
-                board.look(|seen| Some((freshest(seen, avoided)?, fallbacks(seen))))?;
+                table.look(|seen| Some((freshest(seen, avoided)?, fallbacks(seen))))?;
             if fallbacks.contains(node) {
                 match self.pool.share().ask(Instant::now()) {
                     Ok(mut turn) => turn.take(),
@@ -264,7 +264,7 @@ impl Reads {
             }
             let node = &*self.pool.nodes()[node];
             if let Ok(mut answer) = self.attempt(node, &Consistency::Any, ask(node)).await {
-                answer.stale = !self.shows(&answer.sighting.checkpoint, required);
+                answer.stale = !self.shows(&answer.node_state.checkpoint, required);
                 return Some(answer);
             }
             avoided.insert(node.index);
@@ -275,8 +275,8 @@ impl Reads {
     /// Where the read primary is chosen in the place of replicas, the read has its turn there.
     fn pick(&self, required: &Consistency, progress: &mut Progress) -> Choice {
         loop {
-            let wish = progress.wish(required, self.time(), self.pool.spin());
-            match self.pool.pick(&wish) {
+            let request = progress.pick_request(required, self.time(), self.pool.random_seed());
+            match self.pool.pick(&request) {
                 Choice::Fallback(_) if progress.ask(self.pool.share()) => {}
                 choice => return choice,
             }
@@ -289,14 +289,14 @@ impl Reads {
         node: &Node,
         required: &Consistency,
         answer: impl Future<Output = Result<Answer<T>, NodeError>>,
-    ) -> Result<Answer<T>, Missed> {
+    ) -> Result<Answer<T>, AttemptError> {
         let in_flight = node.begin();
         let answer = answer.await;
         drop(in_flight);
         match answer {
             Ok(answer) => {
-                let shown = &answer.sighting;
-                let verdict = match self.pool.board().is_stray(&shown.checkpoint) {
+                let shown = &answer.node_state;
+                let verdict = match self.pool.table().is_stray(&shown.checkpoint) {
                     true => Verdict::OtherLog,
                     false => judge(&shown.checkpoint, required, self.time().now),
                 };
@@ -306,16 +306,16 @@ impl Reads {
                 }
                 // What was seen before promised more than this: the node went back. Which log is
                 // the right one, should it be another, is decided where all nodes are in sight.
-                self.pool.board().corrected(node.index, shown);
-                Err(Missed::TooOld)
+                self.pool.table().corrected(node.index, shown);
+                Err(AttemptError::TooOld)
             }
             Err(error) => {
                 let role = self
                     .pool
-                    .board()
-                    .look(|seen| seen[node.index].sighting.as_ref().map(|seen| seen.role));
+                    .table()
+                    .look(|seen| seen[node.index].node_state.as_ref().map(|seen| seen.role));
                 node.meters().failed(role, &error);
-                Err(Missed::Failed(error))
+                Err(AttemptError::Failed(error))
             }
         }
     }
@@ -323,7 +323,7 @@ impl Reads {
     /// Waits until there is a node to read from; false if there was none in time.
     async fn wait(&self, progress: &mut Progress, required: &Consistency) -> bool {
         let begun = Instant::now();
-        let mut waiter = self.pool.board().wait();
+        let mut waiter = self.pool.table().wait();
         let outcome = loop {
             // Pick again after each change, the first time because something may have changed
             // before the waiter was there to see it.
@@ -374,9 +374,9 @@ impl Reads {
         self.best_of(|seen| best_on_offer(seen, NodeSet::default()).cloned())
     }
 
-    fn best_of(&self, best: impl FnOnce(&[NodeSeen]) -> Option<Sighting>) -> Option<Best> {
-        let sighting = self.pool.board().look(best)?;
-        let age = sighting.checkpoint.freshness.staleness(self.time().now);
-        Some(Best { sighting, age })
+    fn best_of(&self, best: impl FnOnce(&[NodeSeen]) -> Option<NodeState>) -> Option<Best> {
+        let node_state = self.pool.table().look(best)?;
+        let age = node_state.checkpoint.freshness.staleness(self.time().now);
+        Some(Best { node_state, age })
     }
 }

@@ -48,8 +48,8 @@ pub async fn run(
 
     let log = match config.write {
         Some(servers) => {
-            let (clock, board) = (Arc::clone(pool.clock()), Arc::clone(pool.board()));
-            LogEnds::watch(servers, clock, board, &metrics)
+            let (clock, table) = (Arc::clone(pool.clock()), Arc::clone(pool.table()));
+            LogEnds::watch(servers, clock, table, &metrics)
         }
         None => LogEnds::unknown(),
     };

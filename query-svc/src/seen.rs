@@ -10,11 +10,11 @@ mod meters;
 mod node_error;
 mod node_set;
 mod node_state;
-mod table;
+mod node_state_table;
 
 pub use applied::{Applied, Level, applied};
-pub use meters::{NodeMeters, ShareMeters, WaitMeters, batch_keys, role_name, watchers};
+pub use meters::{FallbackMeters, NodeMeters, WaitMeters, batch_keys, role_name, watchers};
 pub use node_error::{NodeError, is_stale_plan};
 pub use node_set::{NODES_MAX, NodeSet};
-pub use node_state::{Answer, Checkpoint, NodeSeen, Shown, Sighting};
-pub use table::{Board, Pace};
+pub use node_state::{Answer, Checkpoint, NodeSeen, NodeState, Shown};
+pub use node_state_table::{NodeStateTable, Pace};

@@ -90,7 +90,7 @@ pub struct Message<R> {
 impl<R> Message<R> {
     /// What resumes after it, as text.
     pub fn resume(&self) -> String {
-        let token = &self.at.sighting.checkpoint.token;
+        let token = &self.at.node_state.checkpoint.token;
         match self.whole {
             true => token.clone(),
             false => resume::text(token, &self.reached),
@@ -179,10 +179,10 @@ impl<R: Send + Sync + 'static> Watch<R> {
         // All that the hub has handed out before this watch began must be in the state.
         let begun = self.hub.told().await?.begun;
         let mut answer = self.state(need).await?;
-        if Mark::of(&answer.sighting).applied < begun.applied {
+        if Mark::of(&answer.node_state).applied < begun.applied {
             answer = self.state(&at_least(begun.token().into())).await?;
         }
-        self.tell(answer.value, Arc::new(Mark::of(&answer.sighting)), None);
+        self.tell(answer.value, Arc::new(Mark::of(&answer.node_state)), None);
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let found = self.hub.reads.rows(&START, params, &need).await?;
         let (kept, applied) = found.value.first().copied().unwrap_or_default();
         // In a new epoch the views may have been made anew, with other places in their changes.
-        let moved = found.sighting.checkpoint.epoch != tokens.latest().epoch;
+        let moved = found.node_state.checkpoint.epoch != tokens.latest().epoch;
         if !kept || (place.is_some() && moved) {
             return Err(WatchError::Expired);
         }
@@ -219,9 +219,9 @@ impl<R: Send + Sync + 'static> Watch<R> {
     /// Reads a page of what the hub has handed out already, or was not handed out for want of
     /// room. After the last one the hub does the rest.
     async fn read_on(&mut self) -> Result<(), WatchError> {
-        let Answer { value: page, sighting, .. } = self.page().await?;
+        let Answer { value: page, node_state, .. } = self.page().await?;
         let seen = page.changes.iter().filter_map(|change| change.seen_by(&self.selector));
-        let (seen, at) = (seen.collect(), Arc::new(Mark::of(&sighting)));
+        let (seen, at) = (seen.collect(), Arc::new(Mark::of(&node_state)));
         let next = page.next();
         // The next page must not be of an older state than this one.
         self.least = next.is_some().then(|| at.token().into());

@@ -15,19 +15,19 @@ use tonic::service::Routes as Services;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-use crate::account::Account;
 use crate::config::Limits;
 use crate::endpoint::{Endpoint, Lease, Worker};
 use crate::fault::{Fault, FaultKind};
+use crate::in_flight_request::InFlightRequest;
 use crate::link::Unclaimed;
 use crate::meters::Meters;
 use crate::outbound::Outbound;
 use crate::pool::{Pool, Tried};
+use crate::replay_body::ReplayBody;
 use crate::reply::{End, Platform, Relay, Reply, speaks_against_endpoint};
 use crate::respond;
 use crate::retry::{self, Attempt, Fate, PAUSE, Verdict};
 use crate::routes::{Route, Routes, Target, Upstream};
-use crate::tape::Tape;
 
 /// What all workers share.
 pub struct Shared {
@@ -67,12 +67,13 @@ impl Forward {
         }
         // First of all, so that no way to end goes uncounted.
         let target = self.shared.routes.target(request.uri().path());
-        let account = Account::open(&self.shared.meters, self.shared.meters.entry(target));
+        let in_flight =
+            InFlightRequest::open(&self.shared.meters, self.shared.meters.entry(target));
         match target {
-            Target::Method(route) => self.admit(route, request, account),
-            Target::Platform => Box::pin(self.clone().answer_itself(request, account)),
+            Target::Method(route) => self.admit(route, request, in_flight),
+            Target::Platform => Box::pin(self.clone().answer_itself(request, in_flight)),
             Target::Unknown => {
-                at_once(respond::failed(respond::unknown_method(request.uri().path()), account))
+                at_once(respond::failed(respond::unknown_method(request.uri().path()), in_flight))
             }
         }
     }
@@ -81,35 +82,35 @@ impl Forward {
         self: &Arc<Self>,
         route: Route,
         request: Request<Incoming>,
-        mut account: Account,
+        mut in_flight: InFlightRequest,
     ) -> Answering {
         let limits = &self.shared.limits;
-        if !account.admit(limits.in_flight_max) {
-            return at_once(respond::failed(respond::overloaded(), account));
+        if !in_flight.admit(limits.in_flight_max) {
+            return at_once(respond::failed(respond::overloaded(), in_flight));
         }
-        let (begun, deadline) = (account.begun(), limits.deadline);
+        let (begun, deadline) = (in_flight.begun(), limits.deadline);
         if !self.shared.traced {
             let outbound = Outbound::new(request, route, begun, deadline);
-            return Box::pin(self.clone().forward(outbound, account));
+            return Box::pin(self.clone().forward(outbound, in_flight));
         }
-        let span = account.trace(request.headers());
+        let span = in_flight.trace(request.headers());
         let outbound = span.in_scope(|| Outbound::new(request, route, begun, deadline));
-        Box::pin(self.clone().forward(outbound, account).instrument(span))
+        Box::pin(self.clone().forward(outbound, in_flight).instrument(span))
     }
 
     #[allow(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
     fn forward(
         self: Arc<Self>,
         outbound: Outbound,
-        account: Account,
+        in_flight: InFlightRequest,
     ) -> impl Future<Output = Response<Reply>> {
         async move {
             let answered = within(outbound.deadline, pin!(self.attempts(&outbound))).await;
             let (upstream, stated) = (outbound.route.upstream, outbound.stated);
             match answered {
-                Some(Ok((response, lease))) => self.relay(response, lease, outbound, account),
-                Some(Err(failure)) => respond::failed(failure, account),
-                None => respond::failed(respond::deadline_exceeded(upstream, stated), account),
+                Some(Ok((response, lease))) => self.relay(response, lease, outbound, in_flight),
+                Some(Err(failure)) => respond::failed(failure, in_flight),
+                None => respond::failed(respond::deadline_exceeded(upstream, stated), in_flight),
             }
         }
     }
@@ -168,11 +169,11 @@ impl Forward {
         response: Response<Incoming>,
         lease: Lease,
         outbound: Outbound,
-        mut account: Account,
+        mut in_flight: InFlightRequest,
     ) -> Response<Reply> {
-        let Outbound { tape, route, deadline, stated, .. } = outbound;
-        tape.commit();
-        let code = account.learn(response.headers());
+        let Outbound { body_replay, route, deadline, stated, .. } = outbound;
+        body_replay.commit();
+        let code = in_flight.learn(response.headers());
         if code.is_some_and(speaks_against_endpoint) || response.status().is_server_error() {
             lease.penalise();
         }
@@ -181,9 +182,9 @@ impl Forward {
         response.map(|incoming| {
             Reply::Relay(Relay {
                 incoming,
-                tape,
+                body_replay,
                 lease,
-                account,
+                in_flight,
                 route,
                 end,
                 ending: None,
@@ -196,17 +197,19 @@ impl Forward {
     async fn answer_itself(
         self: Arc<Self>,
         request: Request<Incoming>,
-        mut account: Account,
+        mut in_flight: InFlightRequest,
     ) -> Response<Reply> {
         let services = self.shared.platform.clone();
         let (parts, incoming) = request.into_parts();
-        let tape = Tape::new(incoming);
-        tape.commit();
-        let body = tonic::body::Body::new(tape.play());
+        let body_replay = ReplayBody::new(incoming);
+        body_replay.commit();
+        let body = tonic::body::Body::new(body_replay.play());
         let Ok(response) = services.oneshot(Request::from_parts(parts, body)).await;
-        account.learn(response.headers());
+        in_flight.learn(response.headers());
         let cut = Box::pin(self.shared.cut.clone().cancelled_owned());
-        response.map(|body| Reply::Platform(Platform { body, tape, account, cut, done: false }))
+        response.map(|body| {
+            Reply::Platform(Platform { body, body_replay, in_flight, cut, done: false })
+        })
     }
 }
 
@@ -227,7 +230,7 @@ fn may_repeat(fault: Fault, outbound: &Outbound, pool: &Pool, made: usize) -> bo
         fate: fault.fate,
         made,
         repeatable: outbound.route.repeatable(),
-        replayable: outbound.tape.replayable(),
+        replayable: outbound.body_replay.replayable(),
     });
     match verdict {
         Verdict::Again => true,
@@ -272,9 +275,9 @@ mod tests {
     /// (a buffer, an argument held twice, a rare way that is not boxed) costs every request.
     #[test]
     fn a_requests_future_stays_small() {
-        type Parts = (Arc<Forward>, Outbound, Account);
+        type Parts = (Arc<Forward>, Outbound, InFlightRequest);
         let forward =
-            size(|(forward, outbound, account): Parts| forward.forward(outbound, account));
+            size(|(forward, outbound, in_flight): Parts| forward.forward(outbound, in_flight));
         assert!(forward <= 1024, "{forward} bytes");
         assert!(size_of::<Reply>() <= 256, "{} bytes", size_of::<Reply>());
     }

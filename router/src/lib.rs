@@ -15,9 +15,9 @@ pub mod routes;
 
 pub mod fault;
 pub mod meters;
-pub mod tape;
+pub mod replay_body;
 
-pub mod account;
+pub mod in_flight_request;
 pub mod link;
 
 pub mod endpoint;

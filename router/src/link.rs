@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::balance::Standing;
 use crate::fault::plain;
-use crate::tape::Playback;
+use crate::replay_body::Replay;
 
 /// Bytes that an upstream may send ahead on one stream of a slow client.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -51,7 +51,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The request body as it is sent.
-pub type SentBody = Playback<Incoming>;
+pub type SentBody = Replay<Incoming>;
 
 /// Connections of one worker to one endpoint.
 pub struct Link {

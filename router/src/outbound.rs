@@ -10,8 +10,8 @@ use hyper::body::Incoming;
 
 use crate::deadline::{self, GRPC_TIMEOUT};
 use crate::link::SentBody;
+use crate::replay_body::ReplayBody;
 use crate::routes::Route;
-use crate::tape::Tape;
 
 /// Headers that are for the next hop only. HTTP/2 knows no others: `connection` and its kin make
 /// a request malformed, and h2 resets it. The upstream has an `:authority` of its own.
@@ -23,7 +23,7 @@ pub struct Outbound {
     headers: HeaderMap,
     path: PathAndQuery,
     /// The body.
-    pub tape: Tape<Incoming>,
+    pub body_replay: ReplayBody<Incoming>,
     /// The method.
     pub route: Route,
     /// When it must be answered.
@@ -55,7 +55,7 @@ impl Outbound {
         Outbound {
             headers,
             path: path_of(parts.uri),
-            tape: Tape::new(body),
+            body_replay: ReplayBody::new(body),
             route,
             deadline: stated.or(given).and_then(|timeout| begun.checked_add(timeout)),
             stated: stated.is_some(),
@@ -65,7 +65,7 @@ impl Outbound {
     /// The request for one attempt. Only a repeated one states the time that is left: a first one
     /// goes out within microseconds.
     pub fn attempt(&self, authority: &Authority, repeated: bool) -> Request<SentBody> {
-        let mut request = Request::new(self.tape.play());
+        let mut request = Request::new(self.body_replay.play());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri(authority);

@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
-use crate::account::Account;
 use crate::endpoint::Lease;
 use crate::fault::Fault;
+use crate::in_flight_request::InFlightRequest;
+use crate::replay_body::ReplayBody;
 use crate::respond;
 use crate::routes::Route;
-use crate::tape::Tape;
 
 /// The body of an answer.
 #[derive(Default)]
@@ -38,9 +38,9 @@ pub struct Platform {
     pub body: tonic::body::Body,
     /// The request's body, held so that it ends with the answer: the reflection service would read
     /// on for as long as the client leaves it open.
-    pub tape: Tape<Incoming>,
+    pub body_replay: ReplayBody<Incoming>,
     /// What is recorded.
-    pub account: Account,
+    pub in_flight: InFlightRequest,
     /// Resolves at the end of a drain's patience.
     pub cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Its trailers have been sent.
@@ -63,7 +63,7 @@ impl Platform {
             && let Some(trailers) = frame.trailers_ref()
         {
             self.done = true;
-            self.account.learn(trailers);
+            self.in_flight.learn(trailers);
         }
         polled
     }
@@ -74,11 +74,11 @@ pub struct Relay {
     /// The upstream's body.
     pub incoming: Incoming,
     /// The request's body, which may still be on its way.
-    pub tape: Tape<Incoming>,
+    pub body_replay: ReplayBody<Incoming>,
     /// The hold on the endpoint.
     pub lease: Lease,
     /// What is recorded.
-    pub account: Account,
+    pub in_flight: InFlightRequest,
     /// The method.
     pub route: Route,
     /// What ends it early.
@@ -160,7 +160,7 @@ impl Relay {
             Poll::Ready(None) => {
                 // Without trailers: the client will not make sense of it either.
                 self.done = true;
-                self.account.close(Code::Unknown);
+                self.in_flight.close(Code::Unknown);
                 Poll::Ready(None)
             }
             Poll::Pending => self.poll_ending(cx),
@@ -169,7 +169,7 @@ impl Relay {
 
     fn learn(&mut self, trailers: &HeaderMap) {
         self.done = true;
-        let code = self.account.learn(trailers);
+        let code = self.in_flight.learn(trailers);
         if code.is_some_and(speaks_against_endpoint) {
             self.lease.penalise();
         }
@@ -179,7 +179,7 @@ impl Relay {
         let (end, route) = (&self.end, self.route);
         if self.ending.is_none() {
             self.lease.rest();
-            if !self.account.wait(end.waiting_max) {
+            if !self.in_flight.wait(end.waiting_max) {
                 return Poll::Ready(Some(self.end_with(respond::overloaded())));
             }
         }
@@ -189,7 +189,7 @@ impl Relay {
 
     fn end_with(&mut self, failure: Failure) -> Frame<Bytes> {
         self.done = true;
-        self.account.close(failure.code());
+        self.in_flight.close(failure.code());
         Frame::trailers(respond::trailers(failure))
     }
 }

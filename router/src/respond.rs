@@ -6,12 +6,12 @@ use headwater_edge::{ErrorReason, Failure};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use tonic::Status;
 
-use crate::account::Account;
+use crate::in_flight_request::InFlightRequest;
 use crate::routes::Upstream;
 
 /// A failure as a response of headers alone, which gRPC calls trailers-only.
-pub fn failed<B: Default>(failure: Failure, mut account: Account) -> Response<B> {
-    account.close(failure.code());
+pub fn failed<B: Default>(failure: Failure, mut in_flight: InFlightRequest) -> Response<B> {
+    in_flight.close(failure.code());
     Status::from(failure).into_http()
 }
 

@@ -27,7 +27,7 @@ impl Progress {
         Progress { bars: Some(MultiProgress::new()) }
     }
 
-    /// Nowhere: for tests.
+    /// NoPrimary: for tests.
     pub fn silent() -> Progress {
         Progress { bars: None }
     }

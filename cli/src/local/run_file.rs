@@ -120,7 +120,7 @@ impl RunFile {
     }
 
     /// Reads what runs on the given data folder, or on the default one.
-    pub(crate) fn find(data: Option<PathBuf>) -> anyhow::Result<RunFile> {
+    pub fn find(data: Option<PathBuf>) -> anyhow::Result<RunFile> {
         let root = data.map_or_else(default_root, Ok)?;
         let Some(run) = RunFile::read(&root)? else {
             anyhow::bail!("nothing runs on {}: start it with `headwater up`", root.display());

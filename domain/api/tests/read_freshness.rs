@@ -356,7 +356,7 @@ async fn a_replica_that_is_replaced_by_one_of_another_log_is_left() {
     let nodes = [cluster.primary.url("query"), url("query", proxy.port)];
     let service = Service::ready(&nodes, 2_000).await;
     // As the write database says.
-    service.pool.board().log_is(common::LOG);
+    service.pool.table().log_is(common::LOG);
     let written = projector.open(id(1), "Lakeside").await;
     cluster.caught_up(&projector).await;
     let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();

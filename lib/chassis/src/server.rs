@@ -39,7 +39,7 @@ use connections::Connections;
 pub use handler::Handler;
 pub use limits::{Limits, PAYLOAD_BYTES_MAX};
 use methods::Methods;
-pub use methods::{MethodName, code_name};
+pub use methods::code_name;
 use stack::Stack;
 
 /// What a server needs.

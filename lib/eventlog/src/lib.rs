@@ -24,7 +24,7 @@ pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
 pub use load::{Loaded, SavedSnapshot};
 pub use schema::{LogInfo, SCHEMA_VERSION};
-pub use servers::{Nowhere, Place, Servers};
+pub use servers::{NoPrimary, Place, Servers};
 pub use wakeups::{Notifier, Wakeups};
 
 use std::sync::{Arc, RwLock};

@@ -23,7 +23,7 @@ use crate::error::LogError;
 use choice::Known;
 pub use choice::Place;
 use lookout::ANSWER_MAX;
-pub use record::Nowhere;
+pub use record::NoPrimary;
 use record::{Record, Server};
 
 /// The servers of one database. Clones share what is known of them.
@@ -64,7 +64,7 @@ impl Servers {
     ///
     /// # Errors
     /// There is none now.
-    pub async fn find(&self) -> Result<Place, Nowhere> {
+    pub async fn find(&self) -> Result<Place, NoPrimary> {
         self.record.watched.call_once(|| {
             for server in 0..self.record.servers.len() {
                 tokio::spawn(lookout::watch(Arc::downgrade(&self.record), server));
@@ -80,7 +80,7 @@ impl Servers {
     ///
     /// # Errors
     /// There is none.
-    pub fn place(&self) -> Result<Place, Nowhere> {
+    pub fn place(&self) -> Result<Place, NoPrimary> {
         let known = self.record.known.borrow();
         known.place.ok_or_else(|| self.record.nowhere(&known))
     }
@@ -155,8 +155,8 @@ impl fmt::Debug for Servers {
     }
 }
 
-impl From<Nowhere> for LogError {
-    fn from(nowhere: Nowhere) -> Self {
+impl From<NoPrimary> for LogError {
+    fn from(nowhere: NoPrimary) -> Self {
         let passes = nowhere.passes();
         let error = sqlx::Error::Io(std::io::Error::other(nowhere));
         if passes { Self::Unavailable(error) } else { Self::Refused(error) }

@@ -16,6 +16,6 @@ pub use digest::Digest;
 pub use envelope::{DecodeError, EventSet, NewEvent, RecordedEvent};
 pub use freshness::{Consistency, Freshness, NodeRole};
 pub use ids::{Epoch, LogId, Partition, PartitionKey, Position, StreamId, StreamVersion};
-pub use lineage::{EpochStart, Lineage, Tokens, Unsettled};
+pub use lineage::{EpochStart, Lineage, TokenMismatch, Tokens};
 pub use token::{Token, TokenError};
 pub use view::{Touch, View, ViewError};

@@ -39,7 +39,7 @@ pub struct Lineage {
 
 /// Why a token cannot be compared with positions of this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsettled {
+pub enum TokenMismatch {
     /// It is of another log.
     Foreign,
     /// It proves something that is not in this history.
@@ -153,22 +153,22 @@ impl Lineage {
     /// long as it lies before every fork since.
     ///
     /// # Errors
-    /// [`Unsettled`].
-    pub fn settle(&self, tokens: &Tokens) -> Result<Token, Unsettled> {
+    /// [`TokenMismatch`].
+    pub fn settle(&self, tokens: &Tokens) -> Result<Token, TokenMismatch> {
         let mut settled = Token::empty(self.log, self.epoch);
         for token in tokens.iter() {
             if token.log != self.log {
-                return Err(Unsettled::Foreign);
+                return Err(TokenMismatch::Foreign);
             }
             if token.epoch > self.epoch {
-                return Err(Unsettled::Later);
+                return Err(TokenMismatch::Later);
             }
             if !self.passed(token.epoch) {
-                return Err(Unsettled::Lost);
+                return Err(TokenMismatch::Lost);
             }
             for (partition, position) in token.positions() {
                 if position > self.kept(token.epoch, partition) {
-                    return Err(Unsettled::Lost);
+                    return Err(TokenMismatch::Lost);
                 }
                 settled.raise(partition, position);
             }

@@ -2,7 +2,8 @@
 //! token is ever taken for more than it proves.
 
 use headwater_kernel::{
-    Epoch, EpochStart, Lineage, LogId, Partition, Position, Token, TokenError, Tokens, Unsettled,
+    Epoch, EpochStart, Lineage, LogId, Partition, Position, Token, TokenError, TokenMismatch,
+    Tokens,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -32,9 +33,9 @@ fn tokens(all: &[Token]) -> Tokens {
 
 #[test]
 fn a_token_counts_up_to_every_fork_since() {
-    use Unsettled::{Foreign, Later, Lost};
+    use TokenMismatch::{Foreign, Later, Lost};
     let now = |positions: &[u64]| Ok(token(1, 7, positions));
-    let table: [(Vec<Token>, Result<Token, Unsettled>); 19] = [
+    let table: [(Vec<Token>, Result<Token, TokenMismatch>); 19] = [
         (vec![token(1, 7, &[99, 99])], now(&[99, 99])),
         (vec![token(1, 7, &[])], now(&[])),
         // Of epoch 3: up to where epoch 7 began.
@@ -85,7 +86,7 @@ fn an_earlier_epoch_knows_nothing_of_later_forks() {
     assert_eq!((then.epoch(), then.starts().len()), (Epoch(3), 2));
     let sent = tokens(&[token(1, 1, &[10, 20])]);
     assert_eq!(then.settle(&sent), Ok(token(1, 3, &[10, 20])));
-    assert_eq!(then.settle(&tokens(&[token(1, 7, &[])])), Err(Unsettled::Later));
+    assert_eq!(then.settle(&tokens(&[token(1, 7, &[])])), Err(TokenMismatch::Later));
     assert_eq!(lineage().until(Epoch(5)), None);
 }
 

@@ -52,10 +52,10 @@ pub fn recovered(back_for: Duration) -> f32 {
 
 /// One of the nodes: the cheaper of two that are drawn. One that recovers is left out of a part of
 /// the choices, measured by the one that has recovered most, which is in all of them: where all are
-/// new none is spared, and nobody is left without a node. `spin` is any number, another one each
+/// new none is spared, and nobody is left without a node. `random_seed` is any number, another one each
 /// time.
-pub fn draw(nodes: NodeSet, costs: &[Cost], spin: usize) -> Option<usize> {
-    let random = scattered(spin as u64);
+pub fn draw(nodes: NodeSet, costs: &[Cost], random_seed: usize) -> Option<usize> {
+    let random = scattered(random_seed as u64);
     let cost = |node: usize| costs.get(node).copied().unwrap_or_default();
     let most = nodes.iter().map(|node| cost(node).recovered).fold(0.0, f32::max);
     let takes_part = |node: &usize| {
@@ -109,8 +109,8 @@ mod tests {
         let mut nodes = NodeSet::default();
         (0..costs.len()).for_each(|node| nodes.insert(node));
         let mut counts = vec![0_u32; costs.len()];
-        for spin in 0..10_000 {
-            counts[draw(nodes, costs, spin).expect("one of them")] += 1;
+        for random_seed in 0..10_000 {
+            counts[draw(nodes, costs, random_seed).expect("one of them")] += 1;
         }
         counts.iter().map(|count| (count + 50) / 100).collect()
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use headwater_chassis::Metrics;
 use tokio::time::Instant;
 
-use crate::seen::ShareMeters;
+use crate::seen::FallbackMeters;
 
 /// Share, in percent, by which there is no limit.
 pub const NO_LIMIT: u8 = 100;
@@ -88,17 +88,17 @@ impl Allowance {
 }
 
 /// The share of the read primary of a pool.
-pub struct PrimaryShare {
+pub struct FallbackLimiter {
     allowance: Mutex<Allowance>,
-    meters: ShareMeters,
+    meters: FallbackMeters,
 }
 
-impl PrimaryShare {
+impl FallbackLimiter {
     /// So many percent, 0 to 100, of what replicas answer. 0 keeps reads off the primary,
     /// [`NO_LIMIT`] lets all of them go there.
     pub fn new(percent: u8, metrics: &Metrics) -> Self {
         let allowance = Allowance::new(percent, Instant::now());
-        let meters = ShareMeters::new(metrics);
+        let meters = FallbackMeters::new(metrics);
         meters.per_second(allowance.per_second());
         Self { allowance: Mutex::new(allowance), meters }
     }
@@ -107,12 +107,12 @@ impl PrimaryShare {
     ///
     /// # Errors
     /// When to try again, if there is none.
-    pub fn ask(self: &Arc<Self>, latest: Instant) -> Result<Turn, Duration> {
+    pub fn ask(self: &Arc<Self>, latest: Instant) -> Result<FallbackPermit, Duration> {
         let now = Instant::now();
         match self.allowance().take(now, latest) {
             Ok(at) => {
                 self.meters.asked(if at > now { "queued" } else { "at_once" });
-                Ok(Turn { share: Arc::clone(self), at, taken: false })
+                Ok(FallbackPermit { share: Arc::clone(self), at, taken: false })
             }
             Err(away) => {
                 self.meters.asked("refused");
@@ -135,13 +135,13 @@ impl PrimaryShare {
 }
 
 /// One read's turn on the primary; goes to another read if it is dropped untaken.
-pub struct Turn {
-    share: Arc<PrimaryShare>,
+pub struct FallbackPermit {
+    share: Arc<FallbackLimiter>,
     at: Instant,
     taken: bool,
 }
 
-impl Turn {
+impl FallbackPermit {
     /// When it is.
     pub fn at(&self) -> Instant {
         self.at
@@ -153,7 +153,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for FallbackPermit {
     fn drop(&mut self) {
         if !self.taken {
             self.share.allowance().give_back();

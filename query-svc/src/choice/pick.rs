@@ -1,7 +1,7 @@
 //! Which node to read from. Pure: decided on a copy of what was last seen of each node.
 //!
 //! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
-//! primary, which has the projector's writes to carry, is asked once no replica gives hope, or once
+//! primary, which has the projector's writes to carry, is asked once no replica gives may_catch_up, or once
 //! waiting for one has taken long enough, and only within its share of the reads.
 
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::cost::{Cost, draw};
 use super::judge::{Verdict, judge};
 use crate::seen::NodeSet;
-use crate::seen::{Checkpoint, NodeSeen, Sighting};
+use crate::seen::{Checkpoint, NodeSeen, NodeState};
 
 /// A replica further behind the freshest node than this is no longer offered for reads that allow
 /// any age: it is paused, or cannot keep up. Far above the heartbeat of an idle projector, by which
@@ -32,7 +32,7 @@ pub enum PrimaryRoom {
 
 /// What a choice is made for.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct PickRequest<'a> {
     /// The freshness that is required.
     pub consistency: &'a Consistency,
     /// Nodes that have just failed this read, or answered it with something older than was seen
@@ -47,7 +47,7 @@ pub struct Wish<'a> {
     /// What ages are measured by.
     pub now: OffsetDateTime,
     /// Any number, another one each time: what chance there is in the choice comes from it.
-    pub spin: usize,
+    pub random_seed: usize,
 }
 
 /// What to do.
@@ -60,7 +60,7 @@ pub enum Choice {
     Fallback(usize),
     /// No node will do now; wait until more is seen of one.
     Wait,
-    /// Only the read primary will do, it has no room, and no replica gives hope.
+    /// Only the read primary will do, it has no room, and no replica gives may_catch_up.
     Refused,
     /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
     /// to be found out first.
@@ -82,7 +82,7 @@ enum Rank {
 }
 
 /// Chooses among the nodes; `costs` are those of a read on each.
-pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &Wish<'_>) -> Choice {
+pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &PickRequest<'_>) -> Choice {
     let Some(truth) = newest(nodes) else { return Choice::Wait };
     if let Consistency::AtLeast(token) = wish.consistency {
         if token.log != truth.log {
@@ -104,12 +104,12 @@ pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &Wish<'_>) -> Choice {
     let ranks = field.fresh.iter().enumerate().map(|(rank, set)| (rank, set.without(closed)));
     let Some((rank, set)) = ranks.into_iter().find(|(_, set)| !set.is_empty()) else {
         let is_left = wish.primary_room == PrimaryRoom::Never && !closed.is_empty();
-        return if is_left && !field.hope { Choice::Refused } else { Choice::Wait };
+        return if is_left && !field.may_catch_up { Choice::Refused } else { Choice::Wait };
     };
-    if rank != Rank::Replica as usize && !wish.primary_too && field.hope {
+    if rank != Rank::Replica as usize && !wish.primary_too && field.may_catch_up {
         return Choice::Wait;
     }
-    match draw(set, costs, wish.spin) {
+    match draw(set, costs, wish.random_seed) {
         Some(node) if has_replicas && field.primaries.contains(node) => Choice::Fallback(node),
         Some(node) => Choice::Read(node),
         None => Choice::Wait,
@@ -124,16 +124,16 @@ struct Field {
     /// Those of them that take writes.
     primaries: NodeSet,
     /// Whether a replica is there to wait for.
-    hope: bool,
+    may_catch_up: bool,
 }
 
 impl Field {
-    fn survey(nodes: &[NodeSeen], truth: &Checkpoint, wish: &Wish<'_>) -> Self {
+    fn survey(nodes: &[NodeSeen], truth: &Checkpoint, wish: &PickRequest<'_>) -> Self {
         let mut field = Self::default();
         for (node, seen) in offers(nodes, truth) {
             let lags = behind(seen, truth) > LAG_MAX;
             let avoided = wish.avoided.contains(node);
-            field.hope |= seen.role == NodeRole::Replica && !avoided && !lags;
+            field.may_catch_up |= seen.role == NodeRole::Replica && !avoided && !lags;
             if judge(&seen.checkpoint, wish.consistency, wish.now) != Verdict::Fresh {
                 continue;
             }
@@ -158,8 +158,9 @@ impl Field {
 /// as one that is gone: whoever lists it means reads to be spread. A primary that is gone does not:
 /// after a failover the other one may be all that there is.
 pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
-    let is_primary =
-        |node: &NodeSeen| node.sighting.as_ref().is_some_and(|seen| seen.role == NodeRole::Primary);
+    let is_primary = |node: &NodeSeen| {
+        node.node_state.as_ref().is_some_and(|seen| seen.role == NodeRole::Primary)
+    };
     nodes.len() > 1 && !nodes.iter().all(is_primary)
 }
 
@@ -167,7 +168,7 @@ pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
 pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
     let mut set = NodeSet::default();
     if has_replicas(nodes) {
-        let seen = nodes.iter().map(|node| node.sighting.as_ref());
+        let seen = nodes.iter().map(|node| node.node_state.as_ref());
         let roles = seen.map(|seen| seen.map(|seen| seen.role)).enumerate();
         roles
             .filter(|(_, role)| *role == Some(NodeRole::Primary))
@@ -186,7 +187,7 @@ pub fn primary(nodes: &[NodeSeen]) -> Option<usize> {
 }
 
 /// The freshest state that a reader could have been given, by a node that is not to be avoided.
-pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&Sighting> {
+pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&NodeState> {
     offers(nodes, newest(nodes)?)
         .filter(|(node, _)| !avoided.contains(*node))
         .map(|(_, seen)| seen)
@@ -199,12 +200,12 @@ pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&Sighting> 
 fn offers<'a>(
     nodes: &'a [NodeSeen],
     truth: &'a Checkpoint,
-) -> impl Iterator<Item = (usize, &'a Sighting)> {
+) -> impl Iterator<Item = (usize, &'a NodeState)> {
     nodes
         .iter()
         .enumerate()
         .filter(|(_, node)| node.usable)
-        .filter_map(|(index, node)| Some((index, node.sighting.as_ref()?)))
+        .filter_map(|(index, node)| Some((index, node.node_state.as_ref()?)))
         .filter(|(_, seen)| seen.checkpoint.is_of_the_log_of(truth))
 }
 
@@ -217,7 +218,7 @@ pub fn shown(nodes: &[NodeSeen]) -> Option<(LogId, Epoch)> {
 fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
     nodes
         .iter()
-        .filter_map(|node| node.sighting.as_ref())
+        .filter_map(|node| node.node_state.as_ref())
         .map(|seen| &*seen.checkpoint)
         .max_by_key(|checkpoint| checkpoint.freshness.as_of)
 }
@@ -231,7 +232,7 @@ pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
         .map(|(node, _)| node)
 }
 
-fn behind(seen: &Sighting, truth: &Checkpoint) -> Duration {
+fn behind(seen: &NodeState, truth: &Checkpoint) -> Duration {
     truth.freshness.as_of - seen.checkpoint.freshness.as_of
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::query::Query;
 use crate::read::{Best, ReadError, Reads};
 use crate::seen::role_name;
-use crate::seen::{Answer, Shown, Sighting};
+use crate::seen::{Answer, NodeState, Shown};
 use crate::write_side::EndError;
 use crate::write_side::Source;
 
@@ -113,7 +113,7 @@ impl Query<'_> {
 
     fn dated<M>(&self, shown: &Shown, message: M) -> Response<M> {
         let mut response = Response::new(message);
-        if let Some(token) = token_value(&shown.sighting) {
+        if let Some(token) = token_value(&shown.node_state) {
             response.metadata_mut().insert(TOKEN, token);
         }
         // What was too old when it was sent is not to be kept.
@@ -132,10 +132,10 @@ impl Query<'_> {
 
 /// The freshness of a message sent now.
 pub fn freshness(reads: &Reads, shown: &Shown) -> v1::Freshness {
-    let checkpoint = &shown.sighting.checkpoint;
+    let checkpoint = &shown.node_state.checkpoint;
     let time = reads.time();
     let age = checkpoint.freshness.staleness(time.now);
-    let role = match shown.sighting.role {
+    let role = match shown.node_state.role {
         NodeRole::Primary => v1::NodeRole::Primary,
         NodeRole::Replica => v1::NodeRole::Replica,
     };
@@ -165,11 +165,11 @@ pub fn found<R>(
     let (row, shown) = answer.split();
     match row {
         Some(row) => Ok((row, shown)),
-        None => Err(not_found(what, name, &shown.sighting)),
+        None => Err(not_found(what, name, &shown.node_state)),
     }
 }
 
-fn not_found(what: &str, name: impl Display, shown: &Sighting) -> Status {
+fn not_found(what: &str, name: impl Display, shown: &NodeState) -> Status {
     let message = format!("there is no {what} {name} at the freshness that was asked for");
     let failure = Failure::new(ErrorReason::NotFound, message).with("as_of", as_of(shown));
     let mut status = Status::from(failure);
@@ -253,19 +253,19 @@ fn offering_any(failure: Failure, best: Option<&Best>) -> Failure {
 /// Says what could be had.
 fn offering(failure: Failure, best: &Best) -> Failure {
     let failure = failure
-        .with("best_as_of", as_of(&best.sighting))
+        .with("best_as_of", as_of(&best.node_state))
         .with("best_staleness_ms", best.age.as_millis())
-        .with("best_node_role", role_name(best.sighting.role));
-    let token = &best.sighting.checkpoint.token;
+        .with("best_node_role", role_name(best.node_state.role));
+    let token = &best.node_state.checkpoint.token;
     if token.len() > DETAIL_CHARS_MAX { failure } else { failure.with("best_token", token) }
 }
 
-fn as_of(shown: &Sighting) -> String {
+fn as_of(shown: &NodeState) -> String {
     // Fails only for years that no clock shows.
     shown.checkpoint.freshness.as_of.format(&Rfc3339).unwrap_or_default()
 }
 
 /// Tokens are base64: always a valid header value.
-fn token_value(shown: &Sighting) -> Option<MetadataValue<Ascii>> {
+fn token_value(shown: &NodeState) -> Option<MetadataValue<Ascii>> {
     MetadataValue::try_from(shown.checkpoint.token.as_str()).ok()
 }

@@ -26,7 +26,7 @@ struct Sync(Reads);
 
 impl Sync {
     async fn applied(&self, asked: &Asked) -> Result<Applied, Failure> {
-        let board = self.0.pool().board();
+        let table = self.0.pool().table();
         let look = || {
             let token = match self.0.standing(&asked.tokens) {
                 Standing::Settled(token) => token,
@@ -35,13 +35,13 @@ impl Sync {
                 // No node shows it yet.
                 Standing::Later | Standing::Unknown => asked.tokens.latest().clone(),
             };
-            Ok(board.look(|seen| applied(seen, &token)))
+            Ok(table.look(|seen| applied(seen, &token)))
         };
         let first = look()?;
         if first.reaches(asked.level) {
             return Ok(first);
         }
-        let mut waiter = board.wait();
+        let mut waiter = table.wait();
         loop {
             let applied = look()?;
             if applied.reaches(asked.level) || Instant::now() >= asked.until {

@@ -56,7 +56,7 @@ fn told_change<C: ChangeMessage>(seen: Seen<C::Entity>) -> C {
 }
 
 fn told_freshness<R>(reads: &Reads, told: &Message<R>) -> v1::Freshness {
-    let shown = Shown { sighting: told.at.sighting.clone(), stale: false };
+    let shown = Shown { node_state: told.at.node_state.clone(), stale: false };
     let freshness = freshness(reads, &shown);
     match told.whole {
         true => freshness,

@@ -13,9 +13,9 @@ use tokio_postgres::Row;
 use super::connection::{Address, Lane, Params, run_pooled};
 use super::statement::{Rows, Statement, lineage};
 use crate::choice::{Cost, recovered};
-use crate::seen::Board;
 use crate::seen::NodeError;
-use crate::seen::{Answer, Sighting};
+use crate::seen::NodeStateTable;
+use crate::seen::{Answer, NodeState};
 use crate::seen::{NodeMeters, role_name};
 use crate::write_side::WriteClock;
 
@@ -36,7 +36,7 @@ const LINEAGE: &str = include_str!("../../sql/queries/lineage.sql");
 
 /// One node of the pool.
 pub struct Node {
-    /// Its place in the pool, and on the board.
+    /// Its place in the pool, and on the table.
     pub index: usize,
     /// Host and port.
     pub name: String,
@@ -55,7 +55,7 @@ pub struct Node {
     /// Whether it was last seen with another log than the write database's.
     stray: AtomicBool,
     projection: String,
-    board: Arc<Board>,
+    table: Arc<NodeStateTable>,
     clock: Arc<WriteClock>,
     meters: NodeMeters,
 }
@@ -96,7 +96,7 @@ impl Node {
             joined_ms: AtomicU64::new(0),
             stray: AtomicBool::new(false),
             projection: common.projection.clone(),
-            board: Arc::clone(&common.board),
+            table: Arc::clone(&common.table),
             clock: Arc::clone(&common.clock),
             meters: NodeMeters::new(&common.metrics, &address.name),
         })
@@ -141,7 +141,7 @@ impl Node {
     ) -> Result<Answer<Vec<R>>, NodeError> {
         let params = self.with_projection(params);
         let rows = self.conclude(run_pooled(&self.lent, statement.sql, &params).await)?;
-        Ok(Answer::new(rows.decode(statement)?, rows.sighting))
+        Ok(Answer::new(rows.decode(statement)?, rows.node_state))
     }
 
     /// Runs a statement on a shared connection, among others that are in flight on it.
@@ -156,7 +156,7 @@ impl Node {
     ) -> Result<Answer<Vec<R>>, NodeError> {
         let params = self.with_projection(params);
         let rows = self.timed(&self.lanes[lane], statement.sql, &params).await?;
-        Ok(Answer::new(rows.decode(statement)?, rows.sighting))
+        Ok(Answer::new(rows.decode(statement)?, rows.node_state))
     }
 
     /// Asks the node for its role and checkpoint, unless its circuit breaker is open, and notes the
@@ -174,25 +174,25 @@ impl Node {
             if self.probes.opened().await != opened {
                 self.lent.retain(|_, lent| lent.age() < self.connected_max);
             }
-            self.board.corrected(self.index, &rows.sighting);
-            self.strays(self.board.is_stray(&rows.sighting.checkpoint));
-            let age = rows.sighting.checkpoint.freshness.staleness(self.clock.read().now);
+            self.table.corrected(self.index, &rows.node_state);
+            self.strays(self.table.is_stray(&rows.node_state.checkpoint));
+            let age = rows.node_state.checkpoint.freshness.staleness(self.clock.read().now);
             self.meters.staleness(age);
-            self.learn_lineage(&rows.sighting).await;
+            self.learn_lineage(&rows.node_state).await;
         }
     }
 
     /// Asks for the epochs of the log that the node shows, if they are not known: once for each
     /// epoch, by the first node that is seen in it.
-    async fn learn_lineage(&self, sighting: &Sighting) {
-        let shown = &sighting.checkpoint;
-        if self.board.lineage(shown.log, shown.epoch).is_some() {
+    async fn learn_lineage(&self, node_state: &NodeState) {
+        let shown = &node_state.checkpoint;
+        if self.table.lineage(shown.log, shown.epoch).is_some() {
             return;
         }
         let params = self.with_projection(&[]);
         let rows = self.probes.run(&self.shared, LINEAGE, &params).await;
         match rows.and_then(|rows| lineage(&rows).map_err(NodeError::defect)) {
-            Ok(Some(lineage)) => self.board.learned(lineage),
+            Ok(Some(lineage)) => self.table.learned(lineage),
             Ok(None) => {}
             // Tried again with the next probe; the node is judged by what it is asked for.
             Err(error) => tracing::debug!(node = self.name, %error, "its epochs are not known"),
@@ -201,7 +201,7 @@ impl Node {
 
     /// Notes that the node failed, if it is to blame.
     pub fn failed(&self, error: &NodeError) {
-        if error.is_dear() {
+        if error.penalises_latency() {
             self.load.failed(Instant::now().into_std());
         }
         if !error.blames_node() {
@@ -240,7 +240,7 @@ impl Node {
     /// A fresh database holds nothing before the projector's first checkpoint. That the query
     /// server was there first is the order of a start, not a fault.
     fn left(&self, error: &NodeError) {
-        let was_read = self.board.checkpoint(self.index).is_some();
+        let was_read = self.table.checkpoint(self.index).is_some();
         if !was_read && matches!(error, NodeError::Schema(_)) {
             tracing::info!(node = self.name, %error, "node is not in the choice yet");
         } else {
@@ -248,7 +248,7 @@ impl Node {
         }
     }
 
-    fn succeeded(&self, sighting: &Sighting, is_first: bool) {
+    fn succeeded(&self, node_state: &NodeState, is_first: bool) {
         let (before, after) = self.moved(|breaker| {
             let was_closed = breaker.state() == BreakerState::Closed;
             breaker.succeeded();
@@ -258,10 +258,10 @@ impl Node {
             }
         });
         if before != BreakerState::Closed && after == BreakerState::Closed {
-            let role = role_name(sighting.role);
+            let role = role_name(node_state.role);
             tracing::info!(node = self.name, role, "node is back in the choice");
         }
-        self.board.read(self.index, sighting);
+        self.table.read(self.index, node_state);
     }
 
     /// It comes into the choice, or back: its errors are forgiven, and it gets its reads little by
@@ -272,7 +272,7 @@ impl Node {
         self.joined_ms.store((now - self.born).as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Moves the breaker, and tells the board while the breaker is still held: the board must not
+    /// Moves the breaker, and tells the table while the breaker is still held: the table must not
     /// keep the older of two moves.
     fn moved(&self, change: impl FnOnce(&mut Breaker)) -> (BreakerState, BreakerState) {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -281,18 +281,18 @@ impl Node {
         let after = breaker.state();
         if before != after {
             self.meters.breaker(after);
-            self.board.usable(self.index, after == BreakerState::Closed);
+            self.table.usable(self.index, after == BreakerState::Closed);
         }
         (before, after)
     }
 
-    /// Every outcome passes here: it moves the breaker, and what is seen goes on the board.
+    /// Every outcome passes here: it moves the breaker, and what is seen goes on the table.
     fn conclude(&self, outcome: Result<Vec<Row>, NodeError>) -> Result<Rows, NodeError> {
-        let before = self.board.checkpoint(self.index);
+        let before = self.table.checkpoint(self.index);
         let is_first = before.is_none();
         let outcome = outcome.and_then(|rows| Rows::new(rows, before));
         match &outcome {
-            Ok(rows) => self.succeeded(&rows.sighting, is_first),
+            Ok(rows) => self.succeeded(&rows.node_state, is_first),
             Err(error) => self.failed(error),
         }
         outcome
@@ -313,7 +313,7 @@ pub struct NodeCommon {
     /// As in [`super::pool::PoolConfig`].
     pub connected_max: Duration,
     /// Where sightings are noted.
-    pub board: Arc<Board>,
+    pub table: Arc<NodeStateTable>,
     /// What ages are measured by.
     pub clock: Arc<WriteClock>,
     /// Where reads are counted.

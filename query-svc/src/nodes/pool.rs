@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 use super::connection::Address;
 use super::node::{Node, NodeCommon};
 use crate::choice::Cost;
-use crate::choice::PrimaryShare;
-use crate::choice::{Choice, Wish, pick, primary};
+use crate::choice::FallbackLimiter;
+use crate::choice::{Choice, PickRequest, pick, primary};
 use crate::seen::NODES_MAX;
 use crate::seen::NodeSeen;
 use crate::seen::role_name;
-use crate::seen::{Board, Pace};
+use crate::seen::{NodeStateTable, Pace};
 use crate::write_side::WriteClock;
 
 /// Name of the readiness check: at least one node can be read from.
@@ -39,19 +39,19 @@ pub struct PoolConfig {
     pub connected_max: Duration,
     /// The projection whose checkpoint dates every answer.
     pub projection: String,
-    /// As in [`PrimaryShare::new`].
+    /// As in [`FallbackLimiter::new`].
     pub primary_share: u8,
 }
 
 /// Read primary and replicas.
 pub struct ReadPool {
     nodes: Vec<Arc<Node>>,
-    board: Arc<Board>,
+    table: Arc<NodeStateTable>,
     clock: Arc<WriteClock>,
     metrics: Metrics,
-    share: Arc<PrimaryShare>,
+    share: Arc<FallbackLimiter>,
     probe_every: Duration,
-    spin: AtomicUsize,
+    random_seed: AtomicUsize,
 }
 
 impl ReadPool {
@@ -63,12 +63,12 @@ impl ReadPool {
     pub fn new(config: &PoolConfig, metrics: &Metrics) -> anyhow::Result<Self> {
         let count = config.nodes.len();
         ensure!((1..=NODES_MAX).contains(&count), "a pool has 1 to {NODES_MAX} nodes");
-        let board = Arc::new(Board::new(count));
+        let table = Arc::new(NodeStateTable::new(count));
         let clock = Arc::new(WriteClock::new(metrics));
         let common = NodeCommon {
             projection: config.projection.clone(),
             connected_max: config.connected_max,
-            board: Arc::clone(&board),
+            table: Arc::clone(&table),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         };
@@ -76,12 +76,12 @@ impl ReadPool {
         let nodes = config.nodes.iter().enumerate().map(node).map(|node| node.map(Arc::new));
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
-            board,
+            table,
             clock,
             metrics: metrics.clone(),
-            share: Arc::new(PrimaryShare::new(config.primary_share, metrics)),
+            share: Arc::new(FallbackLimiter::new(config.primary_share, metrics)),
             probe_every: config.probe_every,
-            spin: AtomicUsize::new(0),
+            random_seed: AtomicUsize::new(0),
         })
     }
 
@@ -89,10 +89,10 @@ impl ReadPool {
     pub fn watch(&self, readiness: &Readiness, shutdown: &Shutdown) {
         for node in &self.nodes {
             let node = Arc::clone(node);
-            let probing = probe(node, Arc::clone(&self.board), self.probe_every);
+            let probing = probe(node, Arc::clone(&self.table), self.probe_every);
             spawn_until(shutdown, probing);
         }
-        let following = follow(self.nodes.clone(), Arc::clone(&self.board), readiness.clone());
+        let following = follow(self.nodes.clone(), Arc::clone(&self.table), readiness.clone());
         spawn_until(shutdown, following);
         spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.share)));
     }
@@ -103,8 +103,8 @@ impl ReadPool {
     }
 
     /// What was last seen of them.
-    pub fn board(&self) -> &Arc<Board> {
-        &self.board
+    pub fn table(&self) -> &Arc<NodeStateTable> {
+        &self.table
     }
 
     /// What ages are measured by.
@@ -113,7 +113,7 @@ impl ReadPool {
     }
 
     /// How much the read primary takes over from replicas.
-    pub fn share(&self) -> &Arc<PrimaryShare> {
+    pub fn share(&self) -> &Arc<FallbackLimiter> {
         &self.share
     }
 
@@ -123,23 +123,23 @@ impl ReadPool {
     }
 
     /// Chooses a node by what was last seen of each.
-    pub fn pick(&self, wish: &Wish<'_>) -> Choice {
+    pub fn pick(&self, wish: &PickRequest<'_>) -> Choice {
         let now = Instant::now();
         let mut costs = [Cost::default(); NODES_MAX];
         for (cost, node) in costs.iter_mut().zip(&self.nodes) {
             *cost = node.cost(now);
         }
-        self.board.look(|seen| pick(seen, &costs, wish))
+        self.table.look(|seen| pick(seen, &costs, wish))
     }
 
     /// The node that takes writes, if there is one.
     pub fn primary(&self) -> Option<&Arc<Node>> {
-        self.board.look(primary).map(|index| &self.nodes[index])
+        self.table.look(primary).map(|index| &self.nodes[index])
     }
 
     /// Another number each time.
-    pub fn spin(&self) -> usize {
-        self.spin.fetch_add(1, Ordering::Relaxed)
+    pub fn random_seed(&self) -> usize {
+        self.random_seed.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -153,17 +153,17 @@ fn spawn_until(shutdown: &Shutdown, work: impl Future<Output = ()> + Send + 'sta
     });
 }
 
-async fn probe(node: Arc<Node>, board: Arc<Board>, every: Duration) {
+async fn probe(node: Arc<Node>, table: Arc<NodeStateTable>, every: Duration) {
     let mut pace = Pace::default();
     loop {
         let begun = Instant::now();
         node.probe().await;
-        board.due(begun, every, &mut pace).await;
+        table.due(begun, every, &mut pace).await;
     }
 }
 
 /// Tells the primary's share what replicas answer.
-async fn count(nodes: Vec<Arc<Node>>, share: Arc<PrimaryShare>) {
+async fn count(nodes: Vec<Arc<Node>>, share: Arc<FallbackLimiter>) {
     let answered = || nodes.iter().map(|node| node.meters().answered_as_replica()).sum::<u64>();
     let (mut before, mut since) = (answered(), Instant::now());
     loop {
@@ -175,8 +175,8 @@ async fn count(nodes: Vec<Arc<Node>>, share: Arc<PrimaryShare>) {
 }
 
 /// Logs changes of role, and keeps the readiness check up to date.
-async fn follow(nodes: Vec<Arc<Node>>, board: Arc<Board>, readiness: Readiness) {
-    let mut changes = board.subscribe();
+async fn follow(nodes: Vec<Arc<Node>>, table: Arc<NodeStateTable>, readiness: Readiness) {
+    let mut changes = table.subscribe();
     let mut roles = vec![None; nodes.len()];
     loop {
         let now = changes.borrow_and_update().clone();
@@ -187,7 +187,7 @@ async fn follow(nodes: Vec<Arc<Node>>, board: Arc<Board>, readiness: Readiness) 
                 *before = role;
             }
         }
-        let ready = now.iter().any(|seen| seen.usable && seen.sighting.is_some());
+        let ready = now.iter().any(|seen| seen.usable && seen.node_state.is_some());
         let missing = || format!("none of {} nodes can be read from", nodes.len());
         readiness.set(READY_CHECK, if ready { Ok(()) } else { Err(missing()) });
         if changes.changed().await.is_err() {
@@ -197,5 +197,5 @@ async fn follow(nodes: Vec<Arc<Node>>, board: Arc<Board>, readiness: Readiness) 
 }
 
 fn role_of(seen: &NodeSeen) -> Option<NodeRole> {
-    Some(seen.sighting.as_ref()?.role)
+    Some(seen.node_state.as_ref()?.role)
 }

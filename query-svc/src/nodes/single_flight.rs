@@ -114,7 +114,7 @@ impl<K: Key, R: Clone + Send + 'static> Carrier<K, R> {
                 let last = asks.peek().is_none_or(|next| next.key != *key);
                 let value = if last { row.take() } else { row.clone() };
                 // Whoever no longer waits does not get it.
-                let _ = ask.reply.send(Ok(Answer::new(value, found.sighting.clone())));
+                let _ = ask.reply.send(Ok(Answer::new(value, found.node_state.clone())));
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use crate::seen::NodeError;
-use crate::seen::{Checkpoint, Sighting};
+use crate::seen::{Checkpoint, NodeState};
 
 /// Role, log, epoch, positions and as-of time: what every statement's rows begin with.
 const HEADER_COLUMNS: usize = 5;
@@ -76,10 +76,10 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// What a statement gave: the sighting of its snapshot, and rows that are not decoded yet.
+/// What a statement gave: the node_state of its snapshot, and rows that are not decoded yet.
 pub struct Rows {
     /// Role and checkpoint.
-    pub sighting: Sighting,
+    pub node_state: NodeState,
     rows: Vec<Row>,
 }
 
@@ -93,8 +93,8 @@ impl Rows {
         let Some(first) = rows.first() else {
             return Err(NodeError::Schema("there is no checkpoint of the projection".into()));
         };
-        let sighting = sighting(first, before).map_err(NodeError::defect)?;
-        Ok(Self { sighting, rows })
+        let node_state = node_state(first, before).map_err(NodeError::defect)?;
+        Ok(Self { node_state, rows })
     }
 
     /// The rows after the header, if any was found.
@@ -112,7 +112,7 @@ impl Rows {
     }
 }
 
-fn sighting(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<Sighting, ColumnError> {
+fn node_state(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<NodeState, ColumnError> {
     let mut columns = Columns { row, next: 0 };
     let role = if columns.take()? { NodeRole::Replica } else { NodeRole::Primary };
     let log = LogId(columns.take::<Uuid>()?);
@@ -123,7 +123,7 @@ fn sighting(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<Sighting, Colu
     let known = before
         .filter(|known| (known.log, known.epoch, &known.freshness) == (log, epoch, &freshness));
     let checkpoint = known.unwrap_or_else(|| Arc::new(Checkpoint::new(log, epoch, freshness)));
-    Ok(Sighting { role, checkpoint })
+    Ok(NodeState { role, checkpoint })
 }
 
 /// The rows of `sql/queries/lineage.sql`; `None` if there is no checkpoint.

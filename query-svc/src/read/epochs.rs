@@ -1,7 +1,7 @@
 //! Tokens of other epochs than the one that the nodes show: what of them is in the history that is
 //! shown is a question of where that forked off, which the nodes tell with their checkpoints.
 
-use headwater_kernel::{Consistency, Token, Tokens, Unsettled};
+use headwater_kernel::{Consistency, Token, TokenMismatch, Tokens};
 use tokio::time::{Instant, timeout_at};
 
 use super::Reads;
@@ -30,8 +30,8 @@ pub enum Standing {
 impl Reads {
     /// What the tokens are worth now.
     pub fn standing(&self, tokens: &Tokens) -> Standing {
-        let board = self.pool.board();
-        let Some((log, epoch)) = board.look(shown) else { return Standing::Unknown };
+        let table = self.pool.table();
+        let Some((log, epoch)) = table.look(shown) else { return Standing::Unknown };
         match tokens.only() {
             Some(token) if (token.log, token.epoch) == (log, epoch) => {
                 return Standing::Settled(token.clone());
@@ -40,12 +40,12 @@ impl Reads {
             _ if tokens.latest().epoch > epoch => return Standing::Later,
             _ => {}
         }
-        let Some(lineage) = board.lineage(log, epoch) else { return Standing::Unknown };
+        let Some(lineage) = table.lineage(log, epoch) else { return Standing::Unknown };
         match lineage.settle(tokens) {
             Ok(token) => Standing::Settled(token),
-            Err(Unsettled::Foreign) => Standing::Foreign,
-            Err(Unsettled::Lost) => Standing::Lost,
-            Err(Unsettled::Later) => Standing::Later,
+            Err(TokenMismatch::Foreign) => Standing::Foreign,
+            Err(TokenMismatch::Lost) => Standing::Lost,
+            Err(TokenMismatch::Later) => Standing::Later,
         }
     }
 
@@ -68,7 +68,7 @@ impl Reads {
         tokens: &Tokens,
         progress: &mut Progress,
     ) -> Result<Token, ReadError> {
-        let mut waiter = self.pool.board().wait();
+        let mut waiter = self.pool.table().wait();
         loop {
             match self.standing(tokens) {
                 Standing::Settled(token) => return Ok(token),

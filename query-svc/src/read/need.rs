@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::seen::NodeError;
-use crate::seen::Sighting;
+use crate::seen::NodeState;
 use crate::write_side::EndError;
 
 /// Why a read was not answered.
@@ -54,7 +54,7 @@ pub enum ReadError {
 #[derive(Clone, Debug)]
 pub struct Best {
     /// What was seen.
-    pub sighting: Sighting,
+    pub node_state: NodeState,
     /// How old it was.
     pub age: Duration,
 }

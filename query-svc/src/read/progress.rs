@@ -7,8 +7,8 @@ use headwater_kernel::Consistency;
 use tokio::time::Instant;
 
 use super::need::ReadError;
-use crate::choice::{PrimaryRoom, Wish};
-use crate::choice::{PrimaryShare, Turn};
+use crate::choice::{FallbackLimiter, FallbackPermit};
+use crate::choice::{PickRequest, PrimaryRoom};
 use crate::nodes::RETRY_AFTER;
 use crate::seen::NodeError;
 use crate::seen::NodeSet;
@@ -19,7 +19,7 @@ use crate::write_side::Reading;
 const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What an attempt came to, if not to a reply.
-pub enum Missed {
+pub enum AttemptError {
     /// An answer that was not fresh enough, or of another log.
     TooOld,
     /// No answer.
@@ -31,7 +31,7 @@ enum Fallback {
     /// It has not needed it.
     Unasked,
     /// It has a turn there, now or later.
-    Given(Turn),
+    Given(FallbackPermit),
     /// There is no turn in time; when to try again.
     Refused(Duration),
 }
@@ -70,9 +70,14 @@ impl Progress {
         }
     }
 
-    pub fn wish<'a>(&self, consistency: &'a Consistency, time: Reading, spin: usize) -> Wish<'a> {
+    pub fn pick_request<'a>(
+        &self,
+        consistency: &'a Consistency,
+        time: Reading,
+        random_seed: usize,
+    ) -> PickRequest<'a> {
         let now = Instant::now();
-        Wish {
+        PickRequest {
             consistency,
             avoided: self.avoided,
             primary_too: now >= self.primary_from,
@@ -83,12 +88,12 @@ impl Progress {
             },
             in_tokens_epoch: self.in_tokens_epoch,
             now: time.now,
-            spin,
+            random_seed,
         }
     }
 
     /// Asks for a turn on the read primary, once; whether it was asked for only now.
-    pub fn ask(&mut self, share: &Arc<PrimaryShare>) -> bool {
+    pub fn ask(&mut self, share: &Arc<FallbackLimiter>) -> bool {
         let is_first = matches!(self.fallback, Fallback::Unasked);
         if is_first {
             let turn = share.ask(self.until);
@@ -124,16 +129,16 @@ impl Progress {
     }
 
     /// Counts an attempt, and avoids its node from now on.
-    pub fn missed(&mut self, node: usize, missed: Missed) -> Result<(), ReadError> {
+    pub fn missed(&mut self, node: usize, missed: AttemptError) -> Result<(), ReadError> {
         self.attempts += 1;
         self.avoided.insert(node);
         match missed {
-            Missed::TooOld => self.error = None,
-            Missed::Failed(error) if error.try_elsewhere() => self.error = Some(error),
-            Missed::Failed(NodeError::TooSlow) => {
+            AttemptError::TooOld => self.error = None,
+            AttemptError::Failed(error) if error.try_elsewhere() => self.error = Some(error),
+            AttemptError::Failed(NodeError::TooSlow) => {
                 return Err(ReadError::Overloaded { retry_after: RETRY_AFTER });
             }
-            Missed::Failed(error) => return Err(ReadError::Defect(error)),
+            AttemptError::Failed(error) => return Err(ReadError::Defect(error)),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use deadpool_postgres::{ClientWrapper, Object};
 use headwater_kernel::Consistency;
 use tokio::time::Instant;
 
-use crate::choice::{Choice, PrimaryRoom, Wish};
+use crate::choice::{Choice, PickRequest, PrimaryRoom};
 use crate::nodes::Node;
 use crate::nodes::ReadPool;
 use crate::seen::NodeError;
@@ -121,16 +121,16 @@ impl ReadPool {
         match mode {
             AccessMode::ReadWrite => Ok(self.primary().map(|node| &**node)),
             AccessMode::ReadOnly => {
-                let wish = Wish {
+                let pick_request = PickRequest {
                     consistency: &Consistency::Any,
                     avoided,
                     primary_too: false,
                     primary_room: PrimaryRoom::Now,
                     in_tokens_epoch: false,
                     now: self.clock().read().now,
-                    spin: self.spin(),
+                    random_seed: self.random_seed(),
                 };
-                match self.pick(&wish) {
+                match self.pick(&pick_request) {
                     Choice::Read(node) => Ok(Some(&self.nodes()[node])),
                     Choice::Fallback(node) => {
                         let turn = self.share().ask(Instant::now());

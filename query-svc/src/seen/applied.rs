@@ -31,11 +31,11 @@ pub enum Level {
 pub fn applied(seen: &[NodeSeen], token: &Token) -> Applied {
     let mut applied = Applied { primary: false, replicas: 0, replicas_healthy: 0 };
     for node in seen.iter().filter(|node| node.usable) {
-        let Some(sighting) = &node.sighting else { continue };
-        let shown = &sighting.checkpoint;
+        let Some(node_state) = &node.node_state else { continue };
+        let shown = &node_state.checkpoint;
         let is_ours = (shown.log, shown.epoch) == (token.log, token.epoch);
         let shows = is_ours && token.is_covered_by(&shown.freshness.positions);
-        match sighting.role {
+        match node_state.role {
             NodeRole::Primary => applied.primary |= shows,
             NodeRole::Replica => {
                 applied.replicas_healthy += 1;
@@ -76,7 +76,7 @@ mod tests {
     use time::OffsetDateTime;
     use uuid::Uuid;
 
-    use super::node_state::{Checkpoint, Sighting};
+    use super::node_state::{Checkpoint, NodeState};
     use super::*;
 
     const LOG: LogId = LogId(Uuid::from_u128(1));
@@ -85,7 +85,7 @@ mod tests {
         let as_of = OffsetDateTime::UNIX_EPOCH;
         let freshness = Freshness { positions: vec![Position(position)], as_of };
         let checkpoint = Arc::new(Checkpoint::new(log, Epoch(1), freshness));
-        NodeSeen { usable, sighting: Some(Sighting { role, checkpoint }) }
+        NodeSeen { usable, node_state: Some(NodeState { role, checkpoint }) }
     }
 
     #[test]

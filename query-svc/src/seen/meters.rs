@@ -21,7 +21,7 @@ pub struct NodeMeters {
 }
 
 /// The metrics of the share of the read primary.
-pub struct ShareMeters {
+pub struct FallbackMeters {
     asked: Family<Labels<1>, Counter>,
     per_second: GaugeF64,
 }
@@ -98,7 +98,7 @@ impl NodeMeters {
     }
 }
 
-impl ShareMeters {
+impl FallbackMeters {
     /// The metrics of a pool.
     pub fn new(metrics: &Metrics) -> Self {
         Self {

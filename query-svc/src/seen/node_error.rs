@@ -65,7 +65,7 @@ impl NodeError {
 
     /// Whether it makes further reads on the node look dear. Not want of room: what is in flight
     /// tells of that.
-    pub fn is_dear(&self) -> bool {
+    pub fn penalises_latency(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Schema(_) | Self::Conflict(_) => true,
             Self::TooSlow | Self::Busy | Self::Defect(_) => false,

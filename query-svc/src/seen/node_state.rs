@@ -33,7 +33,7 @@ impl Checkpoint {
 /// Role and checkpoint of a node, from one statement: what the choice of a node goes by, and what a
 /// reply is dated by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct NodeState {
     /// What the node was when it answered.
     pub role: NodeRole,
     /// What it showed.
@@ -46,14 +46,14 @@ pub struct NodeSeen {
     /// False while its circuit breaker is not closed.
     pub usable: bool,
     /// Its last answer; kept while it is not usable, since it still tells of the log.
-    pub sighting: Option<Sighting>,
+    pub node_state: Option<NodeState>,
 }
 
 /// What a value was read from, and whether that is older than what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// Role and checkpoint.
-    pub sighting: Sighting,
+    pub node_state: NodeState,
     /// As in [`Answer::stale`].
     pub stale: bool,
 }
@@ -64,24 +64,24 @@ pub struct Answer<T> {
     /// What was asked for.
     pub value: T,
     /// Role and checkpoint from the very statement that gave the value.
-    pub sighting: Sighting,
+    pub node_state: NodeState,
     /// Whether it is older than what was asked for, to which the asker agreed.
     pub stale: bool,
 }
 
 impl<T> Answer<T> {
     /// A value and what it was read from. Not stale: nobody has asked for more yet.
-    pub fn new(value: T, sighting: Sighting) -> Self {
-        Self { value, sighting, stale: false }
+    pub fn new(value: T, node_state: NodeState) -> Self {
+        Self { value, node_state, stale: false }
     }
 
     /// The value, and what a reply says of its freshness.
     pub fn split(self) -> (T, Shown) {
-        (self.value, Shown { sighting: self.sighting, stale: self.stale })
+        (self.value, Shown { node_state: self.node_state, stale: self.stale })
     }
 
     /// The same with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer { value: change(self.value), sighting: self.sighting, stale: self.stale }
+        Answer { value: change(self.value), node_state: self.node_state, stale: self.stale }
     }
 }

@@ -7,7 +7,7 @@ use headwater_kernel::Token;
 use uuid::Uuid;
 
 use crate::nodes::{ColumnError, Columns};
-use crate::seen::{Checkpoint, Sighting};
+use crate::seen::{Checkpoint, NodeState};
 
 /// What the columns of `View::WATCHED_BY` hold, as texts; `None` is NULL.
 pub type Watched = Vec<Option<String>>;
@@ -107,26 +107,26 @@ pub struct Mark {
     /// Events that had been applied: what states are ordered by.
     pub applied: i64,
     /// Where it was seen.
-    pub sighting: Sighting,
+    pub node_state: NodeState,
 }
 
 impl Mark {
     /// The state that a statement showed.
-    pub fn of(sighting: &Sighting) -> Self {
-        let positions = &sighting.checkpoint.freshness.positions;
+    pub fn of(node_state: &NodeState) -> Self {
+        let positions = &node_state.checkpoint.freshness.positions;
         let applied = positions.iter().map(|position| position.0 as i64).sum();
-        Self { applied, sighting: sighting.clone() }
+        Self { applied, node_state: node_state.clone() }
     }
 
     /// Proof of it.
     pub fn token(&self) -> Token {
-        let Checkpoint { log, epoch, freshness, .. } = &*self.sighting.checkpoint;
+        let Checkpoint { log, epoch, freshness, .. } = &*self.node_state.checkpoint;
         Token::of_positions(*log, *epoch, &freshness.positions)
     }
 
     /// Whether more had been applied, or the same later.
     pub fn is_newer_than(&self, other: &Self) -> bool {
-        let age = |mark: &Self| (mark.applied, mark.sighting.checkpoint.freshness.as_of);
+        let age = |mark: &Self| (mark.applied, mark.node_state.checkpoint.freshness.as_of);
         age(self) > age(other)
     }
 }

@@ -202,7 +202,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
     async fn look(&self) -> Result<bool, ReadError> {
         let Some(Told { whole: from, .. }) = self.told.borrow().clone() else {
             let answer = self.page(&Place::END, &needing(Consistency::Any)).await?;
-            let mark = Arc::new(Mark::of(&answer.sighting));
+            let mark = Arc::new(Mark::of(&answer.node_state));
             let (begun, whole) = (Arc::clone(&mark), mark);
             self.told.send_replace(Some(Told { begun, whole }));
             return Ok(true);
@@ -212,8 +212,8 @@ impl<R: Send + Sync + 'static> Hub<R> {
         let mut partly = HashSet::new();
         loop {
             let need = needing(Consistency::AtLeast(least));
-            let Answer { value: page, sighting, .. } = self.page(&place, &need).await?;
-            let at = Arc::new(Mark::of(&sighting));
+            let Answer { value: page, node_state, .. } = self.page(&place, &need).await?;
+            let at = Arc::new(Mark::of(&node_state));
             // The next page must not be of an older state than this one.
             least = at.token();
             let Some(next) = page.next() else {

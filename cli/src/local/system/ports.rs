@@ -45,7 +45,7 @@ impl PortBlock {
     }
 
     /// The block's next port.
-    pub(crate) fn take(&mut self) -> anyhow::Result<SocketAddr> {
+    pub fn take(&mut self) -> anyhow::Result<SocketAddr> {
         let base = self.lock.local_addr()?.port();
         if self.next >= BLOCK {
             bail!("more than {BLOCK} ports in one stack");

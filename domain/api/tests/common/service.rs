@@ -99,13 +99,13 @@ impl Service {
 
     /// By node; `None` if it is not in the choice.
     pub fn roles(&self) -> Vec<Option<NodeRole>> {
-        self.pool.board().look(|seen| {
+        self.pool.table().look(|seen| {
             let role = |role| match role {
                 headwater_kernel::NodeRole::Primary => NodeRole::Primary,
                 headwater_kernel::NodeRole::Replica => NodeRole::Replica,
             };
             seen.iter()
-                .map(|node| node.sighting.as_ref().filter(|_| node.usable).map(|s| role(s.role)))
+                .map(|node| node.node_state.as_ref().filter(|_| node.usable).map(|s| role(s.role)))
                 .collect()
         })
     }

@@ -26,12 +26,12 @@ pub(super) struct Server {
 /// Why no server of a database can be written to.
 #[derive(Clone, Debug, Error)]
 #[error("no server takes writes ({what})")]
-pub struct Nowhere {
+pub struct NoPrimary {
     what: String,
     passes: bool,
 }
 
-impl Nowhere {
+impl NoPrimary {
     /// Whether it may pass by itself: no server can be reached, or none has been promoted yet.
     pub fn passes(&self) -> bool {
         self.passes
@@ -76,7 +76,7 @@ impl Record {
     }
 
     /// Why there is no place.
-    pub fn nowhere(&self, known: &Known) -> Nowhere {
+    pub fn nowhere(&self, known: &Known) -> NoPrimary {
         let (mut words, mut passes) = (Vec::new(), false);
         for (server, answer) in self.servers.iter().zip(&known.answers) {
             let (word, may_pass) = match answer {
@@ -88,6 +88,6 @@ impl Record {
             words.push(format!("{}: {word}", server.name));
             passes |= may_pass;
         }
-        Nowhere { what: words.join("; "), passes }
+        NoPrimary { what: words.join("; "), passes }
     }
 }

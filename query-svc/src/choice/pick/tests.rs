@@ -36,8 +36,8 @@ fn seen(node: &N) -> NodeSeen {
     let checkpoint = Checkpoint::new(LogId(Uuid::from_u128(log)), Epoch(epoch), freshness);
     let role = if role == 'P' { NodeRole::Primary } else { NodeRole::Replica };
     // A node of which nothing was ever seen is written as log 0.
-    let sighting = (log != 0).then(|| Sighting { role, checkpoint: Arc::new(checkpoint) });
-    NodeSeen { usable, sighting }
+    let node_state = (log != 0).then(|| NodeState { role, checkpoint: Arc::new(checkpoint) });
+    NodeSeen { usable, node_state }
 }
 
 fn token(log: u128, epoch: u32, position: u64) -> Consistency {
@@ -49,15 +49,15 @@ fn within(seconds: u64) -> Consistency {
     Consistency::MaxStaleness(std::time::Duration::from_secs(seconds))
 }
 
-fn wish(consistency: &Consistency) -> Wish<'_> {
-    Wish {
+fn wish(consistency: &Consistency) -> PickRequest<'_> {
+    PickRequest {
         consistency,
         avoided: NodeSet::default(),
         primary_too: false,
         primary_room: PrimaryRoom::Now,
         in_tokens_epoch: false,
         now: at(NOW),
-        spin: 0,
+        random_seed: 0,
     }
 }
 
@@ -76,7 +76,7 @@ fn choose(
     let nodes: Vec<_> = nodes.iter().map(seen).collect();
     let mut set = NodeSet::default();
     avoided.iter().for_each(|node| set.insert(*node));
-    let wish = Wish { avoided: set, primary_too: late, ..wish(consistency) };
+    let wish = PickRequest { avoided: set, primary_too: late, ..wish(consistency) };
     pick(&nodes, &costs(loads), &wish)
 }
 
@@ -168,11 +168,11 @@ fn tokens_of_other_logs_are_foreign() {
     check(&nodes, &token(1, 4, 1), Later, Later);
     let gone: Vec<_> = nodes.iter().map(seen).collect();
     let later = token(1, 4, 1);
-    let confirmed = Wish { in_tokens_epoch: true, ..wish(&later) };
+    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&later) };
     assert_eq!(pick(&gone, &[], &confirmed), Wait);
     // What the log says of one epoch does not help a token of another one.
     let earlier = token(1, 2, 1);
-    assert_eq!(pick(&gone, &[], &Wish { in_tokens_epoch: true, ..wish(&earlier) }), Earlier);
+    assert_eq!(pick(&gone, &[], &PickRequest { in_tokens_epoch: true, ..wish(&earlier) }), Earlier);
     // Also while nothing can be read: what the nodes showed last still tells.
     let gone: Vec<_> = nodes.iter().cloned().map(down).collect();
     check(&gone, &token(2, 3, 1), Foreign, Foreign);
@@ -216,8 +216,8 @@ fn load_decides_among_equals_and_then_chance() {
     assert_eq!(choose(&nodes, &[3, 2, 0], &any, &[], false), Read(1));
     assert_eq!(choose(&nodes, &[2, 3, 0], &any, &[], true), Read(0));
     let seen: Vec<_> = nodes.iter().map(seen).collect();
-    let turns = |spin| {
-        let wish = Wish { spin, ..wish(&any) };
+    let turns = |random_seed| {
+        let wish = PickRequest { random_seed, ..wish(&any) };
         pick(&seen, &[], &wish)
     };
     let chosen: Vec<_> = (0..30).map(turns).collect();
@@ -230,15 +230,15 @@ fn neither_cost_nor_recovery_is_worth_more_than_the_rank() {
     let any = Consistency::Any;
     let nodes: Vec<_> = [n('R', 5, NOW), n('P', 5, NOW)].iter().map(seen).collect();
     let dear = Cost { in_flight: 900, latency_us: 5e5, penalty_us: 2e6, recovered: 0.1 };
-    for spin in 0..100 {
-        let wish = Wish { spin, ..wish(&any) };
+    for random_seed in 0..100 {
+        let wish = PickRequest { random_seed, ..wish(&any) };
         assert_eq!(pick(&nodes, &[dear, Cost::default()], &wish), Read(0));
     }
     // A new node that alone is fresh enough is read from at once.
     let nodes: Vec<_> = [n('R', 5, NOW), n('R', 4, NOW), n('P', 5, NOW)].iter().map(seen).collect();
     let token = token(1, 1, 5);
-    for spin in 0..100 {
-        let wish = Wish { spin, ..wish(&token) };
+    for random_seed in 0..100 {
+        let wish = PickRequest { random_seed, ..wish(&token) };
         assert_eq!(pick(&nodes, &[dear, Cost::default(), Cost::default()], &wish), Read(0));
     }
 }
@@ -261,7 +261,7 @@ fn check_room(nodes: &[N], consistency: &Consistency, expected: [Choice; 3]) {
     let seen: Vec<_> = nodes.iter().map(seen).collect();
     let rooms = [PrimaryRoom::Now, PrimaryRoom::Later, PrimaryRoom::Never];
     for (primary_room, expected) in rooms.into_iter().zip(expected) {
-        let wish = Wish { primary_room, primary_too: true, ..wish(consistency) };
+        let wish = PickRequest { primary_room, primary_too: true, ..wish(consistency) };
         assert_eq!(pick(&seen, &[], &wish), expected, "{primary_room:?}");
     }
 }
@@ -328,8 +328,8 @@ fn the_best_on_offer_is_the_freshest_that_can_be_read() {
         avoided.iter().for_each(|node| set.insert(*node));
         best_on_offer(&nodes, set)
     };
-    assert_eq!(best(&[]), nodes[1].sighting.as_ref());
-    assert_eq!(best(&[1]), nodes[0].sighting.as_ref());
+    assert_eq!(best(&[]), nodes[1].node_state.as_ref());
+    assert_eq!(best(&[1]), nodes[0].node_state.as_ref());
 }
 
 fn any_node() -> impl Strategy<Value = N> {
@@ -358,7 +358,7 @@ proptest! {
     ) {
         let choice = choose(&nodes, &loads, &consistency, &avoided, late);
         let all: Vec<_> = nodes.iter().map(seen).collect();
-        let fresh = |node: &NodeSeen| node.usable && node.sighting.as_ref().is_some_and(|seen| {
+        let fresh = |node: &NodeSeen| node.usable && node.node_state.as_ref().is_some_and(|seen| {
             judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
         });
         match choice {
@@ -400,7 +400,7 @@ proptest! {
         let nodes: Vec<_> = nodes.into_iter().map(|node| of_log(node, 1, 1)).collect();
         let choice = choose(&nodes, &[0; 6], &consistency, &avoided, true);
         let would_do = nodes.iter().map(seen).any(|node| node.usable
-            && node.sighting.is_some_and(|seen| {
+            && node.node_state.is_some_and(|seen| {
                 judge(&seen.checkpoint, &consistency, at(NOW)) == Verdict::Fresh
             }));
         prop_assert_eq!(matches!(choice, Read(_) | Fallback(_)), would_do);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headwater_eventlog::{Appender, EventLog, Heads, LogError, Outcome, Receipt};
-use headwater_kernel::{Epoch, Lineage, Partition, Position, Token, Tokens, Unsettled};
+use headwater_kernel::{Epoch, Lineage, Partition, Position, Token, TokenMismatch, Tokens};
 use headwater_tests::harness::{Cluster, Options, Standby, eventually};
 use sqlx::{Connection as _, PgConnection};
 
@@ -114,7 +114,7 @@ async fn a_promotion_begins_an_epoch() {
     assert_eq!(heads(log).await.epoch, epoch);
 
     // What was lost is refused, what was kept is not; a key found again is of the log as it is now.
-    assert_eq!(lineage.settle(&Tokens::from(lost)), Err(Unsettled::Lost));
+    assert_eq!(lineage.settle(&Tokens::from(lost)), Err(TokenMismatch::Lost));
     assert!(lineage.settle(&token(log, first, &[3, 1])).is_ok());
     let replayed = appenders[0].append(&kept).await.expect("appended");
     let [Outcome::Replayed(receipt)] = replayed[..] else { panic!("{replayed:?}") };
@@ -227,6 +227,6 @@ async fn a_log_of_the_version_before_goes_on() {
     let lineage = log.read_lineage().await.expect("read");
     assert_eq!(positions(&lineage), [(Epoch(3), vec![0, 0])]);
     assert!(lineage.settle(&token(&log, Epoch(3), &[2])).is_ok());
-    assert_eq!(lineage.settle(&token(&log, Epoch(2), &[1])), Err(Unsettled::Lost));
+    assert_eq!(lineage.settle(&token(&log, Epoch(2), &[1])), Err(TokenMismatch::Lost));
     connection.close().await.expect("closed");
 }

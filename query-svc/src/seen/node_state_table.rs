@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::node_set::NODES_MAX;
-use super::node_state::{Checkpoint, NodeSeen, Sighting};
+use super::node_state::{Checkpoint, NodeSeen, NodeState};
 
 /// The first pause between probes while reads wait, and the least there is in any case.
 const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -28,8 +28,8 @@ const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
 /// as many that they have shown before.
 const LINEAGES_MAX: usize = 2 * NODES_MAX;
 
-/// The board of a pool's nodes.
-pub struct Board {
+/// The table of a pool's nodes.
+pub struct NodeStateTable {
     seen: watch::Sender<Vec<NodeSeen>>,
     /// The write database's log.
     log: ArcSwapOption<LogId>,
@@ -41,11 +41,11 @@ pub struct Board {
     hurry: Notify,
 }
 
-impl Board {
+impl NodeStateTable {
     /// Nothing has been seen of any node.
     pub fn new(nodes: usize) -> Self {
-        // Usable until it fails: it joins the choice with its first sighting.
-        let unseen = NodeSeen { usable: true, sighting: None };
+        // Usable until it fails: it joins the choice with its first node_state.
+        let unseen = NodeSeen { usable: true, node_state: None };
         let (seen, _) = watch::channel(vec![unseen; nodes]);
         Self {
             seen,
@@ -63,21 +63,21 @@ impl Board {
 
     /// The checkpoint last seen on a node.
     pub fn checkpoint(&self, node: usize) -> Option<Arc<Checkpoint>> {
-        self.look(|seen| Some(Arc::clone(&seen[node].sighting.as_ref()?.checkpoint)))
+        self.look(|seen| Some(Arc::clone(&seen[node].node_state.as_ref()?.checkpoint)))
     }
 
     /// Notes what a read found. Of two reads that overtook each other the older one changes
     /// nothing.
-    pub fn read(&self, node: usize, sighting: &Sighting) {
+    pub fn read(&self, node: usize, node_state: &NodeState) {
         let overtaken = |seen: &NodeSeen| {
-            seen.sighting.as_ref().is_some_and(|seen| {
-                let (seen, found) = (&seen.checkpoint, &sighting.checkpoint);
+            seen.node_state.as_ref().is_some_and(|seen| {
+                let (seen, found) = (&seen.checkpoint, &node_state.checkpoint);
                 seen.is_of_the_log_of(found) && found.freshness.as_of < seen.freshness.as_of
             })
         };
         self.put(node, |seen| {
-            if !overtaken(seen) && seen.sighting.as_ref() != Some(sighting) {
-                seen.sighting = Some(sighting.clone());
+            if !overtaken(seen) && seen.node_state.as_ref() != Some(node_state) {
+                seen.node_state = Some(node_state.clone());
             }
         });
     }
@@ -86,8 +86,8 @@ impl Board {
     /// state: what a probe found, or a read that was chosen by what was seen before. A node that
     /// went back (it was replaced, or failed over to a copy that lacked the last changes) must not
     /// be taken for what it was.
-    pub fn corrected(&self, node: usize, sighting: &Sighting) {
-        self.put(node, |seen| seen.sighting = Some(sighting.clone()));
+    pub fn corrected(&self, node: usize, node_state: &NodeState) {
+        self.put(node, |seen| seen.node_state = Some(node_state.clone()));
     }
 
     /// Notes which log the write database holds.
@@ -141,7 +141,7 @@ impl Board {
         if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
             self.hurry.notify_waiters();
         }
-        Waiter { board: self, seen }
+        Waiter { table: self, seen }
     }
 
     /// Waits until a node that was probed at `last` is due again: after `calm`, or soon if reads
@@ -175,7 +175,7 @@ impl Board {
 }
 
 fn shows(seen: &[NodeSeen], log: LogId) -> bool {
-    seen.iter().filter_map(|node| node.sighting.as_ref()).any(|seen| seen.checkpoint.log == log)
+    seen.iter().filter_map(|node| node.node_state.as_ref()).any(|seen| seen.checkpoint.log == log)
 }
 
 /// Nodes of other logs become such that nothing is known of; whether there were any.
@@ -185,7 +185,7 @@ fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
     }
     let mut dropped = false;
     for node in seen {
-        let stray = node.sighting.take_if(|seen| seen.checkpoint.log != log);
+        let stray = node.node_state.take_if(|seen| seen.checkpoint.log != log);
         dropped |= stray.is_some();
     }
     dropped
@@ -211,21 +211,21 @@ impl Pace {
 
 /// A read that waits.
 pub struct Waiter<'b> {
-    board: &'b Board,
+    table: &'b NodeStateTable,
     seen: watch::Receiver<Vec<NodeSeen>>,
 }
 
 impl Waiter<'_> {
     /// Resolves at the first change after the waiter, or the last call, began.
     pub async fn changed(&mut self) {
-        // The sender lives in the board that this borrows.
+        // The sender lives in the table that this borrows.
         let _ = self.seen.changed().await;
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.board.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.table.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -239,22 +239,22 @@ mod tests {
 
     const CALM: Duration = Duration::from_millis(250);
 
-    fn sighting(position: u64) -> Sighting {
+    fn node_state(position: u64) -> NodeState {
         let as_of = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(position);
         let freshness = Freshness { positions: vec![Position(position)], as_of };
         let checkpoint = Arc::new(Checkpoint::new(LogId(Uuid::nil()), Epoch(1), freshness));
-        Sighting { role: NodeRole::Replica, checkpoint }
+        NodeState { role: NodeRole::Replica, checkpoint }
     }
 
     #[test]
     fn only_a_correction_goes_back() {
-        let board = Board::new(1);
-        let shown = || board.checkpoint(0).map(|seen| seen.freshness.positions[0].0);
+        let table = NodeStateTable::new(1);
+        let shown = || table.checkpoint(0).map(|seen| seen.freshness.positions[0].0);
         assert_eq!(shown(), None);
-        board.read(0, &sighting(5));
-        board.read(0, &sighting(4));
+        table.read(0, &node_state(5));
+        table.read(0, &node_state(4));
         assert_eq!(shown(), Some(5), "of two reads the older one came last");
-        board.corrected(0, &sighting(4));
+        table.corrected(0, &node_state(4));
         assert_eq!(shown(), Some(4));
     }
 
@@ -262,71 +262,71 @@ mod tests {
     fn strays_are_not_put_on_it_while_a_node_shows_our_log() {
         let (ours, other) = (LogId(Uuid::nil()), LogId(Uuid::max()));
         let of = |log: LogId, position| {
-            let mut sighting = sighting(position);
-            let freshness = sighting.checkpoint.freshness.clone();
-            sighting.checkpoint = Arc::new(Checkpoint::new(log, Epoch(1), freshness));
-            sighting
+            let mut node_state = node_state(position);
+            let freshness = node_state.checkpoint.freshness.clone();
+            node_state.checkpoint = Arc::new(Checkpoint::new(log, Epoch(1), freshness));
+            node_state
         };
-        let logs = |board: &Board| -> Vec<_> {
-            (0..2).map(|node| board.checkpoint(node).map(|seen| seen.log)).collect()
+        let logs = |table: &NodeStateTable| -> Vec<_> {
+            (0..2).map(|node| table.checkpoint(node).map(|seen| seen.log)).collect()
         };
-        let board = Board::new(2);
-        board.read(0, &of(ours, 5));
-        board.corrected(1, &of(other, 9));
-        assert_eq!(logs(&board), [Some(ours), Some(other)], "the log is not known");
-        board.log_is(ours);
-        assert_eq!(logs(&board), [Some(ours), None]);
-        board.read(1, &of(other, 9));
-        assert_eq!(logs(&board), [Some(ours), None]);
-        assert!(board.is_stray(&of(other, 9).checkpoint));
-        assert!(!board.is_stray(&of(ours, 9).checkpoint));
+        let table = NodeStateTable::new(2);
+        table.read(0, &of(ours, 5));
+        table.corrected(1, &of(other, 9));
+        assert_eq!(logs(&table), [Some(ours), Some(other)], "the log is not known");
+        table.log_is(ours);
+        assert_eq!(logs(&table), [Some(ours), None]);
+        table.read(1, &of(other, 9));
+        assert_eq!(logs(&table), [Some(ours), None]);
+        assert!(table.is_stray(&of(other, 9).checkpoint));
+        assert!(!table.is_stray(&of(ours, 9).checkpoint));
         // Nobody shows it any more: what there is counts, until somebody does.
-        board.corrected(0, &of(other, 1));
-        board.corrected(1, &of(other, 1));
-        assert_eq!(logs(&board), [Some(other), Some(other)]);
-        assert!(!board.is_stray(&of(other, 9).checkpoint));
-        board.corrected(1, &of(ours, 1));
-        assert_eq!(logs(&board), [None, Some(ours)]);
+        table.corrected(0, &of(other, 1));
+        table.corrected(1, &of(other, 1));
+        assert_eq!(logs(&table), [Some(other), Some(other)]);
+        assert!(!table.is_stray(&of(other, 9).checkpoint));
+        table.corrected(1, &of(ours, 1));
+        assert_eq!(logs(&table), [None, Some(ours)]);
         // The write database was made anew, and then the views.
-        board.log_is(other);
-        assert_eq!(logs(&board), [None, Some(ours)]);
-        board.corrected(0, &of(other, 2));
-        assert_eq!(logs(&board), [Some(other), None]);
+        table.log_is(other);
+        assert_eq!(logs(&table), [None, Some(ours)]);
+        table.corrected(0, &of(other, 2));
+        assert_eq!(logs(&table), [Some(other), None]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_calm_while_nobody_waits_and_quick_while_somebody_does() {
-        let board = Board::new(1);
+        let table = NodeStateTable::new(1);
         let mut pace = Pace::default();
-        let mut pause = async |board: &Board| {
+        let mut pause = async |table: &NodeStateTable| {
             let begun = Instant::now();
-            board.due(begun, CALM, &mut pace).await;
+            table.due(begun, CALM, &mut pace).await;
             begun.elapsed()
         };
-        assert_eq!(pause(&board).await, CALM);
-        let waiter = board.wait();
+        assert_eq!(pause(&table).await, CALM);
+        let waiter = table.wait();
         let mut pauses = Vec::new();
         for _ in 0..5 {
-            pauses.push(pause(&board).await.as_millis());
+            pauses.push(pause(&table).await.as_millis());
         }
         assert_eq!(pauses, [1, 2, 4, 5, 5]);
         drop(waiter);
-        assert_eq!(pause(&board).await, CALM);
+        assert_eq!(pause(&table).await, CALM);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_begins_to_wait_ends_the_calm() {
-        let board = Board::new(1);
+        let table = NodeStateTable::new(1);
         let begun = Instant::now();
         let mut pace = Pace::default();
         let waiting = async {
             tokio::time::sleep(Duration::from_millis(40)).await;
-            let waiter = board.wait();
+            let waiter = table.wait();
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(waiter);
         };
         tokio::select! {
-            () = board.due(begun, CALM, &mut pace) => {}
+            () = table.due(begun, CALM, &mut pace) => {}
             () = waiting => {}
         }
         assert!(begun.elapsed() < Duration::from_millis(60), "{:?}", begun.elapsed());
@@ -334,13 +334,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_waiter_is_woken_by_a_change_and_by_nothing_else() {
-        let board = Board::new(2);
-        board.read(0, &sighting(5));
-        let mut waiter = board.wait();
-        board.read(0, &sighting(5));
+        let table = NodeStateTable::new(2);
+        table.read(0, &node_state(5));
+        let mut waiter = table.wait();
+        table.read(0, &node_state(5));
         let short = Duration::from_secs(1);
         assert!(tokio::time::timeout(short, waiter.changed()).await.is_err());
-        board.usable(1, false);
+        table.usable(1, false);
         assert!(tokio::time::timeout(short, waiter.changed()).await.is_ok());
     }
 }

@@ -21,11 +21,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The pipeline's hold on the body. Dropping it ends the transfer, also while the upstream still
 /// reads.
-pub struct Tape<B>(Arc<Mutex<State<B>>>);
+pub struct ReplayBody<B>(Arc<Mutex<State<B>>>);
 
 /// The body as one attempt sends it.
-pub struct Playback<B> {
-    tape: Arc<Mutex<State<B>>>,
+pub struct Replay<B> {
+    body_replay: Arc<Mutex<State<B>>>,
     attempt: u32,
 }
 
@@ -45,10 +45,10 @@ struct State<B> {
     waiting: Option<Waker>,
 }
 
-impl<B> Tape<B> {
+impl<B> ReplayBody<B> {
     /// Nothing of it has been read yet.
-    pub fn new(source: B) -> Tape<B> {
-        Tape(Arc::new(Mutex::new(State {
+    pub fn new(source: B) -> ReplayBody<B> {
+        ReplayBody(Arc::new(Mutex::new(State {
             source: Some(source),
             kept: Vec::new(),
             kept_bytes: 0,
@@ -61,13 +61,13 @@ impl<B> Tape<B> {
     }
 
     /// The body from its beginning, for the next attempt. Cuts off the attempt before.
-    pub fn play(&self) -> Playback<B> {
+    pub fn play(&self) -> Replay<B> {
         let mut state = lock(&self.0);
         state.attempt += 1;
         state.played = 0;
         let attempt = state.attempt;
         drop(state);
-        Playback { tape: self.0.clone(), attempt }
+        Replay { body_replay: self.0.clone(), attempt }
     }
 
     /// Whether it can be played from its beginning.
@@ -82,7 +82,7 @@ impl<B> Tape<B> {
     }
 }
 
-impl<B> Drop for Tape<B> {
+impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
         // Dropping the source tells the client to stop; waking tells the upstream.
@@ -153,7 +153,7 @@ where
     }
 }
 
-impl<B> Body for Playback<B>
+impl<B> Body for Replay<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -165,7 +165,7 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut state = lock(&self.tape);
+        let mut state = lock(&self.body_replay);
         match state.attempt == self.attempt {
             true => state.next(cx),
             false => Poll::Ready(Some(Err(cut()))),
@@ -173,7 +173,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = lock(&self.tape);
+        let state = lock(&self.body_replay);
         let read = state.ended || state.source.as_ref().is_some_and(Body::is_end_stream);
         state.attempt == self.attempt && read && state.played == state.kept.len()
     }
@@ -241,7 +241,7 @@ mod tests {
         Waits,
     }
 
-    fn read(playback: &mut Playback<Source>) -> Seen {
+    fn read(playback: &mut Replay<Source>) -> Seen {
         match playback.frame().now_or_never() {
             None => Seen::Waits,
             Some(None) => Seen::End,
@@ -252,18 +252,18 @@ mod tests {
 
     #[test]
     fn a_body_is_played_again_from_its_beginning() {
-        let tape = Tape::new(Source::new(&[3, 5], true));
-        let mut first = tape.play();
+        let body_replay = ReplayBody::new(Source::new(&[3, 5], true));
+        let mut first = body_replay.play();
         assert_eq!(read(&mut first), Seen::Data(3));
-        assert!(tape.replayable());
-        let mut second = tape.play();
+        assert!(body_replay.replayable());
+        let mut second = body_replay.play();
         assert_eq!(read(&mut first), Seen::Cut, "only the latest attempt reads");
         assert_eq!(read(&mut second), Seen::Data(3));
         assert!(!second.is_end_stream());
         assert_eq!(read(&mut second), Seen::Data(5));
         assert!(second.is_end_stream());
         assert_eq!(read(&mut second), Seen::End);
-        let mut third = tape.play();
+        let mut third = body_replay.play();
         assert!(!third.is_end_stream());
         assert_eq!(read(&mut third), Seen::Data(3));
         assert_eq!(read(&mut third), Seen::Data(5));
@@ -272,43 +272,43 @@ mod tests {
 
     #[test]
     fn an_empty_body_ends_at_once() {
-        let tape = Tape::new(Source::new(&[], true));
-        assert!(tape.play().is_end_stream());
-        assert!(tape.replayable());
+        let body_replay = ReplayBody::new(Source::new(&[], true));
+        assert!(body_replay.play().is_end_stream());
+        assert!(body_replay.replayable());
     }
 
     #[test]
     fn a_large_body_flows_and_is_not_remembered() {
         let size = KEPT_BYTES_MAX / 2;
-        let tape = Tape::new(Source::new(&[size, size, 1, 2], true));
-        let mut playback = tape.play();
+        let body_replay = ReplayBody::new(Source::new(&[size, size, 1, 2], true));
+        let mut playback = body_replay.play();
         assert_eq!(read(&mut playback), Seen::Data(size));
         assert_eq!(read(&mut playback), Seen::Data(size));
-        assert!(tape.replayable());
+        assert!(body_replay.replayable());
         assert_eq!(read(&mut playback), Seen::Data(1));
-        assert!(!tape.replayable());
+        assert!(!body_replay.replayable());
         assert_eq!(read(&mut playback), Seen::Data(2));
         assert_eq!(read(&mut playback), Seen::End);
     }
 
     #[test]
     fn many_frames_are_not_remembered() {
-        let tape = Tape::new(Source::new(&[1; KEPT_FRAMES_MAX + 1], true));
-        let mut playback = tape.play();
+        let body_replay = ReplayBody::new(Source::new(&[1; KEPT_FRAMES_MAX + 1], true));
+        let mut playback = body_replay.play();
         while read(&mut playback) != Seen::End {}
-        assert!(!tape.replayable());
+        assert!(!body_replay.replayable());
     }
 
     #[test]
     fn what_was_not_yet_sent_again_survives_the_commit() {
-        let tape = Tape::new(Source::new(&[3, 5, 7], false));
-        let mut first = tape.play();
+        let body_replay = ReplayBody::new(Source::new(&[3, 5, 7], false));
+        let mut first = body_replay.play();
         assert_eq!(read(&mut first), Seen::Data(3));
         assert_eq!(read(&mut first), Seen::Data(5));
-        let mut second = tape.play();
+        let mut second = body_replay.play();
         assert_eq!(read(&mut second), Seen::Data(3));
-        tape.commit();
-        assert!(!tape.replayable());
+        body_replay.commit();
+        assert!(!body_replay.replayable());
         assert_eq!(read(&mut second), Seen::Data(5));
         assert_eq!(read(&mut second), Seen::Data(7));
         assert_eq!(read(&mut second), Seen::Waits);
@@ -316,11 +316,11 @@ mod tests {
 
     #[test]
     fn dropping_the_tape_cuts_the_transfer() {
-        let tape = Tape::new(Source::new(&[3], false));
-        let mut playback = tape.play();
+        let body_replay = ReplayBody::new(Source::new(&[3], false));
+        let mut playback = body_replay.play();
         assert_eq!(read(&mut playback), Seen::Data(3));
         assert_eq!(read(&mut playback), Seen::Waits);
-        drop(tape);
+        drop(body_replay);
         assert_eq!(read(&mut playback), Seen::Cut);
     }
 }

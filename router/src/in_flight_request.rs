@@ -15,7 +15,7 @@ use crate::meters::{Entry, Meters};
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A request. Dropping it is its end: an answer sent, a client gone, a connection lost.
-pub struct Account {
+pub struct InFlightRequest {
     meters: Arc<Meters>,
     entry: Entry,
     begun: Instant,
@@ -33,10 +33,10 @@ enum Place {
     Waiting,
 }
 
-impl Account {
+impl InFlightRequest {
     /// Begins.
-    pub fn open(meters: &Arc<Meters>, entry: Entry) -> Account {
-        Account {
+    pub fn open(meters: &Arc<Meters>, entry: Entry) -> InFlightRequest {
+        InFlightRequest {
             meters: meters.clone(),
             entry,
             begun: Instant::now(),
@@ -115,7 +115,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
         self.span.record("rpc.grpc.status_code", code as i32);
