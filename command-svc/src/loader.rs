@@ -98,8 +98,11 @@ async fn load(
             streams.len() - 1
         });
     }
-    let loaded =
-        if write_breaker.allows() { read(log, write_breaker, &streams, use_snapshots).await } else { None };
+    let loaded = if write_breaker.allows() {
+        read(log, write_breaker, &streams, use_snapshots).await
+    } else {
+        None
+    };
     for request in requests {
         let answer = match &loaded {
             Some(loaded) => Ok(loaded[index[&request.stream]].clone()),

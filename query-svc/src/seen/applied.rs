@@ -76,7 +76,7 @@ mod tests {
     use time::OffsetDateTime;
     use uuid::Uuid;
 
-    use super::node_state::{Checkpoint, NodeState};
+    use super::super::node_state::{Checkpoint, NodeState};
     use super::*;
 
     const LOG: LogId = LogId(Uuid::from_u128(1));

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::code::words;
+use syn::{Item, UseTree, Visibility};
+
 use super::repository::{Source, Text};
 
 const PAGE: &str = "docs/glossary.md";
@@ -18,8 +19,9 @@ pub fn check(texts: &[Text], sources: &[Source]) -> Vec<String> {
     let page = texts.iter().find(|text| text.path == PAGE).map_or("", |page| &page.text);
     let programs: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
     let named = named(page);
-    let known: BTreeSet<_> = programs.iter().flat_map(|source| declared(source, "")).collect();
-    let terms: BTreeSet<_> = programs.iter().flat_map(|source| terms(source)).collect();
+    let known: BTreeSet<String> =
+        programs.iter().flat_map(|source| declared(&source.code.program(), false)).collect();
+    let terms: BTreeSet<String> = programs.iter().flat_map(|source| terms(source)).collect();
     let missing = terms.difference(&named).map(|name| {
         format!("{PAGE}: {name} is public: add it to its term's row, or make it private")
     });
@@ -30,43 +32,60 @@ pub fn check(texts: &[Text], sources: &[Source]) -> Vec<String> {
 }
 
 /// The words in code in the fourth cell of each row.
-fn named(page: &str) -> BTreeSet<&str> {
+fn named(page: &str) -> BTreeSet<String> {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let cells = rows.filter_map(|row| row.split('|').nth(4));
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 /// The terms that a file holds.
-fn terms(source: &Source) -> Vec<&str> {
+fn terms(source: &Source) -> Vec<String> {
     let (krate, rest) = source.crate_and_rest();
     match rest {
-        _ if LIBRARIES.contains(&krate) => declared(source, "pub "),
+        _ if LIBRARIES.contains(&krate) => declared(&source.code.program(), true),
         "src/lib.rs" if PROGRAMS.contains(&krate) => {
-            [declared(source, "pub "), exported(&source.code.program)].concat()
+            let file = source.code.program();
+            [declared(&file, true), exported(&file)].concat()
         }
         _ => Vec::new(),
     }
 }
 
-/// Types that a file declares outside of functions and inner modules, with this visibility or any.
-fn declared<'a>(source: &'a Source, visibility: &str) -> Vec<&'a str> {
-    let lines = source.code.program.lines().filter(|line| line.starts_with(visibility));
-    let types = lines.filter_map(|line| {
-        let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
-        let line = line.strip_prefix("pub ").unwrap_or(line);
-        let (keyword, rest) = line.split_once(' ')?;
-        let is_type = ["struct", "enum", "trait", "type"].contains(&keyword);
-        rest.split(|c: char| !c.is_alphanumeric()).next().filter(|_| is_type)
+/// Types that a file declares outside of functions and inner modules.
+fn declared(file: &syn::File, public_only: bool) -> Vec<String> {
+    let types = file.items.iter().filter_map(|item| match item {
+        Item::Struct(item) => Some((&item.vis, &item.ident)),
+        Item::Enum(item) => Some((&item.vis, &item.ident)),
+        Item::Trait(item) => Some((&item.vis, &item.ident)),
+        Item::Type(item) => Some((&item.vis, &item.ident)),
+        _ => None,
     });
-    types.filter(|name| !name.is_empty()).collect()
+    let wanted = types.filter(|(vis, _)| !public_only || matches!(vis, Visibility::Public(_)));
+    wanted.map(|(_, name)| name.to_string()).collect()
 }
 
 /// Types that `pub use` hands on.
-fn exported(program: &str) -> Vec<&str> {
-    let uses = words(program, "pub use").map(|at| &program[at..]);
-    let paths = uses.filter_map(|rest| rest.split(';').next());
-    let names = paths.flat_map(|path| path.split(|c: char| !c.is_alphanumeric() && c != '_'));
-    names.filter(|name| is_type(name)).collect()
+fn exported(file: &syn::File) -> Vec<String> {
+    let mut names = Vec::new();
+    for item in &file.items {
+        if let Item::Use(item) = item
+            && matches!(item.vis, Visibility::Public(_))
+        {
+            leaves(&item.tree, &mut names);
+        }
+    }
+    names.retain(|name| is_type(name));
+    names
+}
+
+fn leaves(tree: &UseTree, names: &mut Vec<String>) {
+    match tree {
+        UseTree::Path(path) => leaves(&path.tree, names),
+        UseTree::Name(name) => names.push(name.ident.to_string()),
+        UseTree::Rename(rename) => names.push(rename.rename.to_string()),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, names)),
+        UseTree::Glob(_) => {}
+    }
 }
 
 /// True for a name that is written as types are; constants are not.
