@@ -207,6 +207,7 @@ mod tests {
     use headwater_proto::headwater::v1::AwaitRequest;
 
     use super::*;
+    use crate::token::TOKEN;
 
     fn read(key: &str, name: &str) -> Result<Option<KeyHashes>, String> {
         let message = AwaitRequest { token: name.to_owned(), ..AwaitRequest::default() };
