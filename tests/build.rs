@@ -1,5 +1,5 @@
-//! Compiles the protos of the counter domain, which use the platform's.
+//! Compiles the protos of the counter domain, the template of `headwater new`.
 
 fn main() -> anyhow::Result<()> {
-    headwater_codegen::compile(&["counter/v1/counter.proto"], "proto")
+    headwater_codegen::compile_all("../cli/template/proto")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use headwater_chassis::{
-    Backoff, Delays, Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve,
+    Backoff, Delays, Metrics, Readiness, Server, Shutdown, Telemetry, admin, announce, bind, serve,
 };
 use headwater_eventlog::{EventLog, LogError};
 use tokio::time::timeout;
@@ -24,6 +24,25 @@ const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A log that takes longer to say where it ends can take no commands either.
 const LOG_CHECK_MAX: Duration = Duration::from_secs(3);
 
+/// The program: reads its configuration, runs until it is told to stop, and drains. `routes` and
+/// `descriptors` are those of [`run`].
+///
+/// # Errors
+/// Every mistake in the configuration, or as [`run`].
+#[tokio::main]
+pub async fn run_program(
+    descriptors: &'static [u8],
+    routes: impl FnOnce(&Arc<Executor>) -> Routes,
+) -> anyhow::Result<()> {
+    let config = Config::from_process()?;
+    let telemetry = Telemetry::init("command-svc", &config.common)?;
+    let shutdown = Shutdown::on_signals()?;
+    shutdown.exit_after(config.common.shutdown);
+    let ended = run(config, descriptors, shutdown, routes).await;
+    telemetry.shutdown().await;
+    ended
+}
+
 /// Runs a command service until shutdown. `routes` makes the domain's gRPC services on the
 /// executor, and `descriptors` is its encoded descriptor set.
 ///
@@ -34,7 +53,7 @@ pub async fn run(
     config: Config,
     descriptors: &'static [u8],
     shutdown: Shutdown,
-    routes: impl FnOnce(Arc<Executor>) -> Routes,
+    routes: impl FnOnce(&Arc<Executor>) -> Routes,
 ) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let readiness = Readiness::new(&[LOG_CHECK]);
@@ -53,7 +72,7 @@ pub async fn run(
         config.key_retention_hours,
         shutdown.clone(),
     ));
-    let routes = routes(Arc::clone(&executor)).prepare();
+    let routes = routes(&executor).prepare();
     let server = Server {
         descriptors: vec![descriptors],
         ..Server::new(config.common, metrics, readiness, shutdown, listener)

@@ -70,7 +70,7 @@ fn push_changes(
     arrays.extend(Array::of_rows(view.columns, changes.updates)?);
     arrays.extend(Array::of_rows(view.columns, changes.inserts)?);
     arrays.push(Array::of(view.columns[0].kind, changes.deletes.into_iter())?);
-    if view.watched_by.is_some() {
+    if view.watched {
         let (keys, former) = changes.log.into_iter().map(|c| (Some(c.key), c.former)).unzip();
         arrays.extend([Array::Text(keys), Array::Text(former)]);
     }

@@ -29,4 +29,4 @@ mod run;
 mod stored;
 mod traces;
 
-pub use run::run;
+pub use run::{run, run_program};

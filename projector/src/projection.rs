@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use headwater_kernel::row::{Column, Row};
+use headwater_kernel::view::{filter_columns, indexes};
 use headwater_kernel::{EventSet, RecordedEvent, View};
 
 use plan::{Member, Plan};
@@ -30,7 +31,7 @@ pub struct Projection {
 }
 
 /// What the database has to know of a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewInfo {
     /// The name that queries read it by, in the schema `headwater_read`.
     pub name: &'static str,
@@ -38,10 +39,10 @@ pub struct ViewInfo {
     pub version: u32,
     /// Its columns, the key first.
     pub columns: &'static [Column],
-    /// Its indexes, as [`View::INDEXES`] writes them.
-    pub indexes: &'static [&'static str],
-    /// As in [`View::WATCHED_BY`].
-    pub watched_by: Option<&'static [&'static str]>,
+    /// All its indexes, as [`View::INDEXES`] writes them.
+    pub indexes: Vec<String>,
+    /// As in [`View::WATCHED`].
+    pub watched: bool,
 }
 
 impl ViewInfo {
@@ -52,9 +53,10 @@ impl ViewInfo {
 }
 
 impl Projection {
-    /// Begins a projection of views over the events `E`.
-    pub fn of<E: EventSet>(name: &'static str) -> Builder<E> {
-        Builder { name, views: Vec::new(), members: Vec::new() }
+    /// Begins a projection. `E` holds every event that the domain has, whether a view reads it or not:
+    /// one of another type was recorded by a newer program, and must not be passed over.
+    pub fn of<E: EventSet>(name: &'static str) -> Builder {
+        Builder { name, knows: E::knows, views: Vec::new(), members: Vec::new() }
     }
 
     /// Its name, such as `retail`.
@@ -81,55 +83,57 @@ impl fmt::Debug for Projection {
 }
 
 /// A projection that is being put together.
-pub struct Builder<E> {
+pub struct Builder {
     name: &'static str,
+    knows: fn(&str) -> bool,
     views: Vec<ViewInfo>,
-    members: Vec<Blank<E>>,
+    members: Vec<Blank>,
 }
 
 /// A view of a projection, to make worksets of.
-struct Blank<E> {
+struct Blank {
     name: &'static str,
     referenced: Option<usize>,
-    rows: fn() -> Box<dyn Workset<E>>,
+    rows: fn() -> Box<dyn Workset>,
 }
 
-impl<E: EventSet> Builder<E> {
+impl Builder {
     /// Adds a view.
     ///
     /// # Panics
     /// If it references a view that does not stand before it, one of its name is there already, or
-    /// it is watched by a column that it does not have.
+    /// a list of it names a column that it does not have.
     #[must_use]
-    pub fn view<V: View<Event = E>>(mut self) -> Self {
+    pub fn view<V: View>(mut self) -> Self {
         assert!(self.index(V::NAME).is_none(), "two views named {}", V::NAME);
         let referenced = V::REFERENCED.map(|name| {
             self.index(name).unwrap_or_else(|| panic!("{} must come after {name}", V::NAME))
         });
-        for name in V::WATCHED_BY.unwrap_or_default() {
-            let has = V::Row::COLUMNS.iter().any(|column| column.name == *name);
-            assert!(has, "{} has no column {name} to be watched by", V::NAME);
+        let orders = V::LISTS.iter().map(|list| list.order);
+        for name in filter_columns::<V>().into_iter().chain(orders) {
+            let has = V::Row::COLUMNS.iter().any(|column| column.name == name);
+            assert!(has, "{} has no column {name} for its lists", V::NAME);
         }
         self.members.push(Blank { name: V::NAME, referenced, rows: workset::of::<V> });
         self.views.push(ViewInfo {
             name: V::NAME,
             version: V::VERSION,
             columns: V::Row::COLUMNS,
-            indexes: V::INDEXES,
-            watched_by: V::WATCHED_BY,
+            indexes: indexes::<V>(),
+            watched: V::WATCHED,
         });
         self
     }
 
     /// The projection.
     pub fn build(self) -> Projection {
-        let Self { name, views, members } = self;
-        let member = |blank: &Blank<E>| Member {
+        let Self { name, knows, views, members } = self;
+        let member = |blank: &Blank| Member {
             name: blank.name,
             referenced: blank.referenced,
             rows: (blank.rows)(),
         };
-        let planner = move |events| plan::plan(members.iter().map(member).collect(), events);
+        let planner = move |events| plan::plan(members.iter().map(member).collect(), events, knows);
         Projection { name, views: views.into(), planner: Arc::new(planner) }
     }
 

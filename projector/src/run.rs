@@ -1,7 +1,9 @@
 //! The process of the projector: one worker and one watchdog for each projection, until shutdown.
 
 use anyhow::Context as _;
-use headwater_chassis::{Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve};
+use headwater_chassis::{
+    Metrics, Readiness, Server, Shutdown, Telemetry, admin, announce, bind, serve,
+};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
@@ -12,6 +14,22 @@ use crate::meters::Meters;
 use crate::projection::Projection;
 use crate::watchdog::{LagGauges, Watchdog};
 use crate::worker::Worker;
+
+/// The program: reads its configuration, runs a projector of these projections until it is told to
+/// stop, and finishes the batches under way.
+///
+/// # Errors
+/// Every mistake in the configuration, or as [`run`].
+#[tokio::main]
+pub async fn run_program(projections: Vec<Projection>) -> anyhow::Result<()> {
+    let config = Config::from_process()?;
+    let telemetry = Telemetry::init("projector", &config.common)?;
+    let shutdown = Shutdown::on_signals()?;
+    shutdown.exit_after(config.common.shutdown);
+    let ended = run(config, projections, shutdown).await;
+    telemetry.shutdown().await;
+    ended
+}
 
 /// Runs a projector of these projections until shutdown.
 ///

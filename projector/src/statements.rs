@@ -58,9 +58,9 @@ fn changes(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let inserts = arrays(view, parameters);
     *parameters += 1;
     let (deletes, kind) = (*parameters, sql_type(view.columns[0].kind));
-    let log = match view.watched_by {
-        Some(_) => changed(view, number, parameters),
-        None => String::new(),
+    let log = match view.watched {
+        true => changed(view, number, parameters),
+        false => String::new(),
     };
     // A view of nothing but its key has nothing to update.
     let update = if sets.is_empty() { format!(r#""{key}" = n."{key}""#) } else { sets };

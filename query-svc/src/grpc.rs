@@ -7,6 +7,6 @@ mod sync;
 mod watching;
 
 pub use query::Query;
-pub use reply::{Entity, failure, found, in_order};
+pub use reply::{failure, found, in_order};
 pub use sync::sync_service;
 pub use watching::{Changes, watch};

@@ -6,7 +6,7 @@
 //! Knows no domain. Its rooms, bottom up; each is a folder with one face:
 //!
 //! ```text
-//! seen  <-  choice, write_side  <-  nodes  <-  read  <-  watch  <-  grpc
+//! seen  <-  choice, write_side  <-  nodes  <-  read  <-  watch  <-  grpc  <-  views
 //! ```
 
 mod choice;
@@ -16,17 +16,21 @@ mod nodes;
 mod read;
 mod run;
 mod seen;
+mod views;
 mod watch;
 mod write_side;
 
 pub use choice::RECOVERY;
 pub use config::Config;
-pub use grpc::{Changes, Entity, Query, failure, found, in_order, sync_service, watch};
+pub use grpc::{Changes, Query, failure, found, in_order, sync_service, watch};
 pub use nodes::{
     Address, CONNECTED_MAX, ColumnError, Columns, Params, PointReader, PoolConfig, READY_CHECK,
     ReadPool, Statement,
 };
 pub use read::{AccessMode, ReadError, Reads};
-pub use run::run;
+pub use run::{run, run_program};
 pub use seen::{Answer, Shown};
+pub use views::{Filters, Listing, ServedView, ViewReader, Watched, statements};
+// Macros name it.
+pub use headwater_kernel::View;
 pub use watch::{Hub, Seen, Selector, Source, change};

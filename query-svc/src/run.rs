@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use headwater_chassis::{Metrics, Readiness, Server, Shutdown, admin, announce, bind, serve};
+use headwater_chassis::{
+    Metrics, Readiness, Server, Shutdown, Telemetry, admin, announce, bind, serve,
+};
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -11,6 +13,26 @@ use crate::grpc::sync_service;
 use crate::nodes::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use crate::read::Reads;
 use crate::write_side::LogEnds;
+
+/// The program: reads its configuration, runs until it is told to stop, and drains. The arguments are
+/// those of [`run`].
+///
+/// # Errors
+/// Every mistake in the configuration, or as [`run`].
+#[tokio::main]
+pub async fn run_program(
+    projections: &[&str],
+    descriptors: &'static [u8],
+    routes: impl FnOnce(&Reads) -> Routes,
+) -> anyhow::Result<()> {
+    let config = Config::from_process(descriptors)?;
+    let telemetry = Telemetry::init("query-svc", &config.common)?;
+    let shutdown = Shutdown::on_signals()?;
+    shutdown.exit_after(config.common.shutdown);
+    let ended = run(config, projections[0], descriptors, shutdown, routes).await;
+    telemetry.shutdown().await;
+    ended
+}
 
 /// Runs a query server until shutdown. Nodes need not be there when it starts: it is not ready
 /// until one is. Every reply is dated by the checkpoint of the given projection; `routes` makes the

@@ -40,7 +40,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use headwater_chassis::{Metrics, Readiness, Shutdown, admin, announce, bind};
+use headwater_chassis::{
+    Invocation, Metrics, Readiness, Shutdown, Telemetry, admin, announce, bind,
+};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,23 @@ impl Router {
     pub async fn ended(self) -> anyhow::Result<()> {
         self.served.await.context("the router panicked")?
     }
+}
+
+/// The program: reads its configuration, routes by the encoded descriptor set until it is told to
+/// stop, and drains. Control alone runs on this thread: accepting, resolving, health checks, admin;
+/// traffic has its threads.
+///
+/// # Errors
+/// Every mistake in the configuration, or as [`run`].
+#[tokio::main(flavor = "current_thread")]
+pub async fn run_program(descriptors: &'static [u8]) -> anyhow::Result<()> {
+    let config = Config::read(Invocation::from_process(PROGRAM))?;
+    let telemetry = Telemetry::init(PROGRAM, &config.common)?;
+    let shutdown = Shutdown::on_signals()?;
+    shutdown.exit_after(config.common.shutdown);
+    let ended = run(config, descriptors, shutdown).await;
+    telemetry.shutdown().await;
+    ended
 }
 
 /// Runs the program until shutdown is requested and it has drained. It routes by `descriptors`, an

@@ -12,14 +12,17 @@ use headwater_domain_proto::stores::v1::store_command_service_server::StoreComma
 use headwater_domain_proto::users::v1::user_command_service_server::UserCommandServiceServer;
 use tonic::service::Routes;
 
-use headwater_command_svc::Executor;
+use headwater_command_svc::{Commands, Executor};
 use stock::StockCommands;
 use stores::StoreCommands;
 use users::UserCommands;
 
 /// The services of the domain on an executor.
-pub fn routes(executor: Arc<Executor>) -> Routes {
-    Routes::new(StoreCommandServiceServer::new(StoreCommands(Arc::clone(&executor))))
-        .add_service(StockCommandServiceServer::new(StockCommands(Arc::clone(&executor))))
-        .add_service(UserCommandServiceServer::new(UserCommands(executor)))
+pub fn routes(executor: &Arc<Executor>) -> Routes {
+    let stores = StoreCommands(Commands::new(executor));
+    let stock = StockCommands(Commands::new(executor));
+    let users = UserCommands(Commands::new(executor));
+    Routes::new(StoreCommandServiceServer::new(stores))
+        .add_service(StockCommandServiceServer::new(stock))
+        .add_service(UserCommandServiceServer::new(users))
 }

@@ -11,6 +11,10 @@ use headwater_domain_proto::users::v1::user_query_service_server::UserQueryServi
 use headwater_query_svc::Reads;
 use tonic::service::Routes;
 
+pub use stock::Items;
+pub use stores::{Overviews, Stores};
+pub use users::Users;
+
 use stock::StockQueries;
 use stores::StoreQueries;
 use users::UserQueries;

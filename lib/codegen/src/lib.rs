@@ -46,6 +46,35 @@ pub fn compile(protos: &[&str], include: impl AsRef<Path>) -> anyhow::Result<()>
     compile_into(&out, protos, include)
 }
 
+/// Compiles every proto in a folder and in those below it, likewise.
+///
+/// # Errors
+/// As [`compile`], or the folder cannot be read.
+pub fn compile_all(folder: impl AsRef<Path>) -> anyhow::Result<()> {
+    let folder = folder.as_ref();
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let mut protos = Vec::new();
+    find(folder, Path::new(""), &mut protos)?;
+    protos.sort();
+    let protos: Vec<&str> = protos.iter().map(String::as_str).collect();
+    compile(&protos, folder)
+}
+
+fn find(root: &Path, below: &Path, protos: &mut Vec<String>) -> anyhow::Result<()> {
+    let folder = root.join(below);
+    let entries = folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            find(root, &path, protos)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            protos.push(path.to_string_lossy().into_owned());
+        }
+    }
+    Ok(())
+}
+
 fn compile_into(out: &Path, protos: &[&str], include: &Path) -> anyhow::Result<()> {
     let mut resolver = ChainFileResolver::new();
     resolver.add(IncludeFileResolver::new(include.to_owned()));

@@ -75,6 +75,11 @@ pub trait CommandRequest: prost::Message {
 
     /// Takes the options out, so that what remains is the payload.
     fn take_options(&mut self) -> Option<CommandOptions>;
+
+    /// The domain's name for its refusals, such as `stores`: the first word of the method's package.
+    fn domain() -> &'static str {
+        Self::METHOD.split('.').next().unwrap_or_default()
+    }
 }
 
 /// Reads a request: its options and metadata, and what `fields` makes of the rest.
@@ -134,19 +139,31 @@ impl Envelope {
         Ok(Self { options: CallOptions { key, expected_version, seen, caller, traceparent, ack } })
     }
 
-    /// The call on an aggregate that lives in a partition of its own.
-    pub fn call(self, domain: &'static str, stream: Uuid) -> Call {
-        self.call_in(domain, stream, stream)
+    /// The call on an aggregate.
+    pub fn call(self, domain: &'static str, target: Target) -> Call {
+        let Target { stream, partition_key } = target;
+        Call { stream, partition_key, domain, options: self.options }
     }
+}
 
-    /// The call on an aggregate that lives in the partition of another one.
-    pub fn call_in(self, domain: &'static str, stream: Uuid, partition_key: Uuid) -> Call {
-        Call {
-            stream: StreamId(stream),
-            partition_key: PartitionKey(partition_key),
-            domain,
-            options: self.options,
-        }
+/// The aggregate that a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    stream: StreamId,
+    partition_key: PartitionKey,
+}
+
+impl Target {
+    /// The aggregate with this id, which lives in the partition of another one.
+    pub fn beside(id: Uuid, other: Uuid) -> Self {
+        Self { stream: StreamId(id), partition_key: PartitionKey(other) }
+    }
+}
+
+/// The aggregate with this id, in a partition that follows from it.
+impl From<Uuid> for Target {
+    fn from(id: Uuid) -> Self {
+        Self::beside(id, id)
     }
 }
 

@@ -22,7 +22,7 @@ mod trace;
 mod validate;
 
 pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};
-pub use command::{Call, CallOptions, CommandRequest, Envelope, KeyHashes, read_command};
+pub use command::{Call, CallOptions, CommandRequest, Envelope, KeyHashes, Target, read_command};
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
 pub use deadline::grpc_timeout;
 pub use etag::{ETag, Tags};
@@ -41,3 +41,21 @@ pub use token::{TOKEN, token_failure};
 pub use validate::Violations;
 // Generated code names it.
 pub use uuid::Uuid;
+
+/// Includes what `headwater_codegen` made of a package, as a module, and beside it the descriptor
+/// set of the whole contract, `FILE_DESCRIPTOR_SET`: for reflection, for the router's routes and for
+/// decoding events by their type name.
+#[macro_export]
+macro_rules! include_contract {
+    ($module:ident = $package:literal) => {
+        #[doc = concat!("`", $package, "`, generated from its proto.")]
+        #[allow(missing_docs, clippy::all)]
+        pub mod $module {
+            ::tonic::include_proto!($package);
+        }
+
+        /// The contract, encoded as a `google.protobuf.FileDescriptorSet`.
+        pub const FILE_DESCRIPTOR_SET: &[u8] =
+            include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+    };
+}

@@ -7,8 +7,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater_kernel::row::Value;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const FORMAT: u8 = 1;
@@ -60,6 +62,48 @@ impl SortValue for i64 {
     }
     fn read(bytes: &[u8]) -> Option<Self> {
         Some(Self::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// With a byte before it that tells the type.
+impl SortValue for Value {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Null => bytes.push(0),
+            Self::Bool(value) => bytes.extend([1, u8::from(*value)]),
+            Self::I64(value) => {
+                bytes.push(2);
+                value.write(bytes);
+            }
+            Self::Text(value) => {
+                bytes.push(3);
+                value.write(bytes);
+            }
+            Self::Uuid(value) => {
+                bytes.push(4);
+                bytes.extend_from_slice(value.as_bytes());
+            }
+            Self::Time(value) => {
+                bytes.push(5);
+                bytes.extend_from_slice(&value.unix_timestamp_nanos().to_be_bytes());
+            }
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        Some(match (kind, rest) {
+            (0, []) => Self::Null,
+            (1, [value @ (0 | 1)]) => Self::Bool(*value == 1),
+            (2, rest) => Self::I64(SortValue::read(rest)?),
+            (3, rest) => Self::Text(SortValue::read(rest)?),
+            (4, rest) => Self::Uuid(Uuid::from_slice(rest).ok()?),
+            (5, rest) => {
+                let nanos = i128::from_be_bytes(rest.try_into().ok()?);
+                Self::Time(OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?)
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -164,7 +208,19 @@ mod tests {
             let text = Cursor { sort, id };
             prop_assert_eq!(scope.cursor(&scope.token(&text)), Ok(Some(text)));
             let number = Cursor { sort: number, id };
-            prop_assert_eq!(scope.cursor(&scope.token(&number)), Ok(Some(number)));
+            prop_assert_eq!(scope.cursor(&scope.token(&number)), Ok(Some(number.clone())));
+            let time = OffsetDateTime::from_unix_timestamp(i64::from(number.sort as i32));
+            for sort in [
+                Value::Null,
+                Value::Bool(true),
+                Value::I64(number.sort),
+                Value::Text(format!("{id}")),
+                Value::Uuid(id),
+                Value::Time(time.expect("within the years")),
+            ] {
+                let value = Cursor { sort, id };
+                prop_assert_eq!(scope.cursor(&scope.token(&value)), Ok(Some(value)));
+            }
         }
 
         #[test]

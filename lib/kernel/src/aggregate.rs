@@ -201,4 +201,9 @@ impl Rejection {
     pub fn new(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into() }
     }
+
+    /// A refusal because of the state that the aggregate is in.
+    pub fn failed_precondition(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(RejectionKind::FailedPrecondition, reason, message)
+    }
 }

@@ -94,6 +94,56 @@ pub trait EventSet: Sized + Send + Sync + 'static {
     /// # Errors
     /// An unknown type, a newer schema than this program's, or a payload that is not of its type.
     fn decode(type_name: &str, schema_version: u16, payload: &[u8]) -> Result<Self, DecodeError>;
+
+    /// True if events with this type name belong to the set.
+    fn knows(type_name: &str) -> bool {
+        !matches!(Self::decode(type_name, 0, &[]), Err(DecodeError::UnknownType { .. }))
+    }
+}
+
+/// Defines an enum of event sets as an [`EventSet`]: what a view of several aggregates reads, or
+/// everything that a log holds. Each line is `Variant(Set);`.
+#[macro_export]
+macro_rules! event_sets {
+    ($(#[$meta:meta])* $vis:vis enum $sum:ident {
+        $($(#[$variant_meta:meta])* $variant:ident($set:ty);)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        $vis enum $sum {
+            $($(#[$variant_meta])* $variant($set),)*
+        }
+
+        $(impl From<$set> for $sum {
+            fn from(event: $set) -> Self {
+                Self::$variant(event)
+            }
+        })*
+
+        impl $crate::EventSet for $sum {
+            fn encode(&self) -> $crate::NewEvent {
+                match self {
+                    $(Self::$variant(event) => $crate::EventSet::encode(event),)*
+                }
+            }
+
+            fn decode(
+                type_name: &str,
+                schema_version: u16,
+                payload: &[u8],
+            ) -> Result<Self, $crate::DecodeError> {
+                $(if <$set as $crate::EventSet>::knows(type_name) {
+                    return <$set as $crate::EventSet>::decode(type_name, schema_version, payload)
+                        .map(Self::$variant);
+                })*
+                Err($crate::DecodeError::UnknownType { type_name: type_name.to_owned() })
+            }
+
+            fn knows(type_name: &str) -> bool {
+                false $(|| <$set as $crate::EventSet>::knows(type_name))*
+            }
+        }
+    };
 }
 
 /// Defines an enum of protobuf messages as an [`EventSet`].
@@ -161,6 +211,10 @@ macro_rules! event_set {
                     })*
                     _ => Err($crate::DecodeError::UnknownType { type_name: type_name.to_owned() }),
                 }
+            }
+
+            fn knows(type_name: &str) -> bool {
+                matches!(type_name, $($name)|*)
             }
         }
     };

@@ -18,4 +18,4 @@ pub use freshness::{Consistency, Freshness, NodeRole};
 pub use ids::{Epoch, LogId, Partition, PartitionKey, Position, StreamId, StreamVersion};
 pub use lineage::{EpochStart, Lineage, TokenMismatch, Tokens};
 pub use token::{Token, TokenError};
-pub use view::{Touch, View, ViewError};
+pub use view::{List, Touch, View, ViewError};

@@ -1,5 +1,7 @@
 //! Rows of views: typed in the domain, values in the engine that stores them.
 
+use std::fmt;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +20,20 @@ pub enum Value {
     Uuid(Uuid),
     /// `timestamptz`, to the microsecond.
     Time(OffsetDateTime),
+}
+
+/// The value as text: unique among the values of one type, and empty for NULL.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => Ok(()),
+            Self::Bool(value) => value.fmt(f),
+            Self::I64(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+            Self::Uuid(value) => value.fmt(f),
+            Self::Time(value) => (value.unix_timestamp_nanos() / 1_000).fmt(f),
+        }
+    }
 }
 
 /// Type of a column.
@@ -56,6 +72,51 @@ pub trait ColumnValue: Sized {
     fn into_value(self) -> Value;
     /// From the engine; `None` if the value is of another type.
     fn from_value(value: Value) -> Option<Self>;
+    /// Takes the next column of a stored row.
+    ///
+    /// # Errors
+    /// The source's, for a column of another type or an unexpected NULL.
+    fn read<S: ColumnSource>(source: &mut S) -> Result<Self, S::Error> {
+        Self::read_nullable(source)?.ok_or_else(|| source.unexpected_null())
+    }
+    /// Takes the next column, which may be NULL.
+    ///
+    /// # Errors
+    /// The source's, for a column of another type.
+    fn read_nullable<S: ColumnSource>(source: &mut S) -> Result<Option<Self>, S::Error>;
+}
+
+/// The columns of a stored row, taken one after the other.
+pub trait ColumnSource {
+    /// Why a column cannot be taken.
+    type Error;
+    /// The next column, a `boolean`.
+    ///
+    /// # Errors
+    /// There is none, or it is of another type; likewise below.
+    fn bool(&mut self) -> Result<Option<bool>, Self::Error>;
+    /// The next column, a `bigint`.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::bool`].
+    fn i64(&mut self) -> Result<Option<i64>, Self::Error>;
+    /// The next column, a `text`.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::bool`].
+    fn text(&mut self) -> Result<Option<String>, Self::Error>;
+    /// The next column, a `uuid`.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::bool`].
+    fn uuid(&mut self) -> Result<Option<Uuid>, Self::Error>;
+    /// The next column, a `timestamptz`.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::bool`].
+    fn time(&mut self) -> Result<Option<OffsetDateTime>, Self::Error>;
+    /// The error for a NULL in a column that has none.
+    fn unexpected_null(&self) -> Self::Error;
 }
 
 /// A row of a view, made by the [`row!`](crate::row!) macro. The first column is its key.
@@ -68,10 +129,15 @@ pub trait Row: Clone + Send + Sync + PartialEq + 'static {
     fn from_values(values: Vec<Value>) -> Option<Self>;
     /// The value of the key column.
     fn key(&self) -> Value;
+    /// The row whose columns come next.
+    ///
+    /// # Errors
+    /// The source's, if they are not of these types.
+    fn read<S: ColumnSource>(source: &mut S) -> Result<Self, S::Error>;
 }
 
 macro_rules! column_value {
-    ($($rust:ty => $variant:ident),*) => {$(
+    ($($rust:ty => $variant:ident by $take:ident),*) => {$(
         impl ColumnValue for $rust {
             const KIND: ColumnType = ColumnType::$variant;
             fn into_value(self) -> Value {
@@ -79,6 +145,9 @@ macro_rules! column_value {
             }
             fn from_value(value: Value) -> Option<Self> {
                 if let Value::$variant(inner) = value { Some(inner) } else { None }
+            }
+            fn read_nullable<S: ColumnSource>(source: &mut S) -> Result<Option<Self>, S::Error> {
+                source.$take()
             }
         }
         impl From<$rust> for Value {
@@ -88,7 +157,19 @@ macro_rules! column_value {
         }
     )*};
 }
-column_value!(bool => Bool, i64 => I64, String => Text, Uuid => Uuid, OffsetDateTime => Time);
+column_value!(
+    bool => Bool by bool,
+    i64 => I64 by i64,
+    String => Text by text,
+    Uuid => Uuid by uuid,
+    OffsetDateTime => Time by time
+);
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
 
 impl<T: ColumnValue> ColumnValue for Option<T> {
     const KIND: ColumnType = T::KIND;
@@ -101,6 +182,12 @@ impl<T: ColumnValue> ColumnValue for Option<T> {
             Value::Null => Some(None),
             value => T::from_value(value).map(Some),
         }
+    }
+    fn read<S: ColumnSource>(source: &mut S) -> Result<Self, S::Error> {
+        T::read_nullable(source)
+    }
+    fn read_nullable<S: ColumnSource>(source: &mut S) -> Result<Option<Self>, S::Error> {
+        T::read_nullable(source).map(Some)
     }
 }
 
@@ -150,6 +237,13 @@ macro_rules! row {
 
             fn key(&self) -> $crate::row::Value {
                 $crate::row::ColumnValue::into_value(self.$key.clone())
+            }
+
+            fn read<S: $crate::row::ColumnSource>(source: &mut S) -> Result<Self, S::Error> {
+                Ok(Self {
+                    $key: $crate::row::ColumnValue::read(source)?,
+                    $($field: $crate::row::ColumnValue::read(source)?,)*
+                })
             }
         }
     };

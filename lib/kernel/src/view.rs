@@ -18,20 +18,26 @@ pub trait View: Send + Sync + 'static {
     const NAME: &'static str;
     /// Raised whenever columns or the fold change: the table is then built anew beside the old one.
     const VERSION: u32;
-    /// Indexes: each the part of `CREATE INDEX … ON <table>` that follows the table, such as
-    /// `(city, status)` or `USING gin (to_tsvector('simple', name))`.
-    const INDEXES: &'static [&'static str];
-    /// Columns by which lists of it are filtered that can be watched; their order is that of the
-    /// filter. `None` if nobody may watch the view: then its changes are not kept. Another value
-    /// takes another [`View::VERSION`]: the changes from before it are not there to be told.
-    const WATCHED_BY: Option<&'static [&'static str]> = None;
-    /// The events it reads.
+    /// The lists of it that queries page through. Their indexes, statements and filters follow from
+    /// this.
+    const LISTS: &'static [List] = &[];
+    /// Indexes beside those of the lists: each the part of `CREATE INDEX … ON <table>` that follows
+    /// the table, such as `(email)` or `USING gin (to_tsvector('simple', name))`.
+    const INDEXES: &'static [&'static str] = &[];
+    /// True if rows and lists of it can be watched; otherwise its changes are not kept. Another value,
+    /// or other filters of its lists, take another [`View::VERSION`]: the changes from before it are
+    /// not there to be told.
+    const WATCHED: bool = false;
+    /// The events it reads; all others of the log pass it by.
     type Event: EventSet;
     /// Its rows.
     type Row: Row;
 
-    /// The rows an event changes. Most views name one row, by key.
-    fn touches(event: &Self::Event, about: &About) -> Vec<Touch>;
+    /// The rows an event changes: unless the view says otherwise, the one whose key is the id of the
+    /// event's stream.
+    fn touches(_event: &Self::Event, about: &About) -> Vec<Touch> {
+        vec![Touch::Key(about.stream.0.into())]
+    }
 
     /// Keys of rows of the view [`View::REFERENCED`] that folding this event may look at.
     fn references(_event: &Self::Event, _about: &About) -> Vec<Value> {
@@ -53,6 +59,91 @@ pub trait View: Send + Sync + 'static {
     /// The view of the same projection whose rows [`Lookup`] gives, if any. It must stand before
     /// this one in the projection: its rows are those after the event.
     const REFERENCED: Option<&'static str> = None;
+}
+
+/// A list of a view's rows: their order, and what they can be filtered by.
+///
+/// Rows of equal order are ordered by their key, so that a page begins exactly where the last one
+/// ended. Each combination of filters is served by an index and a statement of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    /// The column that it is ordered by: a `bigint`, a `timestamptz` or, ascending, a `text`; never
+    /// NULL.
+    pub order: &'static str,
+    /// True if the largest comes first.
+    pub descending: bool,
+    /// The combinations of columns that a page may be filtered by, each by one value.
+    pub filters: &'static [&'static [&'static str]],
+    /// A `boolean` column that is true in every row of the list.
+    pub only: Option<&'static str>,
+}
+
+impl List {
+    /// All rows, smallest first.
+    pub const fn by(order: &'static str) -> Self {
+        Self { order, descending: false, filters: &[&[]], only: None }
+    }
+
+    /// All rows, largest first.
+    pub const fn by_descending(order: &'static str) -> Self {
+        Self { order, descending: true, filters: &[&[]], only: None }
+    }
+
+    /// The same list with these combinations of filters; `&[]` is the list of all rows.
+    #[must_use]
+    pub const fn filtered(self, filters: &'static [&'static [&'static str]]) -> Self {
+        Self { order: self.order, descending: self.descending, filters, only: self.only }
+    }
+
+    /// The same list of those rows only in which this `boolean` column is true.
+    #[must_use]
+    pub const fn only(self, column: &'static str) -> Self {
+        Self {
+            order: self.order,
+            descending: self.descending,
+            filters: self.filters,
+            only: Some(column),
+        }
+    }
+
+    /// The index that serves a combination of filters, as `CREATE INDEX` writes it after the table.
+    pub fn index(&self, filter: &[&str], key: &str) -> String {
+        let direction = if self.descending { " DESC" } else { "" };
+        let filters: String = filter.iter().map(|column| format!("{column}, ")).collect();
+        let condition = self.only.map(|column| format!(" WHERE {column}")).unwrap_or_default();
+        format!("({filters}{}{direction}, {key}){condition}", self.order)
+    }
+}
+
+/// The columns that a view's lists are filtered by, in the order in which they are first named: what
+/// watchers of its lists can choose by.
+pub fn filter_columns<V: View>() -> Vec<&'static str> {
+    let mut columns: Vec<&'static str> = Vec::new();
+    for list in V::LISTS {
+        let named = list.filters.iter().flat_map(|filter| filter.iter().copied());
+        for column in named.chain(list.only) {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+    }
+    columns
+}
+
+/// All indexes of a view: those of its lists, and its own.
+pub fn indexes<V: View>() -> Vec<String> {
+    let key = V::Row::COLUMNS[0].name;
+    let mut indexes: Vec<String> = Vec::new();
+    for list in V::LISTS {
+        for filter in list.filters {
+            let index = list.index(filter, key);
+            if !indexes.contains(&index) {
+                indexes.push(index);
+            }
+        }
+    }
+    indexes.extend(V::INDEXES.iter().map(|index| (*index).to_owned()));
+    indexes
 }
 
 /// Names rows that an event changes.

@@ -60,7 +60,7 @@ pub fn table(view: &ViewInfo) -> String {
 /// Creates those of the view's indexes that are not there.
 pub fn indexes(view: &ViewInfo) -> String {
     let mut sql = String::new();
-    for index in view.indexes {
+    for index in &view.indexes {
         let (name, table) = (index_name(view, index), view.table());
         let _ = writeln!(
             sql,
@@ -109,17 +109,19 @@ GRANT INSERT, UPDATE, DELETE ON headwater_read."{table}" TO headwater_projector;
 mod tests {
     use super::*;
 
-    const VIEW: ViewInfo = ViewInfo {
-        name: "item",
-        version: 3,
-        columns: &[
-            Column { name: "id", kind: ColumnType::Uuid, nullable: false },
-            Column { name: "name", kind: ColumnType::Text, nullable: true },
-            Column { name: "price", kind: ColumnType::I64, nullable: false },
-        ],
-        indexes: &["(price)", "(name) WHERE price > 0"],
-        watched_by: None,
-    };
+    fn view() -> ViewInfo {
+        ViewInfo {
+            name: "item",
+            version: 3,
+            columns: &[
+                Column { name: "id", kind: ColumnType::Uuid, nullable: false },
+                Column { name: "name", kind: ColumnType::Text, nullable: true },
+                Column { name: "price", kind: ColumnType::I64, nullable: false },
+            ],
+            indexes: ["(price)", "(name) WHERE price > 0"].map(str::to_owned).to_vec(),
+            watched: false,
+        }
+    }
 
     #[test]
     fn what_is_created_never_changes() {
@@ -129,14 +131,14 @@ mod tests {
     "name" text,
     "price" bigint NOT NULL
 ) WITH (fillfactor = 80);"#;
-        assert_eq!(table(&VIEW), expected);
+        assert_eq!(table(&view()), expected);
         let table = r#"ON headwater_read."item_v3""#;
         let expected = format!(
             r#"CREATE INDEX IF NOT EXISTS "item_v3_290efd4c" {table} (price);
 CREATE INDEX IF NOT EXISTS "item_v3_850c8429" {table} (name) WHERE price > 0;
 "#
         );
-        assert_eq!(indexes(&VIEW), expected);
+        assert_eq!(indexes(&view()), expected);
     }
 
     #[test]

@@ -60,18 +60,6 @@ impl Blocked {
     /// Whether the row is blocked.
     pub fn has_row(&self, view: &str, key: &Value) -> bool {
         // Usually nothing is blocked: then no key is rendered.
-        !self.rows.is_empty() && self.rows.contains(&(view.to_owned(), key_text(key)))
-    }
-}
-
-/// A row's key as text: unique among the keys of its view, which are of one type.
-pub fn key_text(key: &Value) -> String {
-    match key {
-        Value::Null => String::new(),
-        Value::Bool(value) => value.to_string(),
-        Value::I64(value) => value.to_string(),
-        Value::Text(value) => value.clone(),
-        Value::Uuid(value) => value.to_string(),
-        Value::Time(value) => (value.unix_timestamp_nanos() / 1_000).to_string(),
+        !self.rows.is_empty() && self.rows.contains(&(view.to_owned(), key.to_string()))
     }
 }

@@ -7,17 +7,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use headwater_kernel::row::Value;
 use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{EventSet, RecordedEvent, Touch, ViewError};
+use headwater_kernel::{DecodeError, RecordedEvent, Touch, ViewError};
 
-use super::parked::{Blocked, NO_VIEW, Parked, key_text};
-use super::workset::{Changes, Fact, Workset};
+use super::parked::{Blocked, NO_VIEW, Parked};
+use super::workset::{Asked, Changes, Fact, Workset};
 
 /// A view of the plan's projection, by name.
-pub(super) struct Member<E> {
+pub(super) struct Member {
     pub name: &'static str,
     /// Index of the view that it may look at, which stands before it.
     pub referenced: Option<usize>,
-    pub rows: Box<dyn Workset<E>>,
+    pub rows: Box<dyn Workset>,
 }
 
 /// A batch that has been decoded and has said which rows it needs.
@@ -57,40 +57,35 @@ pub struct Folded {
     pub blocked: Blocked,
 }
 
-/// Decodes every event once and asks every view what it touches.
-pub(super) fn plan<E: EventSet>(
-    members: Vec<Member<E>>,
+/// Has every view decode the events that it reads, and asks it what they touch. `knows` is true of the
+/// types of all events that the domain has: others come from a newer program, and are parked.
+pub(super) fn plan(
+    members: Vec<Member>,
     events: Vec<RecordedEvent>,
+    knows: fn(&str) -> bool,
 ) -> Box<dyn Plan> {
-    let items = events.into_iter().map(|event| Item::of(event, &members)).collect();
-    Box::new(Batch { members, items })
+    let mut batch = Batch { members, items: Vec::with_capacity(events.len()) };
+    for event in events {
+        let item = batch.item(event, knows);
+        batch.items.push(item);
+    }
+    Box::new(batch)
 }
 
-struct Batch<E> {
-    members: Vec<Member<E>>,
-    items: Vec<Item<E>>,
+struct Batch {
+    members: Vec<Member>,
+    items: Vec<Item>,
 }
 
-struct Item<E> {
+struct Item {
     event: RecordedEvent,
     about: About,
-    /// Or why nothing can be said about the event.
-    body: Result<Body<E>, String>,
+    /// By view; or why nothing can be said about the event.
+    asked: Result<Vec<Asked>, String>,
 }
 
-struct Body<E> {
-    event: E,
-    /// By view.
-    asked: Vec<Asked>,
-}
-
-struct Asked {
-    touches: Vec<Touch>,
-    references: Vec<Value>,
-}
-
-impl<E: EventSet> Item<E> {
-    fn of(event: RecordedEvent, members: &[Member<E>]) -> Self {
+impl Batch {
+    fn item(&mut self, event: RecordedEvent, knows: fn(&str) -> bool) -> Item {
         let about = About {
             partition: event.partition,
             position: event.position,
@@ -98,40 +93,37 @@ impl<E: EventSet> Item<E> {
             version: event.version,
             recorded_at: event.recorded_at,
         };
-        let body = guarded(|| Body::of(&event, &about, members)).map_err(|error| error.0);
-        Self { event, about, body }
+        let asked = match knows(&event.type_name) {
+            true => guarded(|| self.ask(&event, &about)).map_err(|error| error.0),
+            false => {
+                let type_name = event.type_name.clone();
+                Err(DecodeError::UnknownType { type_name }.to_string())
+            }
+        };
+        Item { event, about, asked }
     }
-}
 
-impl<E: EventSet> Body<E> {
-    fn of(event: &RecordedEvent, about: &About, members: &[Member<E>]) -> Result<Self, ViewError> {
-        let decoded = E::decode(&event.type_name, event.schema_version, &event.payload)
-            .map_err(|error| ViewError(error.to_string()))?;
-        let ask = |member: &Member<E>| Asked::of(member, members, &decoded, about);
-        let asked = members.iter().map(ask).collect::<Result<_, _>>()?;
-        Ok(Self { event: decoded, asked })
+    fn ask(&mut self, event: &RecordedEvent, about: &About) -> Result<Vec<Asked>, ViewError> {
+        let mut all = Vec::with_capacity(self.members.len());
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            let mut asked = member.rows.read(event, about)?;
+            asked.touches.iter().try_for_each(|touch| member.rows.check(touch))?;
+            match member.referenced {
+                None => asked.references.clear(),
+                Some(referenced) => {
+                    let rows = &self.members[referenced].rows;
+                    let mut keys = asked.references.iter();
+                    keys.try_for_each(|key| rows.check(&Touch::Key(key.clone())))?;
+                }
+            }
+            all.push(asked);
+        }
+        Ok(all)
     }
 }
 
 impl Asked {
-    fn of<E: EventSet>(
-        member: &Member<E>,
-        members: &[Member<E>],
-        event: &E,
-        about: &About,
-    ) -> Result<Self, ViewError> {
-        let touches = member.rows.touches(event, about);
-        touches.iter().try_for_each(|touch| member.rows.check(touch))?;
-        let Some(referenced) = member.referenced else {
-            return Ok(Self { touches, references: Vec::new() });
-        };
-        let references = member.rows.references(event, about);
-        for key in &references {
-            members[referenced].rows.check(&Touch::Key(key.clone()))?;
-        }
-        Ok(Self { touches, references })
-    }
-
     fn columns(&self) -> impl Iterator<Item = &'static str> {
         self.touches.iter().filter_map(|touch| match touch {
             Touch::Where { column, .. } => Some(*column),
@@ -140,11 +132,11 @@ impl Asked {
     }
 }
 
-impl<E: EventSet> Plan for Batch<E> {
+impl Plan for Batch {
     fn needs(&self) -> Vec<Need> {
         let mut needs: Vec<Need> = self.members.iter().map(|_| Need::default()).collect();
-        for body in self.items.iter().filter_map(|item| item.body.as_ref().ok()) {
-            for (index, asked) in body.asked.iter().enumerate() {
+        for all in self.items.iter().filter_map(|item| item.asked.as_ref().ok()) {
+            for (index, asked) in all.iter().enumerate() {
                 for touch in &asked.touches {
                     needs[index].add(touch);
                 }
@@ -161,8 +153,8 @@ impl<E: EventSet> Plan for Batch<E> {
         rows: Vec<Vec<Vec<Value>>>,
         blocked: Blocked,
     ) -> Result<Folded, ViewError> {
-        for body in self.items.iter().filter_map(|item| item.body.as_ref().ok()) {
-            for (asked, member) in body.asked.iter().zip(&mut self.members) {
+        for all in self.items.iter().filter_map(|item| item.asked.as_ref().ok()) {
+            for (asked, member) in all.iter().zip(&mut self.members) {
                 asked.columns().for_each(|column| member.rows.index_by(column));
             }
         }
@@ -207,18 +199,18 @@ impl Parking {
 
 const FOLLOWS: &str = "waits for an earlier parked event of the same row";
 
-fn apply<E: EventSet>(item: Item<E>, members: &mut [Member<E>], parking: &mut Parking) {
-    let Item { event, about, body } = item;
-    let body =
-        if parking.blocked.has_stream(event.stream) { Err(FOLLOWS.to_owned()) } else { body };
-    let body = match body {
-        Ok(body) => body,
+fn apply(item: Item, members: &mut [Member], parking: &mut Parking) {
+    let Item { event, about, asked } = item;
+    let asked =
+        if parking.blocked.has_stream(event.stream) { Err(FOLLOWS.to_owned()) } else { asked };
+    let asked = match asked {
+        Ok(asked) => asked,
         Err(error) => return parking.park(NO_VIEW, event.stream.to_string(), &event, error),
     };
     let has_zeros = event.payload.contains(&0);
-    let fact = Fact { event: &body.event, about: &about, has_zeros };
     let mut keys = Vec::new();
-    for (index, asked) in body.asked.iter().enumerate() {
+    for (index, asked) in asked.iter().enumerate() {
+        let fact = Fact { event: asked.event, about: &about, has_zeros };
         let (before, rest) = members.split_at_mut(index);
         let Some(member) = rest.first_mut() else { return };
         keys.clear();
@@ -232,7 +224,7 @@ fn apply<E: EventSet>(item: Item<E>, members: &mut [Member<E>], parking: &mut Pa
                 guarded(|| member.rows.fold(key, &fact, &lookup))
             };
             if let Err(ViewError(error)) = applied {
-                parking.park(member.name, key_text(key), &event, error);
+                parking.park(member.name, key.to_string(), &event, error);
             }
         }
     }
@@ -240,12 +232,12 @@ fn apply<E: EventSet>(item: Item<E>, members: &mut [Member<E>], parking: &mut Pa
 
 /// Shows only rows that were announced: what else happens to be in memory depends on where the
 /// batch was cut.
-struct Announced<'a, E> {
-    referenced: Option<&'a Member<E>>,
+struct Announced<'a> {
+    referenced: Option<&'a Member>,
     references: &'a [Value],
 }
 
-impl<E> Lookup for Announced<'_, E> {
+impl Lookup for Announced<'_> {
     fn column(&self, key: &Value, column: &str) -> Option<Value> {
         self.references.contains(key).then(|| self.referenced?.rows.column(key, column))?
     }

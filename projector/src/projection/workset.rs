@@ -2,14 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
 
 use headwater_kernel::row::{ColumnType, Row, Value};
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError};
+use headwater_kernel::view::{About, Lookup, filter_columns};
+use headwater_kernel::{EventSet as _, RecordedEvent, Touch, View, ViewError};
 use serde_json::json;
-
-use super::parked::key_text;
 
 /// The longest text that names a row. An index entry of Postgres holds 2.7 KB.
 const KEY_BYTES_MAX: usize = 1_024;
@@ -18,9 +15,13 @@ const KEY_BYTES_MAX: usize = 1_024;
 ///
 /// A key that is not here is a row that does not exist: everything the batch may touch is loaded
 /// first.
-pub(super) trait Workset<E>: Send {
-    fn touches(&self, event: &E, about: &About) -> Vec<Touch>;
-    fn references(&self, event: &E, about: &About) -> Vec<Value>;
+pub(super) trait Workset: Send {
+    /// Takes in the next event of the batch, decoded once: what it touches and refers to; nothing if
+    /// the view does not read events of its type.
+    ///
+    /// # Errors
+    /// It cannot be decoded.
+    fn read(&mut self, event: &RecordedEvent, about: &About) -> Result<Asked, ViewError>;
     /// Whether the touch names a column of the view and a value of its type.
     ///
     /// # Errors
@@ -35,22 +36,28 @@ pub(super) trait Workset<E>: Send {
     fn load(&mut self, values: Vec<Value>) -> Result<(), ViewError>;
     /// Adds the keys of the rows that `touch` names now, without repeating one.
     fn resolve(&self, touch: &Touch, keys: &mut Vec<Value>);
-    /// Folds an event into the row with this key, which stays as it was if that fails.
-    fn fold(
-        &mut self,
-        key: &Value,
-        fact: &Fact<'_, E>,
-        lookup: &dyn Lookup,
-    ) -> Result<(), ViewError>;
+    /// Folds one of the events that were read into the row with this key, which stays as it was if
+    /// that fails.
+    fn fold(&mut self, key: &Value, fact: &Fact<'_>, lookup: &dyn Lookup) -> Result<(), ViewError>;
     /// The value of a column of a row, as it is now.
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
     /// What has to be written.
     fn changes(self: Box<Self>) -> Changes;
 }
 
-/// A decoded event.
-pub(super) struct Fact<'a, E> {
-    pub event: &'a E,
+/// What a view says of an event.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Index of the event among those of the view.
+    pub event: usize,
+    pub touches: Vec<Touch>,
+    pub references: Vec<Value>,
+}
+
+/// An event that the view has read.
+pub(super) struct Fact<'a> {
+    /// Index of the event among those of the view.
+    pub event: usize,
     pub about: &'a About,
     /// Whether its payload has a zero byte. Encoded messages hardly ever have one, unless in a
     /// text: then the rows it makes are looked through, since Postgres would refuse such a text,
@@ -77,7 +84,7 @@ pub struct Changes {
 pub struct Change {
     /// The row's key as text.
     pub key: String,
-    /// What the columns of [`View::WATCHED_BY`] held before, as a JSON array of texts and nulls;
+    /// What the columns that lists are filtered by held before, as a JSON array of texts and nulls;
     /// `null` if there was no row; `None` if they hold the same now.
     pub former: Option<String>,
 }
@@ -85,15 +92,17 @@ pub struct Change {
 impl Change {
     fn of<V: View>(key: &Value, before: Option<&[Value]>, after: Option<&[Value]>) -> Self {
         let watched = |row: &[Value]| -> Vec<Option<String>> {
-            let columns = V::WATCHED_BY.unwrap_or_default().iter();
-            let place =
-                |name: &&str| V::Row::COLUMNS.iter().position(|column| column.name == *name);
-            let text = |value: &Value| (*value != Value::Null).then(|| key_text(value));
-            columns.filter_map(place).map(|place| text(&row[place])).collect()
+            let place = |name: &str| V::Row::COLUMNS.iter().position(|column| column.name == name);
+            let text = |value: &Value| (*value != Value::Null).then(|| value.to_string());
+            filter_columns::<V>()
+                .into_iter()
+                .filter_map(place)
+                .map(|place| text(&row[place]))
+                .collect()
         };
         let (before, after) = (before.map(watched), after.map(watched));
         let former = (before != after).then(|| json!(before).to_string());
-        Self { key: key_text(key), former }
+        Self { key: key.to_string(), former }
     }
 }
 
@@ -105,14 +114,14 @@ impl Changes {
 }
 
 /// An empty workset of a view.
-pub(super) fn of<V: View>() -> Box<dyn Workset<V::Event>> {
-    Box::new(Rows::<V> { slots: HashMap::new(), indexes: Vec::new(), view: PhantomData })
+pub(super) fn of<V: View>() -> Box<dyn Workset> {
+    Box::new(Rows::<V> { events: Vec::new(), slots: HashMap::new(), indexes: Vec::new() })
 }
 
 struct Rows<V: View> {
+    events: Vec<V::Event>,
     slots: HashMap<Value, Slot<V::Row>>,
     indexes: Vec<Index>,
-    view: PhantomData<fn() -> V>,
 }
 
 struct Slot<R> {
@@ -153,13 +162,17 @@ impl<V: View> Rows<V> {
     }
 }
 
-impl<V: View> Workset<V::Event> for Rows<V> {
-    fn touches(&self, event: &V::Event, about: &About) -> Vec<Touch> {
-        V::touches(event, about)
-    }
-
-    fn references(&self, event: &V::Event, about: &About) -> Vec<Value> {
-        V::references(event, about)
+impl<V: View> Workset for Rows<V> {
+    fn read(&mut self, event: &RecordedEvent, about: &About) -> Result<Asked, ViewError> {
+        if !V::Event::knows(&event.type_name) {
+            return Ok(Asked::default());
+        }
+        let decoded = V::Event::decode(&event.type_name, event.schema_version, &event.payload)
+            .map_err(|error| ViewError(error.to_string()))?;
+        let touches = V::touches(&decoded, about);
+        let references = V::references(&decoded, about);
+        self.events.push(decoded);
+        Ok(Asked { event: self.events.len() - 1, touches, references })
     }
 
     fn check(&self, touch: &Touch) -> Result<(), ViewError> {
@@ -218,14 +231,9 @@ impl<V: View> Workset<V::Event> for Rows<V> {
         }
     }
 
-    fn fold(
-        &mut self,
-        key: &Value,
-        fact: &Fact<'_, V::Event>,
-        lookup: &dyn Lookup,
-    ) -> Result<(), ViewError> {
+    fn fold(&mut self, key: &Value, fact: &Fact<'_>, lookup: &dyn Lookup) -> Result<(), ViewError> {
         let before = self.slots.get(key).and_then(|slot| slot.now.as_ref());
-        let after = V::fold(before.cloned(), fact.event, fact.about, lookup)?;
+        let after = V::fold(before.cloned(), &self.events[fact.event], fact.about, lookup)?;
         if fact.has_zeros && after.as_ref().is_some_and(has_zero_text) {
             return Err(ViewError("a text has a zero byte, which cannot be stored".to_owned()));
         }
@@ -257,7 +265,7 @@ impl<V: View> Workset<V::Event> for Rows<V> {
                 continue;
             }
             let (before, after) = (loaded.map(Row::into_values), now.map(Row::into_values));
-            if V::WATCHED_BY.is_some() {
+            if V::WATCHED {
                 changes.log.push(Change::of::<V>(&key, before.as_deref(), after.as_deref()));
             }
             match (before, after) {

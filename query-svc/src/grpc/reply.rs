@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use headwater_edge::{DatedReply, ETag, ErrorReason, Failure, TOKEN, timestamp, token_failure};
+use headwater_edge::{
+    DatedReply, ETag, Entity, EntityReply, ErrorReason, Failure, TOKEN, timestamp, token_failure,
+};
 use headwater_kernel::{NodeRole, TokenError};
 use headwater_proto::headwater::v1;
 use sha2::{Digest as _, Sha256};
@@ -30,27 +32,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// refused.
 const DETAIL_CHARS_MAX: usize = 300;
 
-/// An entity with what tells its states apart.
-pub struct Entity<R> {
-    row: R,
-    tag: ETag,
-    version: Option<u64>,
-}
-
-impl<R> Entity<R> {
-    /// An aggregate's row.
-    pub fn of_version(version: u64, row: R) -> Self {
-        Self { row, tag: ETag::of_version(version), version: Some(version) }
-    }
-}
-
-impl<R: prost::Message> Entity<R> {
-    /// A row that joins several aggregates, none of whose versions is its own: told apart by its
-    /// content.
-    pub fn of_content(row: R) -> Self {
-        let tag = tag_of_content(&row);
-        Self { row, tag, version: None }
-    }
+/// The version, or a digest of the content of rows that join several aggregates, none of whose
+/// versions is their own.
+fn tag_of(entity: &impl Entity) -> ETag {
+    entity.version().map_or_else(|| tag_of_content(entity), ETag::of_version)
 }
 
 fn tag_of_content(message: &impl prost::Message) -> ETag {
@@ -61,23 +46,10 @@ fn tag_of_content(message: &impl prost::Message) -> ETag {
 }
 
 impl Query<'_> {
-    /// A reply that says how fresh it is, in its message and in its metadata.
-    pub fn reply<M>(
-        &self,
-        shown: &Shown,
-        message: impl FnOnce(Option<v1::Freshness>) -> M,
-    ) -> Response<M> {
-        self.dated(shown, message(Some(self.freshness(shown))))
-    }
-
-    /// The same for several entities. Its tag is a digest of its content: if the client has the
-    /// same, nothing but the freshness is sent.
-    pub fn reply_list<M: DatedReply>(
-        &self,
-        shown: &Shown,
-        message: impl FnOnce(Option<v1::Freshness>) -> M,
-    ) -> Response<M> {
-        let mut message = message(None);
+    /// A reply of several entities that says how fresh it is, in its message and in its metadata. Its
+    /// tag is a digest of its content: if the client has the same, nothing but the freshness is
+    /// sent.
+    pub fn reply_list<M: DatedReply>(&self, shown: &Shown, mut message: M) -> Response<M> {
         let tag = tag_of_content(&message);
         let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
         if not_modified {
@@ -88,17 +60,13 @@ impl Query<'_> {
     }
 
     /// The same for a single entity, which is left out if the client has it already.
-    pub fn reply_one<R, M>(
-        &self,
-        shown: &Shown,
-        entity: Entity<R>,
-        message: impl FnOnce(Option<R>, Option<v1::Freshness>) -> M,
-    ) -> Response<M> {
-        let Entity { row, tag, version } = entity;
+    pub fn reply_one<M: EntityReply>(&self, shown: &Shown, entity: M::Entity) -> Response<M> {
+        let tag = tag_of(&entity);
         let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
-        let freshness =
-            v1::Freshness { entity_version: version, not_modified, ..self.freshness(shown) };
-        let message = message((!not_modified).then_some(row), Some(freshness));
+        let entity_version = entity.version();
+        let freshness = v1::Freshness { entity_version, not_modified, ..self.freshness(shown) };
+        let mut message = M::of((!not_modified).then_some(entity));
+        *message.freshness_mut() = Some(freshness);
         self.tagged(shown, message, &tag)
     }
 

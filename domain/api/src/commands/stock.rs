@@ -1,7 +1,5 @@
 //! `stores.v1.StockCommandService`.
 
-use std::sync::Arc;
-
 use headwater_domain_model::values::QUANTITY_MAX;
 use headwater_domain_model::{Item, ItemAction, ItemCommand};
 use headwater_domain_proto::stores::v1::stock_command_service_server::StockCommandService;
@@ -10,27 +8,15 @@ use headwater_domain_proto::stores::v1::{
     ListItemRequest, ListItemResponse, ReceiveStockRequest, ReceiveStockResponse,
     RecordSaleRequest, RecordSaleResponse, RepriceItemRequest, RepriceItemResponse,
 };
-use headwater_edge::{CommandRequest, Failure, Violations, id_or_new, read_command, time};
+use headwater_edge::{Target, Violations, id_or_new, time};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::fields::{TEXT_LEN_MAX, money, quantity, sku};
-use headwater_command_svc::{Committed, Executor};
+use headwater_command_svc::Commands;
 
 /// Hands commands on stock items to the executor.
-pub struct StockCommands(pub Arc<Executor>);
-
-impl StockCommands {
-    async fn execute<M: CommandRequest>(
-        &self,
-        request: Request<M>,
-        fields: impl FnOnce(&M, &mut Violations) -> Option<(Uuid, ItemCommand)>,
-    ) -> Result<Committed, Failure> {
-        let (envelope, (item_id, command)) = read_command(request, fields)?;
-        let call = envelope.call_in("stores", item_id, command.store_id);
-        self.0.execute::<Item>(call, command).await
-    }
-}
+pub struct StockCommands(pub Commands<Item>);
 
 #[tonic::async_trait]
 impl StockCommandService for StockCommands {
@@ -45,11 +31,9 @@ impl StockCommandService for StockCommands {
             let name = v.text("name", &r.name, 1..=TEXT_LEN_MAX);
             let price = money(v, "price", r.price.as_ref());
             let action = ItemAction::List { sku: sku?, name: name?, price: price? };
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        let item_id = done.receipt.stream.to_string();
-        Ok(done.reply(|receipt| ListItemResponse { item_id, receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn reprice_item(
@@ -61,10 +45,9 @@ impl StockCommandService for StockCommands {
             let item_id = v.uuid("item_id", &r.item_id);
             let price = money(v, "price", r.price.as_ref());
             let action = ItemAction::Reprice(price?);
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RepriceItemResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn receive_stock(
@@ -76,10 +59,9 @@ impl StockCommandService for StockCommands {
             let item_id = v.uuid("item_id", &r.item_id);
             let quantity = quantity(v, "quantity", r.quantity);
             let action = ItemAction::Receive(quantity?);
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| ReceiveStockResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn record_sale(
@@ -94,10 +76,9 @@ impl StockCommandService for StockCommands {
             let sold_at = time(v, "sold_time", r.sold_time);
             let (quantity, amount, sold_at) = (quantity?, amount?, sold_at?);
             let action = ItemAction::RecordSale { quantity, amount, sold_at };
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RecordSaleResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn adjust_stock(
@@ -112,10 +93,9 @@ impl StockCommandService for StockCommands {
             let reason = v.text("reason", &r.reason, 1..=TEXT_LEN_MAX);
             let action = some.and(delta).zip(reason);
             let action = action.map(|(delta, reason)| ItemAction::Adjust { delta, reason })?;
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| AdjustStockResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn delist_item(
@@ -126,9 +106,18 @@ impl StockCommandService for StockCommands {
             let store_id = v.uuid("store_id", &r.store_id);
             let item_id = v.uuid("item_id", &r.item_id);
             let action = ItemAction::Delist;
-            Some((item_id?, ItemCommand { store_id: store_id?, action }))
+            of_store(item_id, store_id, action)
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| DelistItemResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
+}
+
+/// An item lives in the partition of its store.
+fn of_store(
+    item_id: Option<Uuid>,
+    store_id: Option<Uuid>,
+    action: ItemAction,
+) -> Option<(Target, ItemCommand)> {
+    let store_id = store_id?;
+    Some((Target::beside(item_id?, store_id), ItemCommand { store_id, action }))
 }

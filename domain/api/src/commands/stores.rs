@@ -1,7 +1,5 @@
 //! `stores.v1.StoreCommandService`.
 
-use std::sync::Arc;
-
 use headwater_domain_model::{Store, StoreCommand};
 use headwater_domain_proto::stores::v1::store_command_service_server::StoreCommandService;
 use headwater_domain_proto::stores::v1::{
@@ -9,26 +7,14 @@ use headwater_domain_proto::stores::v1::{
     OpenStoreRequest, OpenStoreResponse, RelocateStoreRequest, RelocateStoreResponse,
     RemoveManagerRequest, RemoveManagerResponse, RenameStoreRequest, RenameStoreResponse,
 };
-use headwater_edge::{CommandRequest, Failure, Violations, id_or_new, read_command};
+use headwater_edge::{Violations, id_or_new};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::fields::{CITY_LEN_MAX, TEXT_LEN_MAX, currency};
-use headwater_command_svc::{Committed, Executor};
+use headwater_command_svc::Commands;
 
 /// Hands commands on stores to the executor.
-pub struct StoreCommands(pub Arc<Executor>);
-
-impl StoreCommands {
-    async fn execute<M: CommandRequest>(
-        &self,
-        request: Request<M>,
-        fields: impl FnOnce(&M, &mut Violations) -> Option<(Uuid, StoreCommand)>,
-    ) -> Result<Committed, Failure> {
-        let (envelope, (store_id, command)) = read_command(request, fields)?;
-        self.0.execute::<Store>(envelope.call("stores", store_id), command).await
-    }
-}
+pub struct StoreCommands(pub Commands<Store>);
 
 #[tonic::async_trait]
 impl StoreCommandService for StoreCommands {
@@ -43,9 +29,7 @@ impl StoreCommandService for StoreCommands {
             let currency = currency(v, "currency", &r.currency);
             Some((id?, StoreCommand::Open { name: name?, city: city?, currency: currency? }))
         };
-        let done = self.execute(request, fields).await?;
-        let store_id = done.receipt.stream.to_string();
-        Ok(done.reply(|receipt| OpenStoreResponse { store_id, receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn rename_store(
@@ -57,8 +41,7 @@ impl StoreCommandService for StoreCommands {
             let name = v.text("name", &r.name, 1..=TEXT_LEN_MAX);
             Some((id?, StoreCommand::Rename(name?)))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RenameStoreResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn relocate_store(
@@ -70,8 +53,7 @@ impl StoreCommandService for StoreCommands {
             let city = v.text("city", &r.city, 1..=CITY_LEN_MAX);
             Some((id?, StoreCommand::Relocate(city?)))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RelocateStoreResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn assign_manager(
@@ -83,8 +65,7 @@ impl StoreCommandService for StoreCommands {
             let user = v.uuid("user_id", &r.user_id);
             Some((id?, StoreCommand::AssignManager(user?)))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| AssignManagerResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn remove_manager(
@@ -94,8 +75,7 @@ impl StoreCommandService for StoreCommands {
         let fields = |r: &RemoveManagerRequest, v: &mut Violations| {
             Some((v.uuid("store_id", &r.store_id)?, StoreCommand::RemoveManager))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RemoveManagerResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn close_store(
@@ -105,7 +85,6 @@ impl StoreCommandService for StoreCommands {
         let fields = |r: &CloseStoreRequest, v: &mut Violations| {
             Some((v.uuid("store_id", &r.store_id)?, StoreCommand::Close))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| CloseStoreResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 }

@@ -1,33 +1,19 @@
 //! `users.v1.UserCommandService`.
 
-use std::sync::Arc;
-
 use headwater_domain_model::{User, UserCommand};
 use headwater_domain_proto::users::v1::user_command_service_server::UserCommandService;
 use headwater_domain_proto::users::v1::{
     ChangeEmailRequest, ChangeEmailResponse, DeactivateUserRequest, DeactivateUserResponse,
     RegisterUserRequest, RegisterUserResponse, RenameUserRequest, RenameUserResponse,
 };
-use headwater_edge::{CommandRequest, Failure, Violations, id_or_new, read_command};
+use headwater_edge::{Violations, id_or_new};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::fields::{TEXT_LEN_MAX, email};
-use headwater_command_svc::{Committed, Executor};
+use headwater_command_svc::Commands;
 
 /// Hands commands on users to the executor.
-pub struct UserCommands(pub Arc<Executor>);
-
-impl UserCommands {
-    async fn execute<M: CommandRequest>(
-        &self,
-        request: Request<M>,
-        fields: impl FnOnce(&M, &mut Violations) -> Option<(Uuid, UserCommand)>,
-    ) -> Result<Committed, Failure> {
-        let (envelope, (user_id, command)) = read_command(request, fields)?;
-        self.0.execute::<User>(envelope.call("users", user_id), command).await
-    }
-}
+pub struct UserCommands(pub Commands<User>);
 
 #[tonic::async_trait]
 impl UserCommandService for UserCommands {
@@ -41,9 +27,7 @@ impl UserCommandService for UserCommands {
             let name = v.text("name", &r.name, 1..=TEXT_LEN_MAX);
             Some((id?, UserCommand::Register { email: email?, name: name? }))
         };
-        let done = self.execute(request, fields).await?;
-        let user_id = done.receipt.stream.to_string();
-        Ok(done.reply(|receipt| RegisterUserResponse { user_id, receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn rename_user(
@@ -55,8 +39,7 @@ impl UserCommandService for UserCommands {
             let name = v.text("name", &r.name, 1..=TEXT_LEN_MAX);
             Some((id?, UserCommand::Rename(name?)))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| RenameUserResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn change_email(
@@ -68,8 +51,7 @@ impl UserCommandService for UserCommands {
             let email = email(v, "email", &r.email);
             Some((id?, UserCommand::ChangeEmail(email?)))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| ChangeEmailResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 
     async fn deactivate_user(
@@ -79,7 +61,6 @@ impl UserCommandService for UserCommands {
         let fields = |r: &DeactivateUserRequest, v: &mut Violations| {
             Some((v.uuid("user_id", &r.user_id)?, UserCommand::Deactivate))
         };
-        let done = self.execute(request, fields).await?;
-        Ok(done.reply(|receipt| DeactivateUserResponse { receipt: Some(receipt) }))
+        self.0.execute(request, fields).await
     }
 }

@@ -1,11 +1,11 @@
 //! `item`: stock items by id, and the listed ones of a store by price and by SKU.
 
 use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError, row};
+use headwater_kernel::{List, View, ViewError, row};
 use uuid::Uuid;
 
 use super::{existing, fresh, id, sum, version};
-use crate::{DomainEvent, ItemEvent};
+use crate::ItemEvent;
 
 row! {
     /// A product in a store.
@@ -41,26 +41,20 @@ pub struct ItemView;
 impl View for ItemView {
     const NAME: &'static str = "item";
     const VERSION: u32 = 1;
-    const INDEXES: &'static [&'static str] =
-        &["(store_id, price, item_id) WHERE listed", "(store_id, sku, item_id) WHERE listed"];
-    const WATCHED_BY: Option<&'static [&'static str]> = Some(&["store_id", "listed"]);
-    type Event = DomainEvent;
+    const LISTS: &'static [List] = &[
+        List::by("sku").filtered(&[&["store_id"]]).only("listed"),
+        List::by("price").filtered(&[&["store_id"]]).only("listed"),
+    ];
+    const WATCHED: bool = true;
+    type Event = ItemEvent;
     type Row = ItemRow;
-
-    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
-        match event {
-            DomainEvent::Item(_) => vec![Touch::Key(about.stream.0.into())],
-            DomainEvent::Store(_) | DomainEvent::User(_) => Vec::new(),
-        }
-    }
 
     fn fold(
         row: Option<ItemRow>,
-        event: &DomainEvent,
+        event: &ItemEvent,
         about: &About,
         _lookup: &dyn Lookup,
     ) -> Result<Option<ItemRow>, ViewError> {
-        let DomainEvent::Item(event) = event else { return Ok(row) };
         let mut row = match event {
             ItemEvent::Listed(event) => {
                 let new = ItemRow {

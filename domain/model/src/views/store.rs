@@ -1,12 +1,12 @@
 //! `store`: stores by id, by city and status, by words of their name.
 
 use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError, row};
+use headwater_kernel::{List, View, ViewError, row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{existing, fresh, id, version};
-use crate::{DomainEvent, StoreEvent};
+use crate::StoreEvent;
 
 row! {
     /// A store.
@@ -42,31 +42,19 @@ pub struct StoreView;
 impl View for StoreView {
     const NAME: &'static str = "store";
     const VERSION: u32 = 1;
-    const INDEXES: &'static [&'static str] = &[
-        "(name, store_id)",
-        "(status, name, store_id)",
-        "(city, name, store_id)",
-        "(city, status, name, store_id)",
-        "USING gin (to_tsvector('simple', name))",
-    ];
-    const WATCHED_BY: Option<&'static [&'static str]> = Some(&["city", "status"]);
-    type Event = DomainEvent;
+    const LISTS: &'static [List] =
+        &[List::by("name").filtered(&[&[], &["city"], &["status"], &["city", "status"]])];
+    const INDEXES: &'static [&'static str] = &["USING gin (to_tsvector('simple', name))"];
+    const WATCHED: bool = true;
+    type Event = StoreEvent;
     type Row = StoreRow;
-
-    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
-        match event {
-            DomainEvent::Store(_) => vec![Touch::Key(about.stream.0.into())],
-            DomainEvent::Item(_) | DomainEvent::User(_) => Vec::new(),
-        }
-    }
 
     fn fold(
         row: Option<StoreRow>,
-        event: &DomainEvent,
+        event: &StoreEvent,
         about: &About,
         _lookup: &dyn Lookup,
     ) -> Result<Option<StoreRow>, ViewError> {
-        let DomainEvent::Store(event) = event else { return Ok(row) };
         let mut row = match event {
             StoreEvent::Opened(event) => {
                 let new = StoreRow {

@@ -7,11 +7,11 @@
 
 use headwater_kernel::row::Value;
 use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError, row};
+use headwater_kernel::{List, Touch, View, ViewError, event_sets, row};
 use uuid::Uuid;
 
 use super::{UserView, existing, fresh, id, store, sum};
-use crate::{DomainEvent, ItemEvent, StoreEvent, UserEvent};
+use crate::{ItemEvent, StoreEvent, UserEvent};
 
 row! {
     /// A store with the facts of its manager and of all its items.
@@ -43,33 +43,48 @@ row! {
     }
 }
 
+event_sets! {
+    /// What an overview is made of.
+    pub enum OverviewEvent {
+        /// Of the store.
+        Store(StoreEvent);
+        /// Of one of its items.
+        Item(ItemEvent);
+        /// Of a user, who may be its manager.
+        User(UserEvent);
+    }
+}
+
 /// The view `store_overview`.
 pub struct StoreOverviewView;
 
 impl View for StoreOverviewView {
     const NAME: &'static str = "store_overview";
     const VERSION: u32 = 1;
-    const INDEXES: &'static [&'static str] = &["(manager_id)", "(revenue DESC, store_id)"];
+    const LISTS: &'static [List] = &[List::by_descending("revenue")];
+    const INDEXES: &'static [&'static str] = &["(manager_id)"];
+    const WATCHED: bool = true;
     const REFERENCED: Option<&'static str> = Some(UserView::NAME);
-    const WATCHED_BY: Option<&'static [&'static str]> = Some(&[]);
-    type Event = DomainEvent;
+    type Event = OverviewEvent;
     type Row = StoreOverviewRow;
 
-    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
+    fn touches(event: &OverviewEvent, about: &About) -> Vec<Touch> {
         match event {
-            DomainEvent::Store(_) => vec![Touch::Key(about.stream.0.into())],
-            DomainEvent::Item(event) => vec![Touch::Key(id(store_of(event)).into())],
-            DomainEvent::User(UserEvent::Registered(_) | UserEvent::Renamed(_)) => {
+            OverviewEvent::Store(_) => vec![Touch::Key(about.stream.0.into())],
+            OverviewEvent::Item(event) => vec![Touch::Key(id(store_of(event)).into())],
+            OverviewEvent::User(UserEvent::Registered(_) | UserEvent::Renamed(_)) => {
                 vec![Touch::Where { column: "manager_id", value: about.stream.0.into() }]
             }
             // A manager that has left keeps the name: the overview says who managed the store.
-            DomainEvent::User(UserEvent::EmailChanged(_) | UserEvent::Deactivated(_)) => Vec::new(),
+            OverviewEvent::User(UserEvent::EmailChanged(_) | UserEvent::Deactivated(_)) => {
+                Vec::new()
+            }
         }
     }
 
-    fn references(event: &DomainEvent, _about: &About) -> Vec<Value> {
+    fn references(event: &OverviewEvent, _about: &About) -> Vec<Value> {
         match event {
-            DomainEvent::Store(StoreEvent::ManagerAssigned(event)) => {
+            OverviewEvent::Store(StoreEvent::ManagerAssigned(event)) => {
                 vec![id(&event.user_id).into()]
             }
             _ => Vec::new(),
@@ -78,14 +93,14 @@ impl View for StoreOverviewView {
 
     fn fold(
         row: Option<StoreOverviewRow>,
-        event: &DomainEvent,
+        event: &OverviewEvent,
         about: &About,
         lookup: &dyn Lookup,
     ) -> Result<Option<StoreOverviewRow>, ViewError> {
         match event {
-            DomainEvent::Store(event) => of_store(row, event, about, lookup).map(Some),
-            DomainEvent::Item(event) => of_item(existing(row, about)?, event).map(Some),
-            DomainEvent::User(event) => Ok(row.map(|row| of_manager(row, event, about.stream.0))),
+            OverviewEvent::Store(event) => of_store(row, event, about, lookup).map(Some),
+            OverviewEvent::Item(event) => of_item(existing(row, about)?, event).map(Some),
+            OverviewEvent::User(event) => Ok(row.map(|row| of_manager(row, event, about.stream.0))),
         }
     }
 }

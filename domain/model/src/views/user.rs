@@ -1,12 +1,12 @@
 //! `user`: users by id and by e-mail address.
 
 use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError, row};
+use headwater_kernel::{View, ViewError, row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{existing, fresh, version};
-use crate::{DomainEvent, UserEvent};
+use crate::UserEvent;
 
 row! {
     /// A user.
@@ -39,24 +39,16 @@ impl View for UserView {
     const NAME: &'static str = "user";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(email)"];
-    const WATCHED_BY: Option<&'static [&'static str]> = Some(&[]);
-    type Event = DomainEvent;
+    const WATCHED: bool = true;
+    type Event = UserEvent;
     type Row = UserRow;
-
-    fn touches(event: &DomainEvent, about: &About) -> Vec<Touch> {
-        match event {
-            DomainEvent::User(_) => vec![Touch::Key(about.stream.0.into())],
-            DomainEvent::Store(_) | DomainEvent::Item(_) => Vec::new(),
-        }
-    }
 
     fn fold(
         row: Option<UserRow>,
-        event: &DomainEvent,
+        event: &UserEvent,
         about: &About,
         _lookup: &dyn Lookup,
     ) -> Result<Option<UserRow>, ViewError> {
-        let DomainEvent::User(event) = event else { return Ok(row) };
         let mut row = match event {
             UserEvent::Registered(event) => {
                 let new = UserRow {

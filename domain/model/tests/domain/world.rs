@@ -9,7 +9,7 @@ use headwater_domain_model::{
 };
 use headwater_kernel::aggregate::Claim;
 use headwater_kernel::row::{Row, Value};
-use headwater_kernel::view::{About, Lookup};
+use headwater_kernel::view::{About, Lookup, indexes};
 use headwater_kernel::{
     Aggregate, Context, Decision, EventSet, Partition, PartitionKey, Position, Rejection, StreamId,
     StreamVersion, Touch, View,
@@ -179,7 +179,9 @@ impl ReadModels {
                 &mut models.overviews,
                 entry,
                 &Announced {
-                    keys: StoreOverviewView::references(&entry.event, &entry.about),
+                    keys: read::<StoreOverviewView>(entry).map_or_else(Vec::new, |event| {
+                        StoreOverviewView::references(&event, &entry.about)
+                    }),
                     rows: &models.users,
                 },
             );
@@ -188,18 +190,22 @@ impl ReadModels {
     }
 }
 
-fn apply<V: View<Event = DomainEvent>>(
-    rows: &mut Rows<V::Row>,
-    entry: &Entry,
-    lookup: &dyn Lookup,
-) {
-    for touch in V::touches(&entry.event, &entry.about) {
+/// The event as the view reads it; `None` if it does not.
+fn read<V: View>(entry: &Entry) -> Option<V::Event> {
+    let event = entry.event.encode();
+    let known = V::Event::knows(event.type_name);
+    known.then(|| V::Event::decode(event.type_name, event.schema_version, &event.payload).unwrap())
+}
+
+fn apply<V: View>(rows: &mut Rows<V::Row>, entry: &Entry, lookup: &dyn Lookup) {
+    let Some(event) = read::<V>(entry) else { return };
+    for touch in V::touches(&event, &entry.about) {
         let keys = match touch {
             Touch::Key(key) => vec![name(&key)],
             Touch::Where { column, value } => with_value::<V>(rows, column, &value),
         };
         for key in keys {
-            let row = V::fold(rows.remove(&key), &entry.event, &entry.about, lookup).unwrap();
+            let row = V::fold(rows.remove(&key), &event, &entry.about, lookup).unwrap();
             if let Some(row) = row {
                 assert_eq!(name(&row.key()), key, "a fold keeps its row's key");
                 rows.insert(key, row);
@@ -209,7 +215,7 @@ fn apply<V: View<Event = DomainEvent>>(
 }
 
 fn with_value<V: View>(rows: &Rows<V::Row>, column: &str, value: &Value) -> Vec<String> {
-    let indexed = V::INDEXES.iter().any(|index| index.starts_with(&format!("({column}")));
+    let indexed = indexes::<V>().iter().any(|index| index.starts_with(&format!("({column}")));
     assert!(indexed, "{} selects rows by {column}, which has no index", V::NAME);
     let has_value = |row: &V::Row| column_of(row, column).as_ref() == Some(value);
     rows.iter().filter(|(_, row)| has_value(row)).map(|(key, _)| key.clone()).collect()

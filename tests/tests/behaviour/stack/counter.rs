@@ -16,7 +16,7 @@ use headwater_query_svc::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool, Read
 use headwater_tests::counter::v1::counter_command_service_client::CounterCommandServiceClient;
 use headwater_tests::counter::v1::counter_query_service_client::CounterQueryServiceClient;
 use headwater_tests::counter::v1::{GetCounterRequest, IncrementRequest, IncrementResponse};
-use headwater_tests::counter::{command_routes, projections, query_routes};
+use headwater_tests::counter::{self, PROJECTIONS, projections};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -52,7 +52,7 @@ impl Counters {
         let log = EventLog::connect(&url, 2).await.expect("the log");
         let executor =
             Arc::new(Executor::start(&log, &config.limits, Acks::new(None), &Metrics::new()));
-        let commands = serving(config.common, command_routes(executor), &shutdown).await;
+        let commands = serving(config.common, counter::commands(&executor), &shutdown).await;
 
         let config = headwater_query_svc::Config::read(invocation("query-svc", &url), &[]);
         let config = config.expect("a config");
@@ -60,14 +60,14 @@ impl Counters {
             nodes: config.nodes,
             connections: config.connections,
             probe_every: config.probe_every,
-            projection: "counting".to_owned(),
+            projection: PROJECTIONS[0].to_owned(),
             connected_max: CONNECTED_MAX,
             primary_share: config.primary_share,
         };
         let pool = Arc::new(ReadPool::new(&pool, &Metrics::new()).expect("a pool"));
         pool.watch(&Readiness::new(&[READY_CHECK]), &shutdown);
         let reads = Reads::new(pool, config.wait_max);
-        let queries = serving(config.common, query_routes(&reads), &shutdown).await;
+        let queries = serving(config.common, counter::queries(&reads), &shutdown).await;
 
         let commands = CounterCommandServiceClient::connect(commands).await.expect("commands");
         let queries = CounterQueryServiceClient::connect(queries).await.expect("queries");
@@ -92,7 +92,8 @@ impl Counters {
         let consistency =
             Some(headwater_proto::headwater::v1::Consistency { requirement, ..Default::default() });
         let request = GetCounterRequest { counter_id: counter.to_string(), consistency };
-        Ok(self.queries.get_counter(request).await?.into_inner().total)
+        let reply = self.queries.get_counter(request).await?.into_inner();
+        Ok(reply.counter.expect("a counter").total)
     }
 }
 

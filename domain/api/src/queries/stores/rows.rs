@@ -1,35 +1,62 @@
-//! The statements on the views `store` and `store_overview`, and their rows.
+//! Rows of the views `store` and `store_overview`, as messages.
 
 use headwater_domain_model::views::store::{CLOSED, OPEN};
+use headwater_domain_model::views::{StoreOverviewRow, StoreOverviewView, StoreRow, StoreView};
 use headwater_domain_proto::stores::v1::{Money, Store, StoreOverview, StoreStatus};
 use headwater_edge::timestamp;
-use headwater_query_svc::{ColumnError, Columns, Statement};
+use headwater_query_svc::ServedView;
 use uuid::Uuid;
 
-macro_rules! statements {
-    ($($(#[$meta:meta])* $constant:ident: $row:ty = $name:literal by $decode:ident;)*) => {$(
-        $(#[$meta])*
-        pub static $constant: Statement<(Uuid, $row)> = Statement {
-            name: $name,
-            sql: include_str!(concat!("../../../sql/", $name, ".sql")),
-            decode: $decode,
-        };
-    )*};
-}
-statements! {
-    BY_ID: Store = "stores_by_id" by store;
-    LIST: Store = "stores_list" by store;
-    LIST_BY_STATUS: Store = "stores_list_by_status" by store;
-    LIST_BY_CITY: Store = "stores_list_by_city" by store;
-    LIST_BY_CITY_AND_STATUS: Store = "stores_list_by_city_and_status" by store;
-    SEARCH: Store = "stores_search" by store;
-    OVERVIEW_BY_ID: StoreOverview = "store_overviews_by_id" by overview;
-    OVERVIEW_LIST: StoreOverview = "store_overviews_list" by overview;
+use crate::PROJECTION;
+
+/// Stores, as the view `store` holds them.
+pub struct Stores;
+
+impl ServedView for Stores {
+    const NAME: &'static str = "store";
+    const PROJECTION: &'static str = PROJECTION;
+    type View = StoreView;
+    type Message = Store;
+
+    fn message(row: StoreRow) -> Store {
+        Store {
+            store_id: row.store_id.to_string(),
+            name: row.name,
+            city: row.city,
+            currency: row.currency,
+            status: status(&row.status).into(),
+            manager_id: optional_id(row.manager_id),
+            opened_time: Some(timestamp(row.opened_at)),
+            version: row.version.unsigned_abs(),
+        }
+    }
 }
 
-/// What the list of overviews is ordered by.
-pub fn revenue(overview: &StoreOverview) -> i64 {
-    overview.revenue.as_ref().map_or(0, |revenue| revenue.minor_units)
+/// Overviews, as the view `store_overview` holds them.
+pub struct Overviews;
+
+impl ServedView for Overviews {
+    const NAME: &'static str = "store";
+    const PROJECTION: &'static str = PROJECTION;
+    type View = StoreOverviewView;
+    type Message = StoreOverview;
+
+    fn message(row: StoreOverviewRow) -> StoreOverview {
+        let money = |minor_units| Some(Money { currency: row.currency.clone(), minor_units });
+        StoreOverview {
+            store_id: row.store_id.to_string(),
+            stock_value: money(row.stock_value),
+            revenue: money(row.revenue),
+            name: row.name,
+            city: row.city,
+            status: status(&row.status).into(),
+            manager_id: optional_id(row.manager_id),
+            manager_name: row.manager_name.unwrap_or_default(),
+            items: row.items,
+            units_in_stock: row.units_in_stock,
+            units_sold: row.units_sold,
+        }
+    }
 }
 
 /// A status as it is stored; `None` for no status in particular.
@@ -41,53 +68,12 @@ pub fn status_text(status: StoreStatus) -> Option<&'static str> {
     }
 }
 
-fn status(stored: &str) -> Result<StoreStatus, ColumnError> {
-    match stored {
-        OPEN => Ok(StoreStatus::Open),
-        CLOSED => Ok(StoreStatus::Closed),
-        other => Err(ColumnError::Value(other.to_owned())),
-    }
-}
-
-/// The columns of the view `store`.
-pub fn store(columns: &mut Columns<'_>) -> Result<(Uuid, Store), ColumnError> {
-    let id: Uuid = columns.take()?;
-    let store = Store {
-        store_id: id.to_string(),
-        name: columns.take()?,
-        city: columns.take()?,
-        currency: columns.take()?,
-        status: status(columns.take()?)?.into(),
-        manager_id: optional_id(columns)?,
-        opened_time: Some(timestamp(columns.take()?)),
-        version: columns.take_u64()?,
-    };
-    Ok((id, store))
-}
-
-/// The columns of the view `store_overview`.
-pub fn overview(columns: &mut Columns<'_>) -> Result<(Uuid, StoreOverview), ColumnError> {
-    let id: Uuid = columns.take()?;
-    let (name, city) = (columns.take()?, columns.take()?);
-    let currency: String = columns.take()?;
-    let overview = StoreOverview {
-        store_id: id.to_string(),
-        name,
-        city,
-        status: status(columns.take()?)?.into(),
-        manager_id: optional_id(columns)?,
-        manager_name: columns.take::<Option<String>>()?.unwrap_or_default(),
-        items: columns.take()?,
-        units_in_stock: columns.take()?,
-        stock_value: Some(Money { currency: currency.clone(), minor_units: columns.take()? }),
-        units_sold: columns.take()?,
-        revenue: Some(Money { currency, minor_units: columns.take()? }),
-    };
-    Ok((id, overview))
+/// The fold stores no other text than these two.
+fn status(stored: &str) -> StoreStatus {
+    if stored == OPEN { StoreStatus::Open } else { StoreStatus::Closed }
 }
 
 /// Empty if there is none.
-fn optional_id(columns: &mut Columns<'_>) -> Result<String, ColumnError> {
-    let id: Option<Uuid> = columns.take()?;
-    Ok(id.map(|id| id.to_string()).unwrap_or_default())
+fn optional_id(id: Option<Uuid>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
 }

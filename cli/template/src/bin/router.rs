@@ -1,0 +1,5 @@
+//! One address in front of the services.
+
+fn main() -> anyhow::Result<()> {
+    headwater_router::run_program(counter::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,114 @@
+//! What every command has in common on the wire: its request is read, carried out, and answered with
+//! a receipt. A domain's adapters are written on it.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use headwater_edge::{CommandReply, CommandRequest, TOKEN, Target, Violations, read_command};
+use headwater_kernel::Aggregate;
+use headwater_proto::headwater::v1;
+use prost_types::Timestamp;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status};
+
+use crate::execute::{Committed, Executor};
+
+/// Carries out commands on one kind of aggregate.
+pub struct Commands<A> {
+    executor: Arc<Executor>,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> Commands<A> {
+    /// On this executor.
+    pub fn new(executor: &Arc<Executor>) -> Self {
+        Self { executor: Arc::clone(executor), aggregate: PhantomData }
+    }
+
+    /// Carries out a request. `fields` makes of its fields the aggregate that it is about and the
+    /// command, or records what is wrong with them.
+    ///
+    /// # Errors
+    /// Every violation that `fields` recorded, malformed options, or as [`Executor::execute`].
+    pub async fn execute<M: CommandRequest, R: CommandReply, T: Into<Target>>(
+        &self,
+        request: Request<M>,
+        fields: impl FnOnce(&M, &mut Violations) -> Option<(T, A::Command)>,
+    ) -> Result<Response<R>, Status> {
+        let (envelope, (target, command)) = read_command(request, fields)?;
+        let call = envelope.call(M::domain(), target.into());
+        let done = self.executor.execute::<A>(call, command).await?;
+        Ok(done.reply())
+    }
+}
+
+impl Committed {
+    /// The receipt as clients get it.
+    fn wire(&self) -> v1::Receipt {
+        let recorded = self.receipt.recorded_at;
+        v1::Receipt {
+            token: self.token.encode(),
+            version: self.receipt.version.0,
+            recorded_time: Some(Timestamp {
+                seconds: recorded.unix_timestamp(),
+                nanos: recorded.nanosecond() as i32,
+            }),
+            replayed: self.replayed,
+            acknowledged: self.acked.level.into(),
+            replicas: self.acked.replicas,
+        }
+    }
+
+    /// The reply to a command, with the token in the metadata too.
+    fn reply<R: CommandReply>(&self) -> Response<R> {
+        let receipt = self.wire();
+        // Tokens are base64: always a valid header value.
+        let token = MetadataValue::try_from(receipt.token.as_str());
+        let mut response = Response::new(R::of(receipt, self.receipt.stream.0));
+        if let Ok(token) = token {
+            response.metadata_mut().insert(TOKEN, token);
+        }
+        response
+    }
+}
+
+/// Implements a command service on one aggregate: for each method what its fields make of the
+/// aggregate's id and the command, or record as wrong. Whatever else a service offers is written by
+/// hand, on [`Commands`].
+///
+/// ```text
+/// command_service! {
+///     CounterCommandService for CounterCommands on Counter {
+///         increment(IncrementRequest) -> IncrementResponse = |r, v| {
+///             let id = v.uuid("counter_id", &r.counter_id);
+///             Some((id?, CounterCommand::Increment(v.number("by", r.by, 1..=100)?)))
+///         };
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! command_service {
+    ($service:ident for $name:ident on $aggregate:ty {
+        $($method:ident($request:ty) -> $reply:ty = |$r:ident, $v:ident| $fields:expr;)*
+    }) => {
+        #[doc = concat!("`", stringify!($service), "`, carried out on its aggregate.")]
+        pub struct $name($crate::Commands<$aggregate>);
+
+        impl $name {
+            /// On this executor.
+            pub fn new(executor: &::std::sync::Arc<$crate::Executor>) -> Self {
+                Self($crate::Commands::new(executor))
+            }
+        }
+
+        #[::tonic::async_trait]
+        impl $service for $name {
+            $(async fn $method(
+                &self,
+                request: ::tonic::Request<$request>,
+            ) -> Result<::tonic::Response<$reply>, ::tonic::Status> {
+                self.0.execute(request, |$r: &$request, $v| $fields).await
+            })*
+        }
+    };
+}
