@@ -32,7 +32,7 @@ pub use messages::{
     BatchReply, ChangeMessage, CommandReply, Entity, EntityReply, ListReply, ListRequest,
     WatchReply, WatchRequest,
 };
-pub use page::Page;
+pub use page::{Page, page_size};
 pub use page_token::{Cursor, PageTokenError, Scope, SortValue};
 pub use policy::{Policies, Policy};
 pub use query::{DatedReply, Need, QueryOptions, QueryRequest, Required, queries};

@@ -37,7 +37,7 @@ impl<S: SortValue> Page<S> {
             }
         };
         let after = cursor.unwrap_or(Cursor { sort: first, id: Uuid::nil() });
-        let size = violations.number("page_size", size, 0..=PAGE_SIZE_MAX)?;
+        let size = page_size(size, violations)?;
         // Not negative: it is in the range.
         let size = usize::try_from(size).ok().filter(|size| *size > 0);
         let size = size.unwrap_or(PAGE_SIZE_DEFAULT);
@@ -54,6 +54,11 @@ impl<S: SortValue> Page<S> {
         };
         (rows.into_iter().map(|(_, row)| row).collect(), token)
     }
+}
+
+/// The size of a page as it was asked for; 0 leaves it to the service.
+pub fn page_size(size: i32, violations: &mut Violations) -> Option<i32> {
+    violations.number("page_size", size, 0..=PAGE_SIZE_MAX)
 }
 
 #[cfg(test)]

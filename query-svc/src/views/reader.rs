@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater_edge::{
     BatchReply, ChangeMessage, EntityReply, ErrorReason, Failure, ListReply, ListRequest, Page,
-    QueryRequest, Scope, Violations, WatchReply, WatchRequest, ids,
+    QueryRequest, Scope, Violations, WatchReply, WatchRequest, ids, page_size,
 };
 use headwater_kernel::row::{ColumnType, Row, Value};
 use headwater_kernel::view::filter_columns;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::filters::{Filters, Listing, Watched};
 use super::served::{self, RowOf, ServedView, Statements};
 use super::value::Parameter;
-use crate::grpc::{Changes, Query, failure, found, in_order, watch};
+use crate::grpc::{Changes, failure, found, in_order, watch};
 use crate::nodes::PointReader;
 use crate::read::Reads;
 use crate::watch::{Hub, Selector};
@@ -86,14 +86,41 @@ impl<S: ServedView> ViewReader<S> {
         request: Request<Q>,
         choose: impl FnOnce(&Q, &mut Violations) -> Option<Listing>,
     ) -> Result<Response<R>, Status> {
-        let (query, (listing, size, token)) =
-            self.reads.query(request, |request, violations| {
-                let (size, token) = request.page();
-                let token = token.to_owned();
-                Some((choose(request, violations)?, size, token))
-            })?;
-        let page = self.page(&listing)?;
-        Ok(self.page_of(&query, page, &listing, (size, &token)).await?)
+        let (query, asked) = self.reads.query(request, |request, violations| {
+            let listing = choose(request, violations);
+            self.asked(listing, request.page(), violations)
+        })?;
+        let Asked { page, filters, cursor } = asked;
+        let sort = Parameter(cursor.after.sort.clone());
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&sort, &cursor.after.id, &cursor.limit];
+        params.extend(filters.iter().map(|filter| filter as &(dyn ToSql + Sync)));
+        let answer = self.reads.rows(&page.statement, &params, query.need()).await;
+        let (rows, shown) = answer.map_err(failure)?.split();
+        let (rows, next) = cursor.cut(rows, |row| value_of(row, page.list.order));
+        Ok(query.reply_list(&shown, R::of(rows.into_iter().map(S::message).collect(), next)))
+    }
+
+    /// The page that is asked for, if nothing is wrong with it.
+    fn asked(
+        &self,
+        listing: Option<Listing>,
+        sized: (i32, &str),
+        violations: &mut Violations,
+    ) -> Option<Asked<S>> {
+        let Some(listing) = listing else {
+            page_size(sized.0, violations);
+            return None;
+        };
+        let page = self.page(&listing).map_err(|failure| violations.fail(failure)).ok()?;
+        let mut scope = Scope::new(S::View::NAME).with(page.list.order);
+        let mut filters = Vec::new();
+        for column in page.filter {
+            let value = listing.filters.get(column).cloned().unwrap_or(Value::Null);
+            scope = scope.with(column).with(&value.to_string());
+            filters.push(Parameter(value));
+        }
+        let cursor = Page::read(scope, sized, first::<RowOf<S>>(page.list), violations)?;
+        Some(Asked { page, filters, cursor })
     }
 
     fn page(&self, listing: &Listing) -> Result<&'static served::Page<S>, Failure> {
@@ -106,32 +133,6 @@ impl<S: ServedView> ViewReader<S> {
             Failure::new(ErrorReason::Internal, "the list is not offered")
                 .because(anyhow::anyhow!(cause))
         })
-    }
-
-    async fn page_of<R: ListReply<Entity = S::Message>>(
-        &self,
-        query: &Query<'_>,
-        page: &served::Page<S>,
-        listing: &Listing,
-        sized: (i32, &str),
-    ) -> Result<Response<R>, Failure> {
-        let mut scope = Scope::new(S::View::NAME).with(page.list.order);
-        let mut filters = Vec::new();
-        for column in page.filter {
-            let value = listing.filters.get(column).cloned().unwrap_or(Value::Null);
-            scope = scope.with(column).with(&value.to_string());
-            filters.push(Parameter(value));
-        }
-        let mut violations = Violations::new();
-        let asked = Page::read(scope, sized, first::<RowOf<S>>(page.list), &mut violations);
-        let asked = violations.finish(asked)?;
-        let sort = Parameter(asked.after.sort.clone());
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&sort, &asked.after.id, &asked.limit];
-        params.extend(filters.iter().map(|filter| filter as &(dyn ToSql + Sync)));
-        let answer = self.reads.rows(&page.statement, &params, query.need()).await;
-        let (rows, shown) = answer.map_err(failure)?.split();
-        let (rows, next) = asked.cut(rows, |row| value_of(row, page.list.order));
-        Ok(query.reply_list(&shown, R::of(rows.into_iter().map(S::message).collect(), next)))
     }
 
     /// Changes of what `select` chooses, from a state on.
@@ -164,6 +165,13 @@ impl<S: ServedView> ViewReader<S> {
         };
         filter_columns::<S::View>().iter().map(value).collect()
     }
+}
+
+/// A page of a list that is asked for.
+struct Asked<S: ServedView> {
+    page: &'static served::Page<S>,
+    filters: Vec<Parameter>,
+    cursor: Page<Value>,
 }
 
 /// The value that sorts before those of every row of a list.
