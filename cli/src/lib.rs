@@ -1,5 +1,6 @@
 //! The command-line tool, as a library: `headwater up` and the tests run the same stack.
 
+mod domain;
 pub mod health;
 pub mod local;
 mod table;
@@ -14,3 +15,9 @@ pub mod call;
 pub mod status;
 pub mod tail;
 pub mod verify;
+
+mod new;
+mod program;
+
+pub use domain::Domain;
+pub use program::run;

@@ -49,7 +49,7 @@ async fn the_log(url: &str, partitions: u16) -> anyhow::Result<String> {
 }
 
 async fn the_views(url: &str) -> anyhow::Result<()> {
-    let projections = headwater_domain_api::projections();
+    let projections = (crate::domain::domain().projections)();
     headwater_projector::migrate::migrate(url, &projections).await?;
     Ok(())
 }

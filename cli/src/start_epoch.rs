@@ -20,7 +20,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let log = headwater_eventlog::EventLog::start_epoch(&write_owner_url)
         .await
         .context("the epoch was not raised; nothing was changed")?;
-    let projections = headwater_domain_api::projections();
+    let projections = (crate::domain::domain().projections)();
     headwater_projector::migrate::empty(&read_owner_url, &projections)
         .await
         .context("the epoch was raised, but the views were not emptied; run this again")?;

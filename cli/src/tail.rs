@@ -78,7 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         None => RunFile::find(options.data.clone())?.write_url,
     };
     let log = EventLog::connect(&url, 2).await?;
-    let pool = DescriptorPool::decode(headwater_domain_api::FILE_DESCRIPTOR_SET)?;
+    let pool = DescriptorPool::decode(crate::domain::domain().descriptors)?;
     let mut places = places(&log, &options).await?;
     let mut wakeups = log.wakeups().await?;
     loop {

@@ -2,9 +2,6 @@
 //! histories.
 
 pub mod bench;
-/// The counter domain: the template of `headwater new`.
-#[path = "../../cli/template/src/lib.rs"]
-pub mod counter;
 pub mod harness;
 pub mod history;
 pub mod talk;

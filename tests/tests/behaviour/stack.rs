@@ -1,7 +1,6 @@
 //! The parts of a stack on real Postgres: the log, a second domain, traces through all programs,
 //! and the harness itself.
 
-mod counter;
 mod harness;
 mod log;
 mod traces;

@@ -24,7 +24,7 @@ impl Postgres {
         let account = Account::for_postgres().expect("a user for Postgres");
         let given = std::env::var_os("HEADWATER_PG_BIN").map(PathBuf::from);
         let host = Host::find(account, given.as_deref(), &[], None).expect("Postgres");
-        let folder = TempDir::with_prefix("headwater-counter").expect("a folder");
+        let folder = TempDir::with_prefix("headwater-test").expect("a folder");
         if let Some(account) = &host.account {
             account.own(folder.path()).expect("handed over");
         }
