@@ -45,9 +45,13 @@ impl SnapshotSink {
             return;
         }
         let Some((aggregate, snapshot)) = decider.snapshot(&stand.state) else { return };
-        let (stream, version, position) = (receipt.stream, stand.version, receipt.position);
-        let aggregate = aggregate.to_owned();
-        let saved = SavedSnapshot { stream, version, position, aggregate, snapshot };
+        let saved = SavedSnapshot {
+            stream: receipt.stream,
+            version: stand.version,
+            position: receipt.position,
+            aggregate: aggregate.to_owned(),
+            snapshot,
+        };
         // Full: the next one of the stream will do.
         let _ = self.waiting.try_send(saved);
     }

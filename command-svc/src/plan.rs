@@ -166,9 +166,12 @@ mod tests {
 
     impl Decider for Nothing {
         fn decide(&self, stand: &VersionedState) -> Verdict {
-            let next = Arc::clone(&stand.state);
-            let (events, facts, refusals) = (Vec::new(), Vec::new(), Vec::new());
-            Verdict::Accepted(Accepted { events, facts, refusals, next })
+            Verdict::Accepted(Accepted {
+                events: Vec::new(),
+                facts: Vec::new(),
+                refusals: Vec::new(),
+                next: Arc::clone(&stand.state),
+            })
         }
         fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
             None

@@ -62,7 +62,9 @@ impl Crowd {
         let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut clients = Vec::new();
         for _ in 0..8 {
-            let (client, stop, done) = (rig.client().await, stop.clone(), done.clone());
+            let client = rig.client().await;
+            let stop = stop.clone();
+            let done = done.clone();
             clients.push(tokio::spawn(async move {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::SeqCst) {

@@ -52,9 +52,7 @@ impl Default for Options {
 impl Options {
     /// Nodes with their schemas, and no programs.
     pub fn databases_only() -> Options {
-        let none = 0;
-        let (command_svcs, projectors, query_svcs, routers) = (none, none, none, none);
-        Options { command_svcs, projectors, query_svcs, routers, ..Options::default() }
+        Options { command_svcs: 0, projectors: 0, query_svcs: 0, routers: 0, ..Options::default() }
     }
 
     /// Sets a variable for all copies of a program.

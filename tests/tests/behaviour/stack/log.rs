@@ -95,7 +95,9 @@ async fn read_all(log: &EventLog, partition: Partition) -> Vec<RecordedEvent> {
 async fn positions_are_dense_and_a_failing_command_drops_out_alone() {
     let log = fresh_log(1).await;
     let mut appender = log.appender(P0);
-    let (a, b, c) = (stream(), stream(), stream());
+    let a = stream();
+    let b = stream();
+    let c = stream();
     let clean = [command(a, 0, 2), command(b, 0, 1), command(a, 2, 1)];
     assert_eq!(
         append(&mut appender, &clean).await,
@@ -169,7 +171,9 @@ async fn claims_marks_and_guards_hold() {
     use FactKind::{ClearMark, FreeClaim, MarkAbsent, MarkPresent, SetMark, TakeClaim};
     let log = fresh_log(1).await;
     let mut appender = log.appender(P0);
-    let (a, b, c) = (stream(), stream(), stream());
+    let a = stream();
+    let b = stream();
+    let c = stream();
     let two_want_x = [
         with_fact(command(a, 0, 1), TakeClaim, "x"),
         with_fact(command(b, 0, 1), TakeClaim, "x"),

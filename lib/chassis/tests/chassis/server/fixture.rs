@@ -69,7 +69,9 @@ impl Running {
     pub async fn start_with(limits: Limits, shutdown_max: Duration) -> Self {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (metrics, readiness, shutdown) = (Metrics::new(), Readiness::new(&[]), Shutdown::new());
+        let metrics = Metrics::new();
+        let readiness = Readiness::new(&[]);
+        let shutdown = Shutdown::new();
         let mut server = Server::new(
             common(address, shutdown_max),
             metrics.clone(),
