@@ -26,7 +26,7 @@ pub(crate) struct VersionedState {
 /// A command together with the aggregate it is for.
 pub(crate) trait Decider: Send + Sync {
     /// Decides on a state. Pure: the same state gives the same verdict.
-    fn decide(&self, stand: &VersionedState) -> Verdict;
+    fn decide(&self, current: &VersionedState) -> Verdict;
     /// The aggregate's name, and the state in bytes if it wants snapshots.
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
 }
@@ -58,11 +58,11 @@ pub(crate) struct Typed<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decider for Typed<A> {
-    fn decide(&self, stand: &VersionedState) -> Verdict {
-        let mut next = match stand.state.downcast_ref::<A>() {
+    fn decide(&self, current: &VersionedState) -> Verdict {
+        let mut next = match current.state.downcast_ref::<A>() {
             Some(state) => state.clone(),
             // Looked for by a command of another type, and not there.
-            None if stand.version == StreamVersion(0) => A::default(),
+            None if current.version == StreamVersion(0) => A::default(),
             None => return Verdict::Foreign,
         };
         let decision = match next.decide(&self.command, &self.context) {

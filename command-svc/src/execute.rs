@@ -1,22 +1,23 @@
-//! The path of a command: load -> fold -> decide -> append -> receipt, and for those who ask for
-//! it, the wait until the read side shows it.
+//! The path of a command, in two tasks. The request's own task, here: check the token, load and
+//! fold the state, queue the command, wait for its answer, and for those who ask for it, until the
+//! read side shows it. The partition's task, in [`crate::appender`]: decide on the newest state,
+//! append the batch, answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_chassis::trace::current_traceparent;
 use headwater_chassis::{Backoff, Delays, Metrics};
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
 use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::config::Limits;
-use crate::decide::{Folded, Typed, VersionedState, fold};
+use crate::decide::{Decider, Folded, Typed, VersionedState, fold};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
@@ -93,38 +94,24 @@ impl Executor {
         }
         self.acks.check(call.options.ack.as_ref())?;
         let partition = call.partition_key.partition(self.log.info().partitions);
-        let command_id = Uuid::now_v7();
-        let traceparent = current_traceparent().or_else(|| call.options.traceparent.clone());
         let context = Context {
             stream: call.stream,
-            command_id,
+            command_id: Uuid::now_v7(),
             caller: call.options.caller.clone(),
             now: OffsetDateTime::now_utc(),
         };
-        let decider = Arc::new(Typed::<A> { command, context });
+        let command_id = context.command_id;
+        let decider: Arc<dyn Decider> = Arc::new(Typed::<A> { command, context });
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
-            let stand = self.stand::<A>(call.stream).await?;
-            let (answer, answered) = oneshot::channel();
-            self.submit(
-                partition,
-                Job {
-                    stream: call.stream,
-                    stand,
-                    decider: decider.clone(),
-                    key: call.options.key,
-                    expected: call.options.expected_version,
-                    command_id,
-                    caller: call.options.caller.clone(),
-                    traceparent: traceparent.clone(),
-                    answer,
-                },
-            )?;
+            let state = self.newest::<A>(call.stream).await?;
+            let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
+            self.submit(partition, job)?;
             match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
-                Answer::Stale => self.measures.stale(),
+                Answer::DecideAgain => self.measures.decided_again(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(self.committed(receipt, replayed, &call).await);
                 }
@@ -132,7 +119,7 @@ impl Executor {
                     return Err(Failure::rejection(call.domain, rejection));
                 }
                 Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
-                Answer::Failed(trouble) => return Err(failure(trouble)),
+                Answer::Failed(error) => return Err(failure(error)),
             }
         }
         Err(Failure::new(
@@ -176,19 +163,19 @@ impl Executor {
     }
 
     /// The newest state known, loaded if it is not cached.
-    async fn stand<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
-        if let Some(stand) = self.states.get(stream) {
-            return Ok(stand);
+    async fn newest<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
+        if let Some(state) = self.states.get(stream) {
+            return Ok(state);
         }
         for use_snapshots in [true, false] {
             let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
                 LoadError::Full => overloaded(),
-                LoadError::AppendError(trouble) => failure(trouble),
+                LoadError::Failed(error) => failure(error),
             })?;
             match fold::<A>(loaded).map_err(unreadable)? {
-                Folded::VersionedState(stand) => {
-                    self.states.offer(stream, &stand);
-                    return Ok(stand);
+                Folded::VersionedState(state) => {
+                    self.states.offer(stream, &state);
+                    return Ok(state);
                 }
                 Folded::ForeignSnapshot => {}
             }

@@ -37,17 +37,17 @@ impl SnapshotSink {
     pub(crate) fn offer(
         &self,
         decider: &Arc<dyn Decider>,
-        stand: &VersionedState,
+        after: &VersionedState,
         before: StreamVersion,
         receipt: &Receipt,
     ) {
-        if before.0 / self.every == stand.version.0 / self.every {
+        if before.0 / self.every == after.version.0 / self.every {
             return;
         }
-        let Some((aggregate, snapshot)) = decider.snapshot(&stand.state) else { return };
+        let Some((aggregate, snapshot)) = decider.snapshot(&after.state) else { return };
         let saved = SavedSnapshot {
             stream: receipt.stream,
-            version: stand.version,
+            version: after.version,
             position: receipt.position,
             aggregate: aggregate.to_owned(),
             snapshot,

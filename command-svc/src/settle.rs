@@ -51,16 +51,17 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::Committed(_), Intent::VersionConflict(current)) => {
             (Answer::VersionConflict(current), Cache::Leave)
         }
-        (Outcome::Committed(_), Intent::Fail(trouble)) => (Answer::Failed(trouble), Cache::Leave),
+        (Outcome::Committed(_), Intent::Fail(error)) => (Answer::Failed(error), Cache::Leave),
         (Outcome::Replayed(receipt), _) => {
             (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
         }
         (Outcome::KeyReused, _) => (Answer::Failed(AppendError::KeyReused), Cache::Forget(stream)),
-        (Outcome::Stale(_), _) => (Answer::Stale, Cache::Forget(stream)),
+        (Outcome::VersionConflict(_), _) => (Answer::DecideAgain, Cache::Forget(stream)),
         (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
             let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
             let answer = refusal.map_or(Answer::Failed(AppendError::Defect), Answer::Refused);
-            // What was decided on top of this one is stale; the state before it still stands.
+            // The append reports what was decided on top of this one as a version conflict; the state
+            // before it is still the newest.
             (answer, Cache::Leave)
         }
         (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(stream)),

@@ -19,7 +19,7 @@ pub enum Standing {
     /// It says itself that it is not serving. Tried when nothing better is left: an answer that
     /// says why is better than none.
     NotServing,
-    /// This request has been there already, in vain.
+    /// Tried by this request already, without an answer.
     Tried,
     /// All its streams are taken.
     Full,

@@ -125,7 +125,7 @@ impl Forward {
         loop {
             let endpoint = pool
                 .choose(self.worker, &tried, rand::random())
-                .map_err(|none| delayed(none.failure(upstream)))?;
+                .map_err(|none| with_retry_delay(none.failure(upstream)))?;
             if tried.contains(endpoint.address()) {
                 sleep(pauses.next(rand::random())).await;
             }
@@ -133,7 +133,7 @@ impl Forward {
             match self.attempt(endpoint, outbound, tried.count()).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) if !may_repeat(fault, outbound, pool, tried.count()) => {
-                    return Err(delayed(fault.failure(outbound.route)));
+                    return Err(with_retry_delay(fault.failure(outbound.route)));
                 }
                 Err(fault) => self.shared.meters.repeated(upstream, fault.label()),
             }
@@ -250,17 +250,13 @@ fn unclaimed(why: Unclaimed) -> Fault {
     }
 }
 
-/// With the delay after which another call makes sense.
-fn delayed(failure: Failure) -> Failure {
-    let reason = failure.reason();
-    let is = |other: ErrorReason| reason == headwater_edge::reason_name(other);
-    if is(ErrorReason::UpstreamUnavailable) {
-        return failure.retry_after(respond::later());
+/// Adds the delay after which another call makes sense.
+fn with_retry_delay(failure: Failure) -> Failure {
+    match failure.platform_reason() {
+        Some(ErrorReason::UpstreamUnavailable) => failure.retry_after(respond::later()),
+        Some(ErrorReason::Overloaded) => failure.retry_after(respond::soon()),
+        _ => failure,
     }
-    if is(ErrorReason::Overloaded) {
-        return failure.retry_after(respond::soon());
-    }
-    failure
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ impl Link {
     /// Keeps the first connection up until the endpoint is retired. Runs on the worker's runtime.
     pub async fn keep(self: Arc<Self>) {
         let mut backoff = Backoff::new(RECONNECT);
-        let mut missed = false;
+        let mut failed = false;
         let retired = self.retired.clone();
         while !retired.is_cancelled() {
             self.slots[0].send_replace(Slot::Connecting);
@@ -238,10 +238,10 @@ impl Link {
                 // Requests may wait for it: it was there a moment ago.
                 Ok(()) => self.pause(&mut backoff, Slot::Connecting).await,
                 // One miss may be the end of the one before: it said goodbye while we called.
-                Err(_) if !missed => self.pause(&mut backoff, Slot::Connecting).await,
+                Err(_) if !failed => self.pause(&mut backoff, Slot::Connecting).await,
                 Err(cause) => self.pause(&mut backoff, Slot::Broken(cause)).await,
             }
-            missed = result.is_err();
+            failed = result.is_err();
         }
         self.slots[0].send_replace(Slot::Broken("endpoint removed"));
     }

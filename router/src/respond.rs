@@ -74,7 +74,7 @@ pub fn soon() -> Duration {
     Duration::from_millis(rand::random_range(50..250))
 }
 
-/// When to come back to an upstream that is away: connections are tried again within a second.
+/// Delay before another call to an unreachable upstream: connections are tried again within a second.
 pub fn later() -> Duration {
     Duration::from_millis(rand::random_range(500..1_500))
 }

@@ -51,7 +51,7 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// An answer began, or was waited for in vain, after this time.
+    /// Records an answer that began, or a wait that timed out, after this time.
     pub fn answered(&self, now: Instant, took: Duration) {
         let sample_us = took.as_secs_f32() * 1e6;
         self.latency_us.update(self.clock_ms(now), |value, age_ms| {

@@ -28,6 +28,8 @@ pub struct Failure(Box<Inner>);
 struct Inner {
     code: Code,
     reason: &'static str,
+    /// The reason, if it is one of the platform's own.
+    platform: Option<ErrorReason>,
     domain: &'static str,
     message: String,
     metadata: Vec<(&'static str, String)>,
@@ -46,7 +48,9 @@ struct Precondition {
 impl Failure {
     /// One of the platform's own failures; the code follows from the reason.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self::of(code_of(reason), reason_name(reason), PLATFORM, message.into())
+        let mut failure = Self::of(code_of(reason), reason_name(reason), PLATFORM, message.into());
+        failure.0.platform = Some(reason);
+        failure
     }
 
     /// A request with one field that is wrong; `must` completes the sentence that begins with its
@@ -74,6 +78,7 @@ impl Failure {
         Self(Box::new(Inner {
             code,
             reason,
+            platform: None,
             domain,
             message: bounded(message),
             metadata: Vec::new(),
@@ -131,6 +136,11 @@ impl Failure {
     pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// The reason, if it is one of the platform's own and not a domain's.
+    pub fn platform_reason(&self) -> Option<ErrorReason> {
+        self.0.platform
     }
 
     /// The status code it is answered with.

@@ -10,7 +10,7 @@ use crate::token::Token;
 /// What a query requires of the state it is answered from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// Whatever the least loaded node holds.
+    /// Any state: the one of the cheaper of two nodes drawn at random.
     #[default]
     Any,
     /// Everything this token proves.

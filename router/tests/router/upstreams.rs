@@ -1,4 +1,4 @@
-//! Copies that are away, die, come back, are ill, are replaced.
+//! Copies that are unreachable, die, come back, are ill, are replaced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

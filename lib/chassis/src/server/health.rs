@@ -18,7 +18,7 @@ use crate::readiness::{Checks, Readiness};
 pub const DESCRIPTORS: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
 
 /// Always SERVING: that it answers shows that the process lives. For liveness probes, which must
-/// not restart a process because a database is away.
+/// not restart a process because a database is unavailable.
 const LIVE: &str = "headwater.live";
 /// A check is a service of this name, such as `headwater.sync`.
 const CHECK_PREFIX: &str = "headwater.";

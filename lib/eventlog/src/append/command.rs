@@ -72,7 +72,7 @@ pub enum Outcome {
     /// Its key had been applied before with another payload.
     KeyReused,
     /// The stream is at another version.
-    Stale(StreamVersion),
+    VersionConflict(StreamVersion),
     /// The fact with this index did not hold.
     FactFailed(usize),
 }

@@ -76,7 +76,7 @@ impl Record {
     }
 
     /// Why there is no place.
-    pub fn nowhere(&self, known: &Known) -> NoPrimary {
+    pub fn no_primary(&self, known: &Known) -> NoPrimary {
         let (mut words, mut passes) = (Vec::new(), false);
         for (server, answer) in self.servers.iter().zip(&known.answers) {
             let (word, may_pass) = match answer {

@@ -15,7 +15,7 @@ static STAGE: Stage = Stage::new(|| Options { replicas: 1, ..Options::default() 
 
 /// What the router logs while there is no command service.
 const COMMAND_SERVICE_AWAY: &[&str] = &[r#""message":"endpoint","upstream":"command""#];
-/// What programs log while the write database is away.
+/// What programs log while the write database is unavailable.
 const WRITE_DATABASE_AWAY: &[&str] = &[
     r#""message":"the outcome of an append is unknown""#,
     r#""message":"the write database is unavailable""#,
