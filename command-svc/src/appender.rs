@@ -20,7 +20,7 @@ use crate::settle::{Cache, settle};
 use crate::states::States;
 use crate::write_breaker::WriteBreaker;
 
-/// How long the outcome of a broken commit is looked for before its senders are told that it is
+/// Time that the outcome of a broken commit is looked for before its senders are told that it is
 /// unknown.
 const RESOLVE_MAX: Duration = Duration::from_secs(10);
 const RESOLVE_DELAYS: Delays =
@@ -30,7 +30,7 @@ const BREAKER_FAILURES: u32 = 3;
 const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
-/// What every appender shares.
+/// Parts that every appender shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub states: States,

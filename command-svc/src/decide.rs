@@ -31,7 +31,7 @@ pub(crate) trait Decider: Send + Sync {
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
 }
 
-/// What a command causes on a state.
+/// Result of a command on a state.
 pub(crate) enum Verdict {
     /// Events (or none) and the facts that must hold.
     Accepted(Accepted),
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Accepted {
     pub events: Vec<NewEvent>,
     pub facts: Vec<Fact>,
-    /// What to answer if the fact of the same index does not hold.
+    /// Refusals to answer with if the fact of the same index does not hold.
     pub refusals: Vec<Option<Rejection>>,
     /// The state after the events.
     pub next: AnyState,
@@ -99,7 +99,7 @@ impl<A: Aggregate> Decider for Typed<A> {
     }
 }
 
-/// What a stored stream folds to.
+/// Result of folding a stored stream.
 pub(crate) enum Folded {
     /// The state.
     VersionedState(VersionedState),

@@ -32,7 +32,7 @@ use headwater_edge::Call;
 const ATTEMPTS_MAX: u32 = 20;
 const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
-/// When a full queue is worth trying again: a few batches later.
+/// Delay before a full queue is worth trying again: a few batches.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
@@ -49,13 +49,13 @@ pub struct Executor {
 /// A command that has been applied.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Where its effect is.
+    /// Place of the command's effect in the log.
     pub receipt: Receipt,
     /// Proof of it, and of everything the sender had seen before.
     pub token: Token,
-    /// Whether an earlier attempt with the same key applied it.
+    /// True if an earlier attempt with the same key applied it.
     pub replayed: bool,
-    /// How far its effect had come when it was answered.
+    /// Level that the effect had reached when the command was answered.
     pub acked: Acked,
 }
 
@@ -138,7 +138,7 @@ impl Executor {
         }
     }
 
-    /// What the client gets, as soon as its command's effect has come as far as it asked.
+    /// Reply for the client, as soon as its command's effect has come as far as it asked.
     async fn committed(&self, receipt: Receipt, replayed: bool, call: &Call) -> Committed {
         let token = seen::token(&self.log.lineage(), call.options.seen.as_ref(), &receipt);
         let acked = match &call.options.ack {

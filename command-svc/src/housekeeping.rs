@@ -1,4 +1,4 @@
-//! What goes on beside the commands: snapshots of long streams, and forgetting old receipts.
+//! Work beside the commands: snapshots of long streams, and forgetting old receipts.
 
 use std::sync::Arc;
 use std::time::Duration;

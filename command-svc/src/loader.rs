@@ -21,8 +21,8 @@ const QUEUE_MAX: usize = 4_096;
 /// No load takes longer: a database that hangs keeps its connections open, and nothing else
 /// notices.
 const LOAD_MAX: Duration = Duration::from_secs(3);
-/// How long nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`], and
-/// commands that wait for the next one should rather be told at once.
+/// Delays in which nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`],
+/// and commands that wait for the next one should rather be told at once.
 const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
@@ -32,7 +32,7 @@ struct Request {
     answer: oneshot::Sender<Result<Loaded, AppendError>>,
 }
 
-/// Why a load gave nothing.
+/// Error of a load.
 pub(crate) enum LoadError {
     /// Too many wait already.
     Full,
@@ -54,7 +54,7 @@ impl Loader {
         Self { requests }
     }
 
-    /// What is stored of a stream.
+    /// Reads the events of a stream, from its snapshot on.
     pub(crate) async fn load(
         &self,
         stream: StreamId,

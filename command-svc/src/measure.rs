@@ -1,4 +1,4 @@
-//! What the write side counts.
+//! Metrics of the write side.
 
 use std::time::Duration;
 

@@ -61,9 +61,9 @@ pub(crate) struct Planned {
     pub intent: Intent,
 }
 
-/// What a command that passes its checks means for its sender.
+/// Meaning of a command that passes its checks, for its sender.
 pub(crate) enum Intent {
-    /// Its events are recorded (or there are none); this is the state afterwards.
+    /// The events are recorded (or there are none); `after` is the state afterwards.
     Commit { after: VersionedState, refusals: Vec<Option<Rejection>> },
     /// The version it was refused on is confirmed.
     Refuse(Rejection),

@@ -1,4 +1,4 @@
-//! What an appender answers, and how that is told to a client.
+//! Answers of an appender, and how they are told to a client.
 
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::Receipt;
@@ -18,7 +18,7 @@ pub(crate) enum Answer {
     Failed(AppendError),
 }
 
-/// Why a command was not carried out, other than by the domain's or the client's own words.
+/// Reason why a command was not carried out, other than by the domain's or the client's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AppendError {
     /// The key was used with another payload.

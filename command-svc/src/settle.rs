@@ -14,13 +14,13 @@ pub(crate) struct Settled {
     pub cache: Cache,
 }
 
-/// What happens to the cached state of a stream.
+/// Change of the cached state of a stream.
 pub(crate) enum Cache {
-    /// This is the newest.
+    /// Put the newest state.
     Put(StreamId, VersionedState),
-    /// It was out of date.
+    /// Forget a state that is out of date.
     Forget(StreamId),
-    /// It stays as it is.
+    /// Leave the state as it is.
     Leave,
 }
 

@@ -1,5 +1,5 @@
-//! Which endpoint a request goes to: power of two choices on a copied snapshot. Pure; the random
-//! number and the ages of what was measured come in as data.
+//! Choice of the endpoint for a request: power of two choices on a copied snapshot. Pure; the
+//! random number and the ages of what was measured come in as data.
 //!
 //! Cost of an endpoint: (smoothed latency + error penalty) x (requests in flight + 1), as in
 //! Finagle's Peak EWMA, without its jump to the peak: a slow answer is not a sign of a slow
@@ -9,15 +9,15 @@
 /// not look free.
 const LATENCY_US_MIN: f32 = 100.0;
 
-/// What keeps an endpoint from the choice, best first.
+/// State of an endpoint as the choice sees it, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Connected, and nothing is known against it.
     Good,
     /// The connection is being made.
     Connecting,
-    /// It says itself that it is not serving. Tried when nothing better is left: an answer that
-    /// says why is better than none.
+    /// Healthy connection, but the endpoint says that it is not serving. Tried when nothing better
+    /// is left: an answer that says why is better than none.
     NotServing,
     /// Tried by this request already, without an answer.
     Tried,
@@ -41,10 +41,10 @@ impl Standing {
     }
 }
 
-/// What the choice knows of an endpoint.
+/// Facts that the choice knows of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Whether it may be chosen.
+    /// State as the choice sees it.
     pub standing: Standing,
     /// Requests that wait for their end on it, from all threads.
     pub in_flight: u32,

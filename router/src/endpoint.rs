@@ -19,14 +19,15 @@ const LOST_MAX: u32 = 5;
 const BREAK: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
-/// How fast measured latency is replaced by newer, and forgotten where nothing is sent.
+/// Time constant by which measured latency is replaced by newer, and forgotten where nothing is
+/// sent.
 const LATENCY_MEMORY: Duration = Duration::from_secs(5);
 
 /// Number of a worker thread. Each has connections of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worker(pub usize);
 
-/// What an endpoint says of itself when asked.
+/// Health that an endpoint reports when asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
@@ -36,7 +37,7 @@ pub enum Health {
     Serving,
     /// NOT_SERVING.
     NotServing,
-    /// It does not answer.
+    /// No answer.
     Silent,
 }
 
@@ -63,7 +64,7 @@ pub struct Endpoint {
     load: Load,
     health: AtomicU8,
     breaker: Mutex<Breaker>,
-    /// Whether the breaker has anything to say. Spares its lock on the way of a good request.
+    /// True if the breaker has to be asked. Spares its lock on the way of a good request.
     troubled: AtomicBool,
     links: Vec<Arc<Link>>,
     retired: CancellationToken,
@@ -86,12 +87,12 @@ impl Endpoint {
         }
     }
 
-    /// Where it is.
+    /// Address of the endpoint.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it was configured as: requests name it so, since a mesh routes by it.
+    /// Authority that it was configured as: requests name it so, since a mesh routes by it.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
@@ -101,7 +102,7 @@ impl Endpoint {
         &self.links
     }
 
-    /// It is gone from its name. Its connections drain.
+    /// Retires an endpoint that is gone from its name. Its connections drain.
     pub fn retire(&self) {
         self.retired.cancel();
     }
@@ -111,18 +112,18 @@ impl Endpoint {
         self.retired.clone()
     }
 
-    /// What it said last.
+    /// Health that it reported last.
     pub fn health(&self) -> Health {
         Health::ALL[usize::from(self.health.load(Ordering::Relaxed)) % Health::ALL.len()]
     }
 
-    /// It said this; gives what it had said before.
+    /// Sets the reported health; gives the one before.
     pub fn set_health(&self, health: Health) -> Health {
         let before = self.health.swap(health as u8, Ordering::Relaxed);
         Health::ALL[usize::from(before) % Health::ALL.len()]
     }
 
-    /// Why a worker has no connection to it, if so.
+    /// Reason why a worker has no connection to it, if so.
     pub fn problem(&self, worker: Worker) -> Option<&'static str> {
         self.links[worker.0].problem()
     }

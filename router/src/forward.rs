@@ -29,19 +29,19 @@ use crate::respond;
 use crate::retry::{self, Attempt, Fate, PAUSE, Verdict};
 use crate::routes::{Route, Routes, Target, Upstream};
 
-/// What all workers share.
+/// Parts that all workers share.
 pub struct Shared {
-    /// Where each path leads.
+    /// Targets of all paths.
     pub routes: Routes,
     /// The upstreams, by their index.
     pub pools: [Arc<Pool>; Upstream::ALL.len()],
-    /// What is counted.
+    /// Metrics of the router.
     pub meters: Arc<Meters>,
     /// Health and reflection.
     pub platform: Services,
     /// Bounds.
     pub limits: Limits,
-    /// Whether spans are exported; otherwise none is made.
+    /// True if spans are exported; otherwise none is made.
     pub traced: bool,
     /// Ends the streams that outlast a drain's patience.
     pub cut: CancellationToken,
@@ -49,9 +49,9 @@ pub struct Shared {
 
 /// One worker's pipeline.
 pub struct Forward {
-    /// Whose connections it uses.
+    /// Worker whose connections are used.
     pub worker: Worker,
-    /// What it shares with the others.
+    /// Parts shared with the other workers.
     pub shared: Arc<Shared>,
 }
 

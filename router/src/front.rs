@@ -28,7 +28,7 @@ use crate::forward::{Forward, Shared};
 
 /// After a failed accept: with no file descriptor left it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a new connection may stay silent; pings start after the handshake.
+/// Time that a new connection may stay silent; pings start after the handshake.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl Front {
     }
 }
 
-/// How one connection is served.
+/// Life of one connection: its limits and its end.
 struct Connection {
     forward: Arc<Forward>,
     age_max: Duration,
@@ -211,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// When the client should be asked to go.
+    /// Resolves when the client should be asked to go.
     async fn leave(&self) {
         tokio::select! {
             () = self.drain.cancelled() => {}
@@ -220,7 +220,7 @@ impl Connection {
     }
 }
 
-/// Whether the client says anything in time.
+/// True if the client says anything in time.
 async fn greeted(stream: &TcpStream) -> bool {
     // Small frames must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);

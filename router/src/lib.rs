@@ -61,9 +61,9 @@ pub const PROGRAM: &str = "router";
 
 /// A router that runs.
 pub struct Router {
-    /// Where it serves gRPC.
+    /// Address of gRPC.
     pub grpc: SocketAddr,
-    /// Where it serves `/metrics`, `/livez` and `/readyz`.
+    /// Address of `/metrics`, `/livez` and `/readyz`.
     pub admin: SocketAddr,
     served: JoinHandle<anyhow::Result<()>>,
 }
@@ -138,7 +138,7 @@ pub async fn start(
     Ok(Router { grpc: grpc_address, admin: admin_address, served })
 }
 
-/// What lives as long as the router does.
+/// Parts that live as long as the router does.
 struct Serving {
     workers: Workers,
     shared: Arc<Shared>,

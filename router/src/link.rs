@@ -76,16 +76,16 @@ enum Slot {
 struct Connection {
     sender: SendRequest<SentBody>,
     in_flight: AtomicUsize,
-    /// What the endpoint allows, as far as it is known.
+    /// Bound of concurrent streams that the endpoint allows, as far as it is known.
     streams_max: AtomicUsize,
 }
 
-/// Why no connection can be had.
+/// Reason why no connection can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclaimed {
     /// Every stream of every connection is taken.
     Full,
-    /// This went wrong.
+    /// Broken connection, and the cause.
     Broken(&'static str),
 }
 
@@ -133,7 +133,7 @@ impl Link {
         Link { address, slots, heard_of: Notify::new(), retired }
     }
 
-    /// What the balancer should know.
+    /// State as the balancer should see it.
     pub fn standing(&self) -> Standing {
         let mut best = Standing::Unusable;
         for slot in &self.slots {
@@ -148,7 +148,7 @@ impl Link {
         best
     }
 
-    /// Why there is no connection, if there is none.
+    /// Reason why there is no connection, if there is none.
     pub fn problem(&self) -> Option<&'static str> {
         match &*self.slots[0].borrow() {
             Slot::Broken(cause) => Some(cause),

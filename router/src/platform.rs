@@ -1,4 +1,4 @@
-//! What the router answers itself: health and reflection.
+//! Services of the router itself: health and reflection.
 
 use std::sync::Arc;
 
@@ -42,11 +42,11 @@ pub fn services(
 
 /// Tells the world what is known of the upstreams.
 pub struct Status {
-    /// Where it is told over HTTP and over gRPC.
+    /// Readiness, told over HTTP and over gRPC.
     pub readiness: Readiness,
     /// The upstreams, by their index.
     pub pools: [Arc<Pool>; Upstream::ALL.len()],
-    /// Where it is counted.
+    /// Metrics of the router.
     pub meters: Arc<Meters>,
     /// Upstreams that have been healthy since the start.
     pub seen: [bool; Upstream::ALL.len()],
@@ -114,7 +114,7 @@ fn check(upstream: Upstream) -> &'static str {
     }
 }
 
-/// What to say of each upstream, and whether the router is unready for it.
+/// Verdict on each upstream, and whether the router is unready for it.
 ///
 /// It starts unready until both have been healthy. From then on one that is away is only reported
 /// while the other serves: a router that took itself out of service for it would stop queries

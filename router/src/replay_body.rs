@@ -36,7 +36,7 @@ struct State<B> {
     kept_bytes: usize,
     /// Frames of `kept` that the current attempt has sent.
     played: usize,
-    /// Whether `kept` holds all that was ever read.
+    /// True if `kept` holds all that was ever read.
     whole: bool,
     /// The source has nothing more.
     ended: bool,
@@ -70,13 +70,13 @@ impl<B> ReplayBody<B> {
         Replay { body_replay: self.0.clone(), attempt }
     }
 
-    /// Whether it can be played from its beginning.
+    /// True if the body can be played from its beginning.
     pub fn replayable(&self) -> bool {
         let state = lock(&self.0);
         state.whole && state.source.is_some()
     }
 
-    /// It will not be sent again: what has been sent is forgotten.
+    /// Commits to the present attempt: what has been sent is forgotten.
     pub fn commit(&self) {
         lock(&self.0).forget();
     }

@@ -1,5 +1,5 @@
-//! What all threads measure of one endpoint or node together, as a balancer wants to see it. Its
-//! cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
+//! Load of one endpoint or node, measured by all threads together, as a balancer wants to see it.
+//! Its cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
 //! EWMA, without its jump to the peak.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const ERROR_PENALTY_US: f32 = 200_000.0;
 /// An endpoint that only fails is still asked now and then where the others are busy.
 const PENALTY_US_MAX: f32 = 2_000_000.0;
-/// How fast errors are forgiven: after one of them, an endpoint whose peers take a millisecond is
-/// asked again in about eight seconds.
+/// Time constant by which errors are forgiven: after one, an endpoint whose peers take a
+/// millisecond is asked again in about eight seconds.
 const PENALTY_MEMORY_MS: f32 = 1_500.0;
 
 /// Load of an endpoint. A race between two threads may lose one sample: it is an estimate.
@@ -64,7 +64,7 @@ impl Load {
         self.penalty_us.update(self.clock_ms(now), penalty_after);
     }
 
-    /// It has proved that it works again: its errors count no more.
+    /// Forgives an endpoint that has proved that it works again: its errors count no more.
     pub fn forgive(&self, now: Instant) {
         self.penalty_us.update(self.clock_ms(now), |_, _| 0.0);
     }
@@ -119,7 +119,7 @@ fn latency_after(latency_us: f32, age: f32, sample_us: f32) -> f32 {
     latency_us * kept + sample_us * (1.0 - kept)
 }
 
-/// What is left of a measured latency: fading, so that an endpoint that was slow is asked again.
+/// Rest of a measured latency: fading, so that an endpoint that was slow is asked again.
 fn latency_now(latency_us: f32, age: f32) -> f32 {
     latency_us * (-age).exp()
 }
@@ -129,7 +129,7 @@ fn penalty_after(penalty_us: f32, age_ms: u32) -> f32 {
     (penalty_now(penalty_us, age_ms) + ERROR_PENALTY_US).min(PENALTY_US_MAX)
 }
 
-/// What is left of a penalty.
+/// Rest of a penalty.
 fn penalty_now(penalty_us: f32, age_ms: u32) -> f32 {
     match penalty_us == 0.0 {
         true => 0.0,

@@ -22,7 +22,7 @@ const VIOLATIONS_MAX: usize = 20;
 /// Characters of a text at most, for the same reason.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// Why a request was not carried out, as the client is told.
+/// Failure of a request, as the client is told.
 pub struct Failure(Box<Inner>);
 
 struct Inner {
@@ -158,7 +158,7 @@ impl Failure {
         &self.0.message
     }
 
-    /// What really happened, for logs.
+    /// Cause of the failure, for logs.
     pub fn source(&self) -> Option<&anyhow::Error> {
         self.0.source.as_ref()
     }

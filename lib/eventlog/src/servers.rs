@@ -85,7 +85,7 @@ impl Servers {
         known.place.ok_or_else(|| self.record.no_primary(&known))
     }
 
-    /// Whether it still is the one.
+    /// True if the server at this place is still the one that takes writes.
     pub fn is_at(&self, place: Place) -> bool {
         self.record.known.borrow().place == Some(place)
     }
@@ -110,7 +110,7 @@ impl Servers {
         &self.record.servers[place.server].url
     }
 
-    /// How to connect to a server.
+    /// Connection options of a server.
     pub(crate) fn options(&self, place: Place) -> PgConnectOptions {
         self.record.servers[place.server].options.clone()
     }

@@ -1,4 +1,4 @@
-//! What a test's cluster consists of.
+//! Options of a test's cluster.
 
 use headwater_cli::local::{Kind, Shape, Size, Variable};
 
@@ -24,7 +24,7 @@ pub struct Options {
     pub routers: u16,
     /// Extra environment of programs.
     pub variables: Vec<Variable>,
-    /// How big each Postgres node may be. With fsync, as in production, unless a test asks
+    /// Size that each Postgres node may have. With fsync, as in production, unless a test asks
     /// otherwise.
     pub size: Size,
     /// Keep the data on a real disk, not in memory; whoever measures wants that.

@@ -151,7 +151,7 @@ fn protocol(limits: &Limits) -> http2::Builder<TokioExecutor> {
     protocol
 }
 
-/// Whether the peer says anything in time. A silent one would hold its place for ever: pings start
+/// True if the peer says anything in time. A silent one would hold its place for ever: pings start
 /// after the handshake.
 async fn greeted(stream: &TcpStream, greeting_max: Duration) -> bool {
     // A small reply must not wait for the acknowledgement of the one before it.

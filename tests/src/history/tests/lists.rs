@@ -1,4 +1,4 @@
-//! What lists and searches must answer.
+//! Answers of lists and searches.
 
 use uuid::Uuid;
 
