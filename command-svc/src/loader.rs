@@ -21,7 +21,7 @@ const QUEUE_MAX: usize = 4_096;
 /// No load takes longer: a database that hangs keeps its connections open, and nothing else
 /// notices.
 const LOAD_MAX: Duration = Duration::from_secs(3);
-/// Delays in which nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`],
+/// Time without loads after one that failed: each failure may have taken [`LOAD_MAX`],
 /// and commands that wait for the next one should rather be told at once.
 const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::balance::{Candidate, Standing};
 use crate::fault::Fault;
-use crate::link::{Claim, Link, Unclaimed};
+use crate::link::{Claim, Link, NoStream};
 
 /// Lost requests in a row that open the circuit breaker.
 const LOST_MAX: u32 = 5;
@@ -151,9 +151,9 @@ impl Endpoint {
     }
 
     /// Takes a stream to send one request on.
-    pub async fn lease(self: Arc<Self>, worker: Worker) -> Result<Lease, Unclaimed> {
+    pub async fn lease(self: Arc<Self>, worker: Worker) -> Result<Lease, NoStream> {
         if self.troubled.load(Ordering::Relaxed) && !self.breaker().allows(Instant::now()) {
-            return Err(Unclaimed::Broken("circuit breaker open after lost requests"));
+            return Err(NoStream::Broken("circuit breaker open after lost requests"));
         }
         let claim = self.links[worker.0].claim().await?;
         self.load.enter();

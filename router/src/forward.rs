@@ -19,7 +19,7 @@ use crate::config::Limits;
 use crate::endpoint::{Endpoint, Lease, Worker};
 use crate::fault::{Fault, FaultKind};
 use crate::in_flight_request::InFlightRequest;
-use crate::link::Unclaimed;
+use crate::link::NoStream;
 use crate::meters::Meters;
 use crate::outbound::Outbound;
 use crate::pool::{Pool, Tried};
@@ -146,7 +146,7 @@ impl Forward {
         outbound: &Outbound,
         number: usize,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
-        let mut lease = endpoint.lease(self.worker).await.map_err(unclaimed)?;
+        let mut lease = endpoint.lease(self.worker).await.map_err(no_stream)?;
         let request = outbound.attempt(lease.endpoint().authority(), number > 1);
         match lease.claim().send(request).await {
             Ok(response) => {
@@ -239,10 +239,10 @@ fn may_repeat(fault: Fault, outbound: &Outbound, pool: &Pool, made: usize) -> bo
     }
 }
 
-fn unclaimed(why: Unclaimed) -> Fault {
+fn no_stream(why: NoStream) -> Fault {
     match why {
-        Unclaimed::Broken(cause) => Fault::unsent(cause),
-        Unclaimed::Full => Fault {
+        NoStream::Broken(cause) => Fault::unsent(cause),
+        NoStream::Full => Fault {
             fate: Fate::Unsent,
             kind: FaultKind::Overloaded,
             cause: "all connections are full",

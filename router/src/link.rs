@@ -82,7 +82,7 @@ struct Connection {
 
 /// Reason why no connection can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unclaimed {
+pub enum NoStream {
     /// Every stream of every connection is taken.
     Full,
     /// Broken connection, and the cause.
@@ -158,15 +158,15 @@ impl Link {
 
     /// A stream of the emptiest connection; waits for one that is being made (bounded, since
     /// making it is).
-    pub async fn claim(self: &Arc<Self>) -> Result<Claim, Unclaimed> {
+    pub async fn claim(self: &Arc<Self>) -> Result<Claim, NoStream> {
         if let Some(claim) = self.try_claim() {
             return Ok(claim);
         }
         // Boxed, since it is rare and would make every request's future larger.
         Box::pin(self.wait_for_connection()).await;
         self.try_claim().ok_or_else(|| match self.problem() {
-            Some(cause) => Unclaimed::Broken(cause),
-            None => Unclaimed::Full,
+            Some(cause) => NoStream::Broken(cause),
+            None => NoStream::Full,
         })
     }
 

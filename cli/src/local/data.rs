@@ -165,7 +165,7 @@ impl DataFolder {
 }
 
 impl Drop for DataFolder {
-    /// Gives the lock back in so many words. Closing alone would not do: a child that some thread
+    /// Unlocks explicitly. Closing alone would not do: a child that some thread
     /// is just starting has copies of all descriptors until it becomes another program, and a lock
     /// ends only with its last copy.
     fn drop(&mut self) {

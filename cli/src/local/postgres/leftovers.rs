@@ -25,7 +25,7 @@ pub(crate) enum Found {
     Nothing,
     /// A server without its headwater; it was stopped cleanly.
     Orphan,
-    /// Crash before this start; Postgres recovers from its WAL at the next one.
+    /// Crash of the last run; Postgres recovers from its WAL at the next start.
     Crash,
 }
 

@@ -26,7 +26,7 @@ const WRITE_DATABASE_AWAY: &[&str] = &[
     // The driver's own words for a connection that broke in use.
     r#""message":"error occurred while testing the connection on-release""#,
 ];
-/// And what they log if it is away for longer than the outcome of an append is looked for.
+/// And what they log if it is unavailable for longer than the outcome of an append is looked for.
 const OUTCOME_NOT_FOUND: &str = "the outcome of an append could not be found out in time";
 const SELLERS: usize = 32;
 /// Name of the command service's sessions.
