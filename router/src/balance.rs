@@ -5,6 +5,8 @@
 //! Finagle's Peak EWMA, without its jump to the peak: a slow answer is not a sign of a slow
 //! endpoint here, since reads may wait for freshness.
 
+use headwater_chassis::load::{cost_of_one_more, two_choices};
+
 /// Below this, differences of latency are noise, and an endpoint that has not answered yet must
 /// not look free.
 const LATENCY_US_MIN: f32 = 100.0;
@@ -56,7 +58,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn cost(&self) -> f32 {
-        (self.latency_us.max(LATENCY_US_MIN) + self.penalty_us) * (self.in_flight as f32 + 1.0)
+        cost_of_one_more(self.latency_us.max(LATENCY_US_MIN), self.penalty_us, self.in_flight)
     }
 }
 
@@ -67,26 +69,10 @@ pub fn pick(candidates: &[Candidate], random: u64) -> Option<usize> {
     if !standing.choosable() {
         return None;
     }
-    let mut peers = (0..candidates.len()).filter(|i| candidates[*i].standing == standing);
-    let count = peers.clone().count();
-    let first = scale(random as u32, count);
-    let one = peers.nth(first)?;
-    if count == 1 {
-        return Some(one);
-    }
-    // The second is drawn from the rest, counted on from the first and around.
-    let second = (first + 1 + scale((random >> 32) as u32, count - 1)) % count;
-    let other =
-        (0..candidates.len()).filter(|i| candidates[*i].standing == standing).nth(second)?;
-    match candidates[other].cost() < candidates[one].cost() {
-        true => Some(other),
-        false => Some(one),
-    }
-}
-
-/// Evenly from all of u32 to 0..count.
-fn scale(random: u32, count: usize) -> usize {
-    ((u64::from(random) * count as u64) >> 32) as usize
+    let peers = || candidates.iter().enumerate().filter(|(_, peer)| peer.standing == standing);
+    let cost = |number| peers().nth(number).map_or(f32::INFINITY, |(_, peer)| peer.cost());
+    let drawn = two_choices(peers().count(), random, cost)?;
+    peers().nth(drawn).map(|(index, _)| index)
 }
 
 #[cfg(test)]

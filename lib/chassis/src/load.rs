@@ -1,6 +1,6 @@
 //! Load of one endpoint or node, measured by all threads together, as a balancer wants to see it.
 //! Its cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
-//! EWMA, without its jump to the peak.
+//! EWMA, without its jump to the peak. And the choice by cost: the cheaper of two drawn at random.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -85,6 +85,28 @@ impl Load {
     fn clock_ms(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.born).as_millis() as u32
     }
+}
+
+/// Cost of one more request: (latency + error penalty) x (requests in flight + 1).
+pub fn cost_of_one_more(latency_us: f32, penalty_us: f32, in_flight: u32) -> f32 {
+    (latency_us + penalty_us) * (in_flight as f32 + 1.0)
+}
+
+/// Power of two choices: the cheaper of two of `count` items that `random` draws, by index; `None`
+/// if there are none. The cheapest of all would be found by every process at once, and drown.
+pub fn two_choices(count: usize, random: u64, cost: impl Fn(usize) -> f32) -> Option<usize> {
+    if count <= 1 {
+        return (count == 1).then_some(0);
+    }
+    let one = scaled(random as u32, count);
+    // The other one is drawn from the rest, counted on from the first and around.
+    let other = (one + 1 + scaled((random >> 32) as u32, count - 1)) % count;
+    Some(if cost(other) < cost(one) { other } else { one })
+}
+
+/// Evenly from all of u32 to 0..count.
+fn scaled(random: u32, count: usize) -> usize {
+    ((u64::from(random) * count as u64) >> 32) as usize
 }
 
 /// A number and the time it was written at, in one word, so that they are read together.
@@ -190,6 +212,22 @@ mod tests {
         assert_eq!(penalty, PENALTY_US_MAX);
         assert!(penalty_now(ERROR_PENALTY_US, 10_500) < ERROR_PENALTY_US / 1_000.0);
         assert_eq!(penalty_now(0.0, 0), 0.0);
+    }
+
+    #[test]
+    fn the_cheaper_of_two_different_ones_is_taken() {
+        assert_eq!(two_choices(0, u64::MAX, |_| 1.0), None);
+        assert_eq!(two_choices(1, u64::MAX, |_| 1.0), Some(0));
+        let dear_first = |item: usize| 10.0 - item as f32;
+        let quarters = [0, 0x4000_0000, 0x8000_0000, 0xffff_ffff_u64];
+        for (low, high) in quarters.iter().flat_map(|low| quarters.map(|high| (*low, high))) {
+            let random = (high << 32) | low;
+            // The dearest of all is never taken: the other one is always another one.
+            assert_ne!(two_choices(4, random, dear_first), Some(0), "{random:x}");
+            // Of equals the first that is drawn.
+            assert_eq!(two_choices(4, random, |_| 1.0), Some(scaled(low as u32, 4)));
+        }
+        assert_eq!(cost_of_one_more(100.0, 50.0, 3), 600.0);
     }
 
     #[test]
