@@ -148,7 +148,8 @@ impl Task {
             }
             answers.push(settled.answer);
         }
-        // Reply after the cache update, so that a client's next command is decided on its own write.
+        // Reply after the cache update, so that a client's next command is decided on its own
+        // write.
         for (planned, answer) in plan.planned.into_iter().zip(answers) {
             self.answer(planned.job, answer);
         }

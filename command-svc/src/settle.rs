@@ -60,8 +60,8 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
             let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
             let answer = refusal.map_or(Answer::Failed(AppendError::Defect), Answer::Refused);
-            // The append reports what was decided on top of this one as a version conflict; the state
-            // before it is still the newest.
+            // The append reports what was decided on top of this one as a version conflict; the
+            // state before it is still the newest.
             (answer, Cache::Leave)
         }
         (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(stream)),

@@ -252,11 +252,14 @@ fn no_stream(why: NoStream) -> Fault {
 
 /// Adds the delay after which another call makes sense.
 fn with_retry_delay(failure: Failure) -> Failure {
-    match failure.platform_reason() {
-        Some(ErrorReason::UpstreamUnavailable) => failure.retry_after(respond::later()),
-        Some(ErrorReason::Overloaded) => failure.retry_after(respond::soon()),
-        _ => failure,
+    let reason = failure.platform_reason();
+    if reason == Some(ErrorReason::UpstreamUnavailable) {
+        return failure.retry_after(respond::later());
     }
+    if reason == Some(ErrorReason::Overloaded) {
+        return failure.retry_after(respond::soon());
+    }
+    failure
 }
 
 #[cfg(test)]

@@ -116,9 +116,9 @@ fn check(upstream: Upstream) -> &'static str {
 
 /// Verdict on each upstream, and whether the router is unready for it.
 ///
-/// It starts unready until both have been healthy. From then on one that is unreachable is only reported
-/// while the other serves: a router that took itself out of service for it would stop queries
-/// because commands fail, or the other way round.
+/// It starts unready until both have been healthy. From then on one that is unreachable is only
+/// reported while the other serves: a router that took itself out of service for it would stop
+/// queries because commands fail, or the other way round.
 fn verdicts(ready: &[Result<(), String>; 2], seen: [bool; 2]) -> [(Result<(), String>, bool); 2] {
     let started = seen.iter().all(|seen| *seen);
     let any = ready.iter().any(Result::is_ok);

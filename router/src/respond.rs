@@ -74,7 +74,8 @@ pub fn soon() -> Duration {
     Duration::from_millis(rand::random_range(50..250))
 }
 
-/// Delay before another call to an unreachable upstream: connections are tried again within a second.
+/// Delay before another call to an unreachable upstream: connections are tried again within a
+/// second.
 pub fn later() -> Duration {
     Duration::from_millis(rand::random_range(500..1_500))
 }

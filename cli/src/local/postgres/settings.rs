@@ -78,7 +78,8 @@ impl Settings {
             ("wal_level", "logical".to_owned()),
             ("max_wal_senders", "16".to_owned()),
             ("max_replication_slots", "16".to_owned()),
-            // A replica that is unreachable for longer than this is made anew, instead of filling the disk.
+            // A replica that is unreachable for longer than this is made anew, instead of filling
+            // the disk.
             ("max_slot_wal_keep_size", "2GB".to_owned()),
             ("max_wal_size", "1GB".to_owned()),
             ("hot_standby", "on".to_owned()),
