@@ -6,6 +6,7 @@
 mod memory;
 
 pub mod config;
+pub mod connection;
 
 pub mod backoff;
 pub mod breaker;
