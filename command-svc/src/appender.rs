@@ -98,6 +98,7 @@ impl Task {
                 self.settle(plan, outcomes);
             }
             Err(LogError::NewEpoch) => {
+                // The database answered: no failure of it.
                 self.write_breaker.succeeded();
                 tracing::info!(
                     "the log is in a new epoch; commands are decided anew on its history"

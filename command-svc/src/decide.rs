@@ -12,7 +12,7 @@ use headwater_kernel::{
 /// The state of an aggregate of some type.
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 
-/// A state with its place.
+/// A state with its epoch and version: the base of a decision (optimistic concurrency).
 #[derive(Clone)]
 pub(crate) struct VersionedState {
     /// The epoch of the log whose history it is of.

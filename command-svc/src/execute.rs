@@ -110,6 +110,7 @@ impl Executor {
             let state = self.newest::<A>(call.stream).await?;
             let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
             self.submit(partition, job)?;
+            // A job is dropped unanswered only if the partition's task has panicked.
             match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
                 Answer::DecideAgain => self.measures.decided_again(),
                 Answer::Done { receipt, replayed } => {
@@ -167,6 +168,7 @@ impl Executor {
         if let Some(state) = self.states.get(stream) {
             return Ok(state);
         }
+        // A snapshot of an older program may be unreadable: then the whole stream is read.
         for use_snapshots in [true, false] {
             let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
                 LoadError::Full => overloaded(),

@@ -65,6 +65,7 @@ impl Loader {
         self.requests.try_send(request).map_err(|_| LoadError::Full)?;
         match loaded.await {
             Ok(loaded) => loaded.map_err(LoadError::Failed),
+            // The loader's task is gone, and nothing will be read any more.
             Err(_) => Err(LoadError::Failed(AppendError::DatabaseUnavailable)),
         }
     }

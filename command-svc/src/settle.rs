@@ -40,6 +40,7 @@ pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
 
 fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
     let stream = planned.job.stream;
+    // Taken out by value; what is left behind is never looked at again.
     let intent = std::mem::replace(&mut planned.intent, Intent::Fail(AppendError::Defect));
     match (outcome, intent) {
         (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {

@@ -27,6 +27,7 @@ impl States {
 
     /// Keeps a state that was loaded, unless a newer one was committed meanwhile.
     pub(crate) fn offer(&self, stream: StreamId, state: &VersionedState) {
+        // By epoch first: after a failover a lower version may be the newer one.
         let newer =
             |known: VersionedState| (known.epoch, known.version) < (state.epoch, state.version);
         if self.cache.get(&stream).is_none_or(newer) {

@@ -64,8 +64,8 @@ pub struct Endpoint {
     load: Load,
     health: AtomicU8,
     breaker: Mutex<Breaker>,
-    /// True if the breaker has to be asked. Spares its lock on the way of a good request.
-    troubled: AtomicBool,
+    /// True if the breaker is not plainly closed and has to be asked. Spares its lock on the way of a good request.
+    breaker_engaged: AtomicBool,
     links: Vec<Arc<Link>>,
     retired: CancellationToken,
 }
@@ -81,7 +81,7 @@ impl Endpoint {
             load: Load::new(Instant::now(), LATENCY_MEMORY),
             health: AtomicU8::new(Health::Unknown as u8),
             breaker: Mutex::new(Breaker::new(LOST_MAX, BREAK)),
-            troubled: AtomicBool::new(false),
+            breaker_engaged: AtomicBool::new(false),
             links: (0..workers).map(link).collect(),
             retired,
         }
@@ -141,7 +141,7 @@ impl Endpoint {
     fn standing(&self, worker: Worker, now: Instant) -> Standing {
         let link = self.links[worker.0].standing();
         // Asking the breaker itself would take its probe.
-        if self.troubled.load(Ordering::Relaxed) && !self.breaker().clone().allows(now) {
+        if self.breaker_engaged.load(Ordering::Relaxed) && !self.breaker().clone().allows(now) {
             return Standing::Unusable;
         }
         match self.health() {
@@ -152,7 +152,7 @@ impl Endpoint {
 
     /// Takes a stream to send one request on.
     pub async fn lease(self: Arc<Self>, worker: Worker) -> Result<Lease, NoStream> {
-        if self.troubled.load(Ordering::Relaxed) && !self.breaker().allows(Instant::now()) {
+        if self.breaker_engaged.load(Ordering::Relaxed) && !self.breaker().allows(Instant::now()) {
             return Err(NoStream::Broken("circuit breaker open after lost requests"));
         }
         let claim = self.links[worker.0].claim().await?;
@@ -189,12 +189,12 @@ impl Lease {
     /// The answer begins.
     pub fn answered(&mut self) {
         self.time();
-        if self.endpoint.troubled.load(Ordering::Relaxed) {
+        if self.endpoint.breaker_engaged.load(Ordering::Relaxed) {
             let mut breaker = self.endpoint.breaker();
             breaker.succeeded();
             // Still open if this answers a request from before it opened.
-            let troubled = breaker.state() != BreakerState::Closed;
-            self.endpoint.troubled.store(troubled, Ordering::Relaxed);
+            let breaker_engaged = breaker.state() != BreakerState::Closed;
+            self.endpoint.breaker_engaged.store(breaker_engaged, Ordering::Relaxed);
         }
     }
 
@@ -208,7 +208,7 @@ impl Lease {
         if fault.counts() {
             let mut breaker = self.endpoint.breaker();
             breaker.failed(now);
-            self.endpoint.troubled.store(true, Ordering::Relaxed);
+            self.endpoint.breaker_engaged.store(true, Ordering::Relaxed);
         }
     }
 

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_tape_cuts_the_transfer() {
+    fn dropping_the_replay_body_cuts_the_transfer() {
         let body_replay = ReplayBody::new(Source::new(&[3], false));
         let mut replay = body_replay.play();
         assert_eq!(read(&mut replay), Seen::Data(3));
