@@ -32,7 +32,7 @@ pub struct Options {
     /// The request as JSON; `-` reads it from standard input, several values are sent as a stream.
     #[arg(default_value = "{}")]
     json: String,
-    /// Where to send it: the router of what runs on this machine, unless given.
+    /// Address to send it to: the router of what runs on this machine, unless given.
     #[arg(long)]
     router: Option<String>,
     /// Request metadata, `name: value`; can be repeated.

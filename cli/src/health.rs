@@ -32,7 +32,7 @@ pub async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<Answer> {
     answer.with_context(|| format!("{admin}{path} gives no answer within {PATIENCE:?}"))?
 }
 
-/// Whether the program is ready; if not, the checks that say so.
+/// Succeeds if the program is ready; otherwise the error names the checks that say so.
 pub async fn ready(admin: SocketAddr) -> anyhow::Result<()> {
     let answer = get(admin, "/readyz").await?;
     if answer.status != 200 {
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a server that answers the first question with these bytes.
+    /// Result of asking a server that answers the first question with these bytes.
     async fn asked(reply: Vec<u8>) -> anyhow::Result<Answer> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let admin = listener.local_addr().expect("its address");

@@ -17,7 +17,7 @@ pub struct Options {
     partitions: u16,
 }
 
-/// Where the databases' owner connects.
+/// Connection URLs of the databases' owners.
 #[derive(Args)]
 pub struct Owners {
     /// The write database, as its owner: postgres://owner:…@host/database.

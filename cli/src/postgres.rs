@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::local::{Account, Host, default_root};
 
-/// Where to look.
+/// Data folder to look at.
 #[derive(Args)]
 pub struct Options {
     /// Folder of the server programs [default: the newest found].

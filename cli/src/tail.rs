@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::call::shown;
 use crate::local::RunFile;
 
-/// How long to wait for a hint before looking anyway.
+/// Time to wait for a hint before looking anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Events read at once.
 const CHUNK: u32 = 1_000;
@@ -24,7 +24,7 @@ const CHUNK: u32 = 1_000;
 /// `headwater tail …`.
 #[derive(Args)]
 pub struct Options {
-    /// Where to begin: `end` (only what comes), `start`, or a position.
+    /// Place to begin at: `end` (only what comes), `start`, or a position.
     #[arg(long, default_value = "end")]
     from: From,
     /// Only this partition; all of them unless given.
@@ -44,7 +44,7 @@ pub struct Options {
     data: Option<PathBuf>,
 }
 
-/// Where to begin.
+/// Place to begin at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     /// With what comes next.

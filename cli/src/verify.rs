@@ -17,12 +17,12 @@ const CHUNK: u32 = 5_000;
 /// `headwater verify …`.
 #[derive(Args)]
 pub struct Options {
-    /// What to verify.
+    /// Data to verify.
     #[command(subcommand)]
     what: What,
 }
 
-/// What can be verified.
+/// Data that can be verified.
 #[derive(Subcommand)]
 pub enum What {
     /// The event log: no gap, and every digest fits what is stored, up to the head.

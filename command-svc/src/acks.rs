@@ -16,7 +16,7 @@ const RETRY: Delays =
     Delays { first: Duration::from_millis(20), max: Duration::from_millis(500), factor: 2.0 };
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// What was reached when the command was answered.
+/// Level that was reached when the command was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acked {
     /// The highest level.
@@ -26,7 +26,7 @@ pub struct Acked {
 }
 
 impl Acked {
-    /// What every applied command has.
+    /// Level of every applied command.
     pub const COMMITTED: Self = Self { level: AckLevel::Committed, replicas: 0 };
 }
 
@@ -47,7 +47,7 @@ impl Acks {
         Self { sync: endpoint.map(connect) }
     }
 
-    /// Whether the wish can be granted at all: to be asked before the command is applied.
+    /// Checks that the wish can be granted at all, before the command is applied.
     ///
     /// # Errors
     /// This process does not know where the read side is.

@@ -1,6 +1,6 @@
-//! One task per partition: gathers what waits, decides it, appends it, answers it. While an append
-//! is in flight, the commands that arrive queue up and form the next batch: no timer, no added
-//! delay when idle.
+//! One task per partition: gathers what waits, decides it, appends it, answers it (group commit).
+//! While an append is in flight, the commands that arrive queue up and form the next batch: no
+//! timer, no added delay when idle.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::settle::{Cache, settle};
 use crate::states::States;
 use crate::write_breaker::WriteBreaker;
 
-/// How long the outcome of a broken commit is looked for before its senders are told that it is
+/// Time that the outcome of a broken commit is looked for before its senders are told that it is
 /// unknown.
 const RESOLVE_MAX: Duration = Duration::from_secs(10);
 const RESOLVE_DELAYS: Delays =
@@ -30,7 +30,7 @@ const BREAKER_FAILURES: u32 = 3;
 const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
-/// What every appender shares.
+/// Parts that every appender shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub states: States,
@@ -98,6 +98,7 @@ impl Task {
                 self.settle(plan, outcomes);
             }
             Err(LogError::NewEpoch) => {
+                // The database answered: no failure of it.
                 self.write_breaker.succeeded();
                 tracing::info!(
                     "the log is in a new epoch; commands are decided anew on its history"
@@ -135,23 +136,23 @@ impl Task {
         let mut answers = Vec::with_capacity(settled.len());
         for settled in settled {
             match settled.cache {
-                Cache::Put(stream, stand) => {
+                Cache::Put(stream, state) => {
                     let before = plan.commands[settled.planned_index].expected;
                     let decider = &plan.planned[settled.planned_index].job.decider;
                     if let Answer::Done { receipt, .. } = &settled.answer {
-                        self.shared.snapshots.offer(decider, &stand, before, receipt);
+                        self.shared.snapshots.offer(decider, &state, before, receipt);
                     }
-                    self.shared.states.put(stream, stand);
+                    self.shared.states.put(stream, state);
                 }
                 Cache::Forget(stream) => self.shared.states.forget(stream),
                 Cache::Leave => {}
             }
             answers.push(settled.answer);
         }
-        // Only now: whoever is answered finds the cache as his command left it.
+        // Reply after the cache update, so that a client's next command is decided on its own
+        // write.
         for (planned, answer) in plan.planned.into_iter().zip(answers) {
-            self.shared.measures.answered(&answer);
-            let _ = planned.job.answer.send(answer);
+            self.answer(planned.job, answer);
         }
     }
 
@@ -181,27 +182,25 @@ impl Task {
         }
     }
 
-    /// While a lost outcome is looked for, nothing can be appended: once that has failed often
-    /// enough, whoever waits is told so. Nothing of theirs has been sent.
+    /// Refuses the queued commands while the outcome of a broken commit is looked for, once the
+    /// breaker is open: nothing can be appended, and nothing of theirs has been sent.
     fn refuse_waiting(&mut self) {
         if !self.write_breaker.is_open() {
             return;
         }
         while let Ok(job) = self.queue.try_recv() {
-            let answer = Answer::Failed(AppendError::DatabaseUnavailable);
-            self.shared.measures.answered(&answer);
-            let _ = job.answer.send(answer);
+            self.answer(job, Answer::Failed(AppendError::DatabaseUnavailable));
         }
     }
 
     fn answer_found(&self, plan: Plan, found: Vec<Option<headwater_eventlog::Receipt>>) {
         self.shared.notifier.hint();
         for (planned, receipt) in plan.planned.into_iter().zip(found) {
-            self.shared.states.forget(planned.job.stream);
-            let answer =
-                receipt.map_or(Answer::Stale, |receipt| Answer::Done { receipt, replayed: false });
-            self.shared.measures.answered(&answer);
-            let _ = planned.job.answer.send(answer);
+            let answer = match receipt {
+                Some(receipt) => Answer::Done { receipt, replayed: false },
+                None => Answer::DecideAgain,
+            };
+            self.forget_and_answer(planned.job, answer);
         }
     }
 
@@ -210,18 +209,25 @@ impl Task {
     }
 
     fn load_anew(&self, jobs: impl Iterator<Item = Job>) {
-        for job in jobs {
-            self.shared.states.forget(job.stream);
-            let _ = job.answer.send(Answer::Stale);
+        jobs.for_each(|job| self.forget_and_answer(job, Answer::DecideAgain));
+    }
+
+    fn fail(&self, plan: Plan, error: AppendError) {
+        for planned in plan.planned {
+            self.forget_and_answer(planned.job, Answer::Failed(error));
         }
     }
 
-    fn fail(&self, plan: Plan, trouble: AppendError) {
-        for planned in plan.planned {
-            self.shared.states.forget(planned.job.stream);
-            let answer = Answer::Failed(trouble);
-            self.shared.measures.answered(&answer);
-            let _ = planned.job.answer.send(answer);
-        }
+    /// Answers a job whose stream may have moved on: its next command loads the state anew.
+    fn forget_and_answer(&self, job: Job, answer: Answer) {
+        self.shared.states.forget(job.stream);
+        self.answer(job, answer);
+    }
+
+    /// Counts the answer and sends it.
+    fn answer(&self, job: Job, answer: Answer) {
+        self.shared.measures.answered(&answer);
+        // The client may have gone meanwhile; the outcome stays as it is.
+        let _ = job.answer.send(answer);
     }
 }

@@ -1,4 +1,4 @@
-//! What the command service reads from its environment and flags.
+//! Settings that the command service reads from its environment and flags.
 
 use std::str::FromStr;
 
@@ -12,21 +12,21 @@ const ABOUT: &str = "Decides commands and appends their events to the log";
 /// The settings of a command service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Those of every program.
+    /// Settings of every program.
     pub common: Common,
     /// The servers of the write database.
     pub write: Servers,
     /// Connections for loading, beside one per partition for appending.
     pub write_connections: u32,
-    /// Where to ask how far the read side has come.
+    /// Service to ask how far the read side has come.
     pub sync: Option<SyncUrl>,
-    /// What it holds at most.
+    /// Bounds of queues, batches and caches.
     pub limits: Limits,
-    /// How long idempotency keys are kept.
+    /// Time that idempotency keys are kept, in hours.
     pub key_retention_hours: u32,
 }
 
-/// What the executor holds at most.
+/// Bounds of the executor's queues, batches and caches.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Commands that may wait, per partition; more are refused.
@@ -45,7 +45,7 @@ impl Default for Limits {
     }
 }
 
-/// Where to ask how far the read side has come.
+/// Address of the service that says how far the read side has come.
 #[derive(Clone, Debug)]
 pub struct SyncUrl(pub Endpoint);
 

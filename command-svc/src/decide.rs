@@ -12,7 +12,7 @@ use headwater_kernel::{
 /// The state of an aggregate of some type.
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 
-/// A state with its place.
+/// A state with its epoch and version: the base of a decision (optimistic concurrency).
 #[derive(Clone)]
 pub(crate) struct VersionedState {
     /// The epoch of the log whose history it is of.
@@ -26,12 +26,12 @@ pub(crate) struct VersionedState {
 /// A command together with the aggregate it is for.
 pub(crate) trait Decider: Send + Sync {
     /// Decides on a state. Pure: the same state gives the same verdict.
-    fn decide(&self, stand: &VersionedState) -> Verdict;
+    fn decide(&self, current: &VersionedState) -> Verdict;
     /// The aggregate's name, and the state in bytes if it wants snapshots.
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
 }
 
-/// What a command causes on a state.
+/// Result of a command on a state.
 pub(crate) enum Verdict {
     /// Events (or none) and the facts that must hold.
     Accepted(Accepted),
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Accepted {
     pub events: Vec<NewEvent>,
     pub facts: Vec<Fact>,
-    /// What to answer if the fact of the same index does not hold.
+    /// Refusals to answer with if the fact of the same index does not hold.
     pub refusals: Vec<Option<Rejection>>,
     /// The state after the events.
     pub next: AnyState,
@@ -58,11 +58,11 @@ pub(crate) struct Typed<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decider for Typed<A> {
-    fn decide(&self, stand: &VersionedState) -> Verdict {
-        let mut next = match stand.state.downcast_ref::<A>() {
+    fn decide(&self, current: &VersionedState) -> Verdict {
+        let mut next = match current.state.downcast_ref::<A>() {
             Some(state) => state.clone(),
             // Looked for by a command of another type, and not there.
-            None if stand.version == StreamVersion(0) => A::default(),
+            None if current.version == StreamVersion(0) => A::default(),
             None => return Verdict::Foreign,
         };
         let decision = match next.decide(&self.command, &self.context) {
@@ -99,7 +99,7 @@ impl<A: Aggregate> Decider for Typed<A> {
     }
 }
 
-/// What a stored stream folds to.
+/// Result of folding a stored stream.
 pub(crate) enum Folded {
     /// The state.
     VersionedState(VersionedState),

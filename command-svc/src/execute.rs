@@ -1,22 +1,23 @@
-//! The path of a command: load -> fold -> decide -> append -> receipt, and for those who ask for
-//! it, the wait until the read side shows it.
+//! The path of a command, in two tasks. The request's own task, here: check the token, load and
+//! fold the state, queue the command, wait for its answer, and for those who ask for it, until the
+//! read side shows it. The partition's task, in [`crate::appender`]: decide on the newest state,
+//! append the batch, answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_chassis::trace::current_traceparent;
 use headwater_chassis::{Backoff, Delays, Metrics};
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
 use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::config::Limits;
-use crate::decide::{Folded, Typed, VersionedState, fold};
+use crate::decide::{Decider, Folded, Typed, VersionedState, fold};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
@@ -31,7 +32,7 @@ use headwater_edge::Call;
 const ATTEMPTS_MAX: u32 = 20;
 const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
-/// When a full queue is worth trying again: a few batches later.
+/// Delay before a full queue is worth trying again: a few batches.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
@@ -48,13 +49,13 @@ pub struct Executor {
 /// A command that has been applied.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Where its effect is.
+    /// Place of the command's effect in the log.
     pub receipt: Receipt,
     /// Proof of it, and of everything the sender had seen before.
     pub token: Token,
-    /// Whether an earlier attempt with the same key applied it.
+    /// True if an earlier attempt with the same key applied it.
     pub replayed: bool,
-    /// How far its effect had come when it was answered.
+    /// Level that the effect had reached when the command was answered.
     pub acked: Acked,
 }
 
@@ -93,38 +94,25 @@ impl Executor {
         }
         self.acks.check(call.options.ack.as_ref())?;
         let partition = call.partition_key.partition(self.log.info().partitions);
-        let command_id = Uuid::now_v7();
-        let traceparent = current_traceparent().or_else(|| call.options.traceparent.clone());
         let context = Context {
             stream: call.stream,
-            command_id,
+            command_id: Uuid::now_v7(),
             caller: call.options.caller.clone(),
             now: OffsetDateTime::now_utc(),
         };
-        let decider = Arc::new(Typed::<A> { command, context });
+        let command_id = context.command_id;
+        let decider: Arc<dyn Decider> = Arc::new(Typed::<A> { command, context });
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
-            let stand = self.stand::<A>(call.stream).await?;
-            let (answer, answered) = oneshot::channel();
-            self.submit(
-                partition,
-                Job {
-                    stream: call.stream,
-                    stand,
-                    decider: decider.clone(),
-                    key: call.options.key,
-                    expected: call.options.expected_version,
-                    command_id,
-                    caller: call.options.caller.clone(),
-                    traceparent: traceparent.clone(),
-                    answer,
-                },
-            )?;
+            let state = self.newest::<A>(call.stream).await?;
+            let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
+            self.submit(partition, job)?;
+            // A job is dropped unanswered only if the partition's task has panicked.
             match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
-                Answer::Stale => self.measures.stale(),
+                Answer::DecideAgain => self.measures.decided_again(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(self.committed(receipt, replayed, &call).await);
                 }
@@ -132,7 +120,7 @@ impl Executor {
                     return Err(Failure::rejection(call.domain, rejection));
                 }
                 Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
-                Answer::Failed(trouble) => return Err(failure(trouble)),
+                Answer::Failed(error) => return Err(failure(error)),
             }
         }
         Err(Failure::new(
@@ -151,7 +139,7 @@ impl Executor {
         }
     }
 
-    /// What the client gets, as soon as its command's effect has come as far as it asked.
+    /// Reply for the client, as soon as its command's effect has come as far as it asked.
     async fn committed(&self, receipt: Receipt, replayed: bool, call: &Call) -> Committed {
         let token = seen::token(&self.log.lineage(), call.options.seen.as_ref(), &receipt);
         let acked = match &call.options.ack {
@@ -176,19 +164,20 @@ impl Executor {
     }
 
     /// The newest state known, loaded if it is not cached.
-    async fn stand<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
-        if let Some(stand) = self.states.get(stream) {
-            return Ok(stand);
+    async fn newest<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
+        if let Some(state) = self.states.get(stream) {
+            return Ok(state);
         }
+        // A snapshot of an older program may be unreadable: then the whole stream is read.
         for use_snapshots in [true, false] {
             let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
                 LoadError::Full => overloaded(),
-                LoadError::AppendError(trouble) => failure(trouble),
+                LoadError::Failed(error) => failure(error),
             })?;
             match fold::<A>(loaded).map_err(unreadable)? {
-                Folded::VersionedState(stand) => {
-                    self.states.offer(stream, &stand);
-                    return Ok(stand);
+                Folded::VersionedState(state) => {
+                    self.states.offer(stream, &state);
+                    return Ok(state);
                 }
                 Folded::ForeignSnapshot => {}
             }

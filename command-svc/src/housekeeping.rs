@@ -1,4 +1,4 @@
-//! What goes on beside the commands: snapshots of long streams, and forgetting old receipts.
+//! Work beside the commands: snapshots of long streams, and forgetting old receipts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +37,21 @@ impl SnapshotSink {
     pub(crate) fn offer(
         &self,
         decider: &Arc<dyn Decider>,
-        stand: &VersionedState,
+        after: &VersionedState,
         before: StreamVersion,
         receipt: &Receipt,
     ) {
-        if before.0 / self.every == stand.version.0 / self.every {
+        if before.0 / self.every == after.version.0 / self.every {
             return;
         }
-        let Some((aggregate, snapshot)) = decider.snapshot(&stand.state) else { return };
-        let (stream, version, position) = (receipt.stream, stand.version, receipt.position);
-        let aggregate = aggregate.to_owned();
-        let saved = SavedSnapshot { stream, version, position, aggregate, snapshot };
+        let Some((aggregate, snapshot)) = decider.snapshot(&after.state) else { return };
+        let saved = SavedSnapshot {
+            stream: receipt.stream,
+            version: after.version,
+            position: receipt.position,
+            aggregate: aggregate.to_owned(),
+            snapshot,
+        };
         // Full: the next one of the stream will do.
         let _ = self.waiting.try_send(saved);
     }

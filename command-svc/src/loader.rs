@@ -21,8 +21,8 @@ const QUEUE_MAX: usize = 4_096;
 /// No load takes longer: a database that hangs keeps its connections open, and nothing else
 /// notices.
 const LOAD_MAX: Duration = Duration::from_secs(3);
-/// How long nothing is loaded after a load failed: each failure may have taken [`LOAD_MAX`], and
-/// commands that wait for the next one should rather be told at once.
+/// Time without loads after one that failed: each failure may have taken [`LOAD_MAX`],
+/// and commands that wait for the next one should rather be told at once.
 const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
@@ -32,12 +32,12 @@ struct Request {
     answer: oneshot::Sender<Result<Loaded, AppendError>>,
 }
 
-/// Why a load gave nothing.
+/// Error of a load.
 pub(crate) enum LoadError {
     /// Too many wait already.
     Full,
     /// The database could not be read.
-    AppendError(AppendError),
+    Failed(AppendError),
 }
 
 /// Hands loads to the task that makes them.
@@ -54,7 +54,7 @@ impl Loader {
         Self { requests }
     }
 
-    /// What is stored of a stream.
+    /// Reads the events of a stream, from its snapshot on.
     pub(crate) async fn load(
         &self,
         stream: StreamId,
@@ -64,21 +64,22 @@ impl Loader {
         let request = Request { stream, use_snapshots, answer };
         self.requests.try_send(request).map_err(|_| LoadError::Full)?;
         match loaded.await {
-            Ok(loaded) => loaded.map_err(LoadError::AppendError),
-            Err(_) => Err(LoadError::AppendError(AppendError::DatabaseUnavailable)),
+            Ok(loaded) => loaded.map_err(LoadError::Failed),
+            // The loader's task is gone, and nothing will be read any more.
+            Err(_) => Err(LoadError::Failed(AppendError::DatabaseUnavailable)),
         }
     }
 }
 
 async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
-    let mut write_breaker = WriteBreaker::new(log.servers(), 1, BREAKER_DELAYS);
+    let mut breaker = WriteBreaker::new(log.servers(), 1, BREAKER_DELAYS);
     let mut requests = Vec::with_capacity(STREAMS_MAX);
     while queue.recv_many(&mut requests, STREAMS_MAX).await > 0 {
         let (with, without): (Vec<_>, Vec<_>) =
             requests.drain(..).partition(|request| request.use_snapshots);
         for (requests, use_snapshots) in [(with, true), (without, false)] {
             if !requests.is_empty() {
-                load(&log, &mut write_breaker, requests, use_snapshots).await;
+                load(&log, &mut breaker, requests, use_snapshots).await;
             }
         }
     }
@@ -86,7 +87,7 @@ async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
 
 async fn load(
     log: &EventLog,
-    write_breaker: &mut WriteBreaker,
+    breaker: &mut WriteBreaker,
     requests: Vec<Request>,
     use_snapshots: bool,
 ) {
@@ -98,11 +99,8 @@ async fn load(
             streams.len() - 1
         });
     }
-    let loaded = if write_breaker.allows() {
-        read(log, write_breaker, &streams, use_snapshots).await
-    } else {
-        None
-    };
+    let loaded =
+        if breaker.allows() { read(log, breaker, &streams, use_snapshots).await } else { None };
     for request in requests {
         let answer = match &loaded {
             Some(loaded) => Ok(loaded[index[&request.stream]].clone()),
@@ -115,25 +113,25 @@ async fn load(
 
 async fn read(
     log: &EventLog,
-    write_breaker: &mut WriteBreaker,
+    breaker: &mut WriteBreaker,
     streams: &[StreamId],
     use_snapshots: bool,
 ) -> Option<Vec<Loaded>> {
     let error = match timeout(LOAD_MAX, log.load(streams, use_snapshots)).await {
         Ok(Ok(loaded)) => {
-            write_breaker.succeeded();
+            breaker.succeeded();
             return Some(loaded);
         }
         Ok(Err(error)) => {
             match error {
-                LogError::Unavailable(_) => write_breaker.failed(),
+                LogError::Unavailable(_) => breaker.failed(),
                 // It is there, and says no: that is about these streams.
-                _ => write_breaker.succeeded(),
+                _ => breaker.succeeded(),
             }
             error.to_string()
         }
         Err(_) => {
-            write_breaker.failed();
+            breaker.failed();
             format!("no answer within {LOAD_MAX:?}")
         }
     };

@@ -1,4 +1,4 @@
-//! What the write side counts.
+//! Metrics of the write side.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Measures {
     replayed: Counter,
     refused: Counter,
     conflicts: Counter,
-    stale: Counter,
+    decided_again: Counter,
     overloaded: Counter,
     failed: Family<Labels<1>, Counter>,
 }
@@ -44,7 +44,7 @@ impl Measures {
             replayed: outcome("replayed"),
             refused: outcome("refused"),
             conflicts: outcome("version_conflict"),
-            stale: outcome("stale"),
+            decided_again: outcome("stale"),
             overloaded: outcome("overloaded"),
             failed: commands,
         }
@@ -62,15 +62,15 @@ impl Measures {
             Answer::Refused(_) => self.refused.inc(),
             Answer::VersionConflict(_) => self.conflicts.inc(),
             // Counted when it is decided again.
-            Answer::Stale => return,
-            Answer::Failed(trouble) => {
-                self.failed.get_or_create(&[("outcome", name(*trouble).to_owned())]).inc()
+            Answer::DecideAgain => return,
+            Answer::Failed(error) => {
+                self.failed.get_or_create(&[("outcome", name(*error).to_owned())]).inc()
             }
         };
     }
 
-    pub(crate) fn stale(&self) {
-        self.stale.inc();
+    pub(crate) fn decided_again(&self) {
+        self.decided_again.inc();
     }
 
     pub(crate) fn overloaded(&self) {
@@ -78,8 +78,8 @@ impl Measures {
     }
 }
 
-fn name(trouble: AppendError) -> &'static str {
-    match trouble {
+fn name(error: AppendError) -> &'static str {
+    match error {
         AppendError::KeyReused => "key_reused",
         AppendError::DatabaseUnavailable => "database_unavailable",
         AppendError::OutcomeUnknown => "outcome_unknown",

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use headwater_chassis::trace::current_traceparent;
 use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
 use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
@@ -12,13 +13,13 @@ use uuid::Uuid;
 
 use crate::decide::{Accepted, Decider, Verdict, VersionedState};
 use crate::reply::{Answer, AppendError};
-use headwater_edge::KeyHashes;
+use headwater_edge::{Call, KeyHashes};
 
 /// A command that waits for its partition's appender.
 pub(crate) struct Job {
     pub stream: StreamId,
     /// The state when it was sent on; the cache may hold a newer one.
-    pub stand: VersionedState,
+    pub state: VersionedState,
     pub decider: Arc<dyn Decider>,
     pub key: Option<KeyHashes>,
     /// The version the client expects.
@@ -29,15 +30,40 @@ pub(crate) struct Job {
     pub answer: oneshot::Sender<Answer>,
 }
 
+impl Job {
+    /// A command to be decided on this state or a newer one, and the receiver of its answer.
+    pub(crate) fn new(
+        call: &Call,
+        command_id: Uuid,
+        state: VersionedState,
+        decider: Arc<dyn Decider>,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let job = Self {
+            stream: call.stream,
+            state,
+            decider,
+            key: call.options.key,
+            expected: call.options.expected_version,
+            command_id,
+            caller: call.options.caller.clone(),
+            // This process's span if spans are exported, else the caller's.
+            traceparent: current_traceparent().or_else(|| call.options.traceparent.clone()),
+            answer,
+        };
+        (job, answered)
+    }
+}
+
 /// A job in a batch, with what is to be answered when its command passes.
 pub(crate) struct Planned {
     pub job: Job,
     pub intent: Intent,
 }
 
-/// What a command that passes its checks means for its sender.
+/// Meaning of a command that passes its checks, for its sender.
 pub(crate) enum Intent {
-    /// Its events are recorded (or there are none); this is the stand afterwards.
+    /// The events are recorded (or there are none); `after` is the state afterwards.
     Commit { after: VersionedState, refusals: Vec<Option<Rejection>> },
     /// The version it was refused on is confirmed.
     Refuse(Rejection),
@@ -68,7 +94,7 @@ pub(crate) fn plan(
     cached: impl Fn(StreamId) -> Option<VersionedState>,
 ) -> Plan {
     let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
-    let mut stands: HashMap<StreamId, VersionedState> = HashMap::new();
+    let mut states: HashMap<StreamId, VersionedState> = HashMap::new();
     let mut keys = HashSet::new();
     let mut events = 0;
     while let Some(job) = jobs.pop_front() {
@@ -81,23 +107,24 @@ pub(crate) fn plan(
             jobs.push_front(job);
             break;
         }
-        let stand = match stands.get(&job.stream) {
-            Some(stand) => stand.clone(),
-            None => newest(cached(job.stream), &job.stand),
+        let current = match states.get(&job.stream) {
+            Some(current) => current.clone(),
+            None => newest(cached(job.stream), &job.state),
         };
-        if stand.epoch < epoch {
+        if current.epoch < epoch {
             plan.outdated.push(job);
             continue;
         }
-        let (command, intent) = decide(&job, &stand);
+        let (command, intent) = decide(&job, &current);
         if events + command.events.len() > EVENTS_PER_BATCH_MAX {
             jobs.push_front(job);
             break;
         }
         events += command.events.len();
         keys.extend(job.key.map(|key| key.key));
-        let after = if let Intent::Commit { after, .. } = &intent { after.clone() } else { stand };
-        stands.insert(job.stream, after);
+        let after =
+            if let Intent::Commit { after, .. } = &intent { after.clone() } else { current };
+        states.insert(job.stream, after);
         plan.commands.push(command);
         plan.planned.push(Planned { job, intent });
     }
@@ -114,32 +141,34 @@ fn newest(cached: Option<VersionedState>, loaded: &VersionedState) -> VersionedS
 /// that the version it was refused on is the current one, since another process may have moved on,
 /// and looks its key up, since a repeated command is often refused on the state that its first
 /// attempt made.
-fn decide(job: &Job, stand: &VersionedState) -> (Command, Intent) {
-    if job.expected.is_some_and(|expected| expected != stand.version) {
-        return (check(job, stand), Intent::VersionConflict(stand.version));
+fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
+    if job.expected.is_some_and(|expected| expected != current.version) {
+        return (check(job, current), Intent::VersionConflict(current.version));
     }
-    let accepted = match job.decider.decide(stand) {
+    let accepted = match job.decider.decide(current) {
         Verdict::Accepted(accepted) => accepted,
-        Verdict::Refused(rejection) => return (check(job, stand), Intent::Refuse(rejection)),
-        Verdict::Foreign => return (check(job, stand), Intent::Fail(AppendError::OtherAggregate)),
+        Verdict::Refused(rejection) => return (check(job, current), Intent::Refuse(rejection)),
+        Verdict::Foreign => {
+            return (check(job, current), Intent::Fail(AppendError::OtherAggregate));
+        }
     };
     if too_large(&accepted) {
-        return (check(job, stand), Intent::Fail(AppendError::TooLarge));
+        return (check(job, current), Intent::Fail(AppendError::TooLarge));
     }
     let Accepted { events, facts, refusals, next } = accepted;
-    let version = stand.version.plus(events.len() as u64);
+    let version = current.version.plus(events.len() as u64);
     let intent = Intent::Commit {
-        after: VersionedState { epoch: stand.epoch, version, state: next },
+        after: VersionedState { epoch: current.epoch, version, state: next },
         refusals,
     };
     let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
-    (Command { key, events, facts, ..check(job, stand) }, intent)
+    (Command { key, events, facts, ..check(job, current) }, intent)
 }
 
-fn check(job: &Job, stand: &VersionedState) -> Command {
+fn check(job: &Job, current: &VersionedState) -> Command {
     Command {
         stream: job.stream,
-        expected: stand.version,
+        expected: current.version,
         command_id: job.command_id,
         caller: job.caller.clone(),
         traceparent: job.traceparent.clone(),
@@ -165,17 +194,20 @@ mod tests {
     struct Nothing;
 
     impl Decider for Nothing {
-        fn decide(&self, stand: &VersionedState) -> Verdict {
-            let next = Arc::clone(&stand.state);
-            let (events, facts, refusals) = (Vec::new(), Vec::new(), Vec::new());
-            Verdict::Accepted(Accepted { events, facts, refusals, next })
+        fn decide(&self, current: &VersionedState) -> Verdict {
+            Verdict::Accepted(Accepted {
+                events: Vec::new(),
+                facts: Vec::new(),
+                refusals: Vec::new(),
+                next: Arc::clone(&current.state),
+            })
         }
         fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
             None
         }
     }
 
-    fn stand((epoch, version): (u32, u64)) -> VersionedState {
+    fn state((epoch, version): (u32, u64)) -> VersionedState {
         VersionedState { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
     }
 
@@ -185,7 +217,7 @@ mod tests {
         let (answer, _answered) = oneshot::channel();
         let job = Job {
             stream: StreamId(Uuid::nil()),
-            stand: stand(loaded),
+            state: state(loaded),
             decider: Arc::new(Nothing),
             key: None,
             expected: None,
@@ -194,7 +226,7 @@ mod tests {
             traceparent: None,
             answer,
         };
-        let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(stand));
+        let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(state));
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
     }

@@ -1,4 +1,4 @@
-//! What an appender answers, and how that is told to a client.
+//! Answers of an appender, and how they are told to a client.
 
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::Receipt;
@@ -9,7 +9,7 @@ pub(crate) enum Answer {
     /// Committed, now (`replayed` false) or by an earlier attempt with the same key.
     Done { receipt: Receipt, replayed: bool },
     /// Decided on a state that is no longer the newest: load and try again.
-    Stale,
+    DecideAgain,
     /// The domain said no, on the newest state.
     Refused(Rejection),
     /// The client expected another version than this, the current one.
@@ -18,7 +18,7 @@ pub(crate) enum Answer {
     Failed(AppendError),
 }
 
-/// Why a command was not carried out, other than by the domain's or the client's own words.
+/// Reason why a command was not carried out, other than by the domain's or the client's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AppendError {
     /// The key was used with another payload.
@@ -36,8 +36,8 @@ pub(crate) enum AppendError {
 }
 
 /// The failure a client gets.
-pub(crate) fn failure(trouble: AppendError) -> Failure {
-    match trouble {
+pub(crate) fn failure(error: AppendError) -> Failure {
+    match error {
         AppendError::KeyReused => Failure::new(
             ErrorReason::IdempotencyKeyReused,
             "this idempotency key has been used with another command; use a new key for a new command",
@@ -67,6 +67,6 @@ pub(crate) fn failure(trouble: AppendError) -> Failure {
     }
 }
 
-/// When trying again is worthwhile after the database was away: about the time a breaker stays
-/// open.
+/// Delay before another attempt is worthwhile while the database is unavailable: about the time a
+/// breaker stays open.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);

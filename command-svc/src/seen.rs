@@ -21,8 +21,8 @@ pub(crate) async fn check(log: &EventLog, seen: &Tokens) -> Result<(), Failure> 
         tracing::warn!(%error, "the log's epochs cannot be read");
         failure(AppendError::DatabaseUnavailable)
     })?;
-    lineage.settle(seen).map(drop).map_err(|unsettled| {
-        token_failure(match unsettled {
+    lineage.settle(seen).map(drop).map_err(|mismatch| {
+        token_failure(match mismatch {
             TokenMismatch::Foreign => TokenError::Foreign,
             // Later: of an epoch that the log has never been in, or no longer knows of.
             TokenMismatch::Lost | TokenMismatch::Later => TokenError::Lost,

@@ -14,13 +14,13 @@ pub(crate) struct Settled {
     pub cache: Cache,
 }
 
-/// What happens to the cached state of a stream.
+/// Change of the cached state of a stream.
 pub(crate) enum Cache {
-    /// This is the newest.
+    /// Put the newest state.
     Put(StreamId, VersionedState),
-    /// It was out of date.
+    /// Forget a state that is out of date.
     Forget(StreamId),
-    /// It stays as it is.
+    /// Leave the state as it is.
     Leave,
 }
 
@@ -40,6 +40,7 @@ pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
 
 fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
     let stream = planned.job.stream;
+    // Taken out by value; what is left behind is never looked at again.
     let intent = std::mem::replace(&mut planned.intent, Intent::Fail(AppendError::Defect));
     match (outcome, intent) {
         (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {
@@ -51,16 +52,17 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::Committed(_), Intent::VersionConflict(current)) => {
             (Answer::VersionConflict(current), Cache::Leave)
         }
-        (Outcome::Committed(_), Intent::Fail(trouble)) => (Answer::Failed(trouble), Cache::Leave),
+        (Outcome::Committed(_), Intent::Fail(error)) => (Answer::Failed(error), Cache::Leave),
         (Outcome::Replayed(receipt), _) => {
             (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
         }
         (Outcome::KeyReused, _) => (Answer::Failed(AppendError::KeyReused), Cache::Forget(stream)),
-        (Outcome::Stale(_), _) => (Answer::Stale, Cache::Forget(stream)),
+        (Outcome::VersionConflict(_), _) => (Answer::DecideAgain, Cache::Forget(stream)),
         (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
             let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
             let answer = refusal.map_or(Answer::Failed(AppendError::Defect), Answer::Refused);
-            // What was decided on top of this one is stale; the state before it still stands.
+            // The append reports what was decided on top of this one as a version conflict; the
+            // state before it is still the newest.
             (answer, Cache::Leave)
         }
         (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(stream)),

@@ -21,16 +21,17 @@ impl States {
     }
 
     /// Keeps a state that was just committed: nothing newer can be known to this process.
-    pub(crate) fn put(&self, stream: StreamId, stand: VersionedState) {
-        self.cache.insert(stream, stand);
+    pub(crate) fn put(&self, stream: StreamId, state: VersionedState) {
+        self.cache.insert(stream, state);
     }
 
     /// Keeps a state that was loaded, unless a newer one was committed meanwhile.
-    pub(crate) fn offer(&self, stream: StreamId, stand: &VersionedState) {
+    pub(crate) fn offer(&self, stream: StreamId, state: &VersionedState) {
+        // By epoch first: after a failover a lower version may be the newer one.
         let newer =
-            |known: VersionedState| (known.epoch, known.version) < (stand.epoch, stand.version);
+            |known: VersionedState| (known.epoch, known.version) < (state.epoch, state.version);
         if self.cache.get(&stream).is_none_or(newer) {
-            self.cache.insert(stream, stand.clone());
+            self.cache.insert(stream, state.clone());
         }
     }
 

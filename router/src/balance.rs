@@ -1,25 +1,27 @@
-//! Which endpoint a request goes to: power of two choices on a copied snapshot. Pure; the random
-//! number and the ages of what was measured come in as data.
+//! Choice of the endpoint for a request: power of two choices on a copied snapshot. Pure; the
+//! random number and the ages of what was measured come in as data.
 //!
 //! Cost of an endpoint: (smoothed latency + error penalty) x (requests in flight + 1), as in
 //! Finagle's Peak EWMA, without its jump to the peak: a slow answer is not a sign of a slow
 //! endpoint here, since reads may wait for freshness.
 
+use headwater_chassis::load::{cost_of_one_more, two_choices};
+
 /// Below this, differences of latency are noise, and an endpoint that has not answered yet must
 /// not look free.
 const LATENCY_US_MIN: f32 = 100.0;
 
-/// What keeps an endpoint from the choice, best first.
+/// State of an endpoint as the choice sees it, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Connected, and nothing is known against it.
     Good,
     /// The connection is being made.
     Connecting,
-    /// It says itself that it is not serving. Tried when nothing better is left: an answer that
-    /// says why is better than none.
+    /// Healthy connection, but the endpoint says that it is not serving. Tried when nothing better
+    /// is left: an answer that says why is better than none.
     NotServing,
-    /// This request has been there already, in vain.
+    /// Tried by this request already, without an answer.
     Tried,
     /// All its streams are taken.
     Full,
@@ -41,10 +43,10 @@ impl Standing {
     }
 }
 
-/// What the choice knows of an endpoint.
+/// Facts that the choice knows of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Whether it may be chosen.
+    /// State as the choice sees it.
     pub standing: Standing,
     /// Requests that wait for their end on it, from all threads.
     pub in_flight: u32,
@@ -56,7 +58,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn cost(&self) -> f32 {
-        (self.latency_us.max(LATENCY_US_MIN) + self.penalty_us) * (self.in_flight as f32 + 1.0)
+        cost_of_one_more(self.latency_us.max(LATENCY_US_MIN), self.penalty_us, self.in_flight)
     }
 }
 
@@ -67,26 +69,10 @@ pub fn pick(candidates: &[Candidate], random: u64) -> Option<usize> {
     if !standing.choosable() {
         return None;
     }
-    let mut peers = (0..candidates.len()).filter(|i| candidates[*i].standing == standing);
-    let count = peers.clone().count();
-    let first = scale(random as u32, count);
-    let one = peers.nth(first)?;
-    if count == 1 {
-        return Some(one);
-    }
-    // The second is drawn from the rest, counted on from the first and around.
-    let second = (first + 1 + scale((random >> 32) as u32, count - 1)) % count;
-    let other =
-        (0..candidates.len()).filter(|i| candidates[*i].standing == standing).nth(second)?;
-    match candidates[other].cost() < candidates[one].cost() {
-        true => Some(other),
-        false => Some(one),
-    }
-}
-
-/// Evenly from all of u32 to 0..count.
-fn scale(random: u32, count: usize) -> usize {
-    ((u64::from(random) * count as u64) >> 32) as usize
+    let peers = || candidates.iter().enumerate().filter(|(_, peer)| peer.standing == standing);
+    let cost = |number| peers().nth(number).map_or(f32::INFINITY, |(_, peer)| peer.cost());
+    let drawn = two_choices(peers().count(), random, cost)?;
+    peers().nth(drawn).map(|(index, _)| index)
 }
 
 #[cfg(test)]

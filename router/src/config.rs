@@ -16,11 +16,11 @@ const ABOUT: &str = "Forwards gRPC calls: commands to command services, queries 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every program has.
+    /// Settings of every program.
     pub common: Common,
-    /// Where the copies of the command service are found.
+    /// Names of the command service's copies.
     pub command_upstreams: Vec<HostPort>,
-    /// Where the copies of the query service are found.
+    /// Names of the query service's copies.
     pub query_upstreams: Vec<HostPort>,
     /// Encoded `FileDescriptorSet` to route by; None takes the one that is compiled in.
     pub descriptors: Option<PathBuf>,
@@ -28,9 +28,9 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Bounds on what clients can take.
     pub limits: Limits,
-    /// How often names are resolved again.
+    /// Interval at which names are resolved again.
     pub resolve_every: Duration,
-    /// How often each endpoint is asked for its health.
+    /// Interval at which each endpoint is asked for its health.
     pub probe_every: Duration,
 }
 
@@ -112,7 +112,7 @@ impl Config {
         })
     }
 
-    /// Where the copies of an upstream are found.
+    /// Names of an upstream's copies.
     pub fn names(&self, upstream: Upstream) -> &[HostPort] {
         match upstream {
             Upstream::Command => &self.command_upstreams,

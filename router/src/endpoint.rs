@@ -12,21 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::balance::{Candidate, Standing};
 use crate::fault::Fault;
-use crate::link::{Claim, Link, Unclaimed};
+use crate::link::{Claim, Link, NoStream};
 
 /// Lost requests in a row that open the circuit breaker.
 const LOST_MAX: u32 = 5;
 const BREAK: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 
-/// How fast measured latency is replaced by newer, and forgotten where nothing is sent.
+/// Time constant by which measured latency is replaced by newer, and forgotten where nothing is
+/// sent.
 const LATENCY_MEMORY: Duration = Duration::from_secs(5);
 
 /// Number of a worker thread. Each has connections of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worker(pub usize);
 
-/// What an endpoint says of itself when asked.
+/// Health that an endpoint reports when asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
@@ -36,7 +37,7 @@ pub enum Health {
     Serving,
     /// NOT_SERVING.
     NotServing,
-    /// It does not answer.
+    /// No answer.
     Silent,
 }
 
@@ -63,8 +64,8 @@ pub struct Endpoint {
     load: Load,
     health: AtomicU8,
     breaker: Mutex<Breaker>,
-    /// Whether the breaker has anything to say. Spares its lock on the way of a good request.
-    troubled: AtomicBool,
+    /// True if the breaker is not plainly closed and has to be asked. Spares its lock on the way of a good request.
+    breaker_engaged: AtomicBool,
     links: Vec<Arc<Link>>,
     retired: CancellationToken,
 }
@@ -80,18 +81,18 @@ impl Endpoint {
             load: Load::new(Instant::now(), LATENCY_MEMORY),
             health: AtomicU8::new(Health::Unknown as u8),
             breaker: Mutex::new(Breaker::new(LOST_MAX, BREAK)),
-            troubled: AtomicBool::new(false),
+            breaker_engaged: AtomicBool::new(false),
             links: (0..workers).map(link).collect(),
             retired,
         }
     }
 
-    /// Where it is.
+    /// Address of the endpoint.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it was configured as: requests name it so, since a mesh routes by it.
+    /// Authority that it was configured as: requests name it so, since a mesh routes by it.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
@@ -101,7 +102,7 @@ impl Endpoint {
         &self.links
     }
 
-    /// It is gone from its name. Its connections drain.
+    /// Retires an endpoint that is gone from its name. Its connections drain.
     pub fn retire(&self) {
         self.retired.cancel();
     }
@@ -111,18 +112,18 @@ impl Endpoint {
         self.retired.clone()
     }
 
-    /// What it said last.
+    /// Health that it reported last.
     pub fn health(&self) -> Health {
         Health::ALL[usize::from(self.health.load(Ordering::Relaxed)) % Health::ALL.len()]
     }
 
-    /// It said this; gives what it had said before.
+    /// Sets the reported health; gives the one before.
     pub fn set_health(&self, health: Health) -> Health {
         let before = self.health.swap(health as u8, Ordering::Relaxed);
         Health::ALL[usize::from(before) % Health::ALL.len()]
     }
 
-    /// Why a worker has no connection to it, if so.
+    /// Reason why a worker has no connection to it, if so.
     pub fn problem(&self, worker: Worker) -> Option<&'static str> {
         self.links[worker.0].problem()
     }
@@ -140,7 +141,7 @@ impl Endpoint {
     fn standing(&self, worker: Worker, now: Instant) -> Standing {
         let link = self.links[worker.0].standing();
         // Asking the breaker itself would take its probe.
-        if self.troubled.load(Ordering::Relaxed) && !self.breaker().clone().allows(now) {
+        if self.breaker_engaged.load(Ordering::Relaxed) && !self.breaker().clone().allows(now) {
             return Standing::Unusable;
         }
         match self.health() {
@@ -150,9 +151,9 @@ impl Endpoint {
     }
 
     /// Takes a stream to send one request on.
-    pub async fn lease(self: Arc<Self>, worker: Worker) -> Result<Lease, Unclaimed> {
-        if self.troubled.load(Ordering::Relaxed) && !self.breaker().allows(Instant::now()) {
-            return Err(Unclaimed::Broken("circuit breaker open after lost requests"));
+    pub async fn lease(self: Arc<Self>, worker: Worker) -> Result<Lease, NoStream> {
+        if self.breaker_engaged.load(Ordering::Relaxed) && !self.breaker().allows(Instant::now()) {
+            return Err(NoStream::Broken("circuit breaker open after lost requests"));
         }
         let claim = self.links[worker.0].claim().await?;
         self.load.enter();
@@ -188,12 +189,12 @@ impl Lease {
     /// The answer begins.
     pub fn answered(&mut self) {
         self.time();
-        if self.endpoint.troubled.load(Ordering::Relaxed) {
+        if self.endpoint.breaker_engaged.load(Ordering::Relaxed) {
             let mut breaker = self.endpoint.breaker();
             breaker.succeeded();
             // Still open if this answers a request from before it opened.
-            let troubled = breaker.state() != BreakerState::Closed;
-            self.endpoint.troubled.store(troubled, Ordering::Relaxed);
+            let breaker_engaged = breaker.state() != BreakerState::Closed;
+            self.endpoint.breaker_engaged.store(breaker_engaged, Ordering::Relaxed);
         }
     }
 
@@ -207,7 +208,7 @@ impl Lease {
         if fault.counts() {
             let mut breaker = self.endpoint.breaker();
             breaker.failed(now);
-            self.endpoint.troubled.store(true, Ordering::Relaxed);
+            self.endpoint.breaker_engaged.store(true, Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,4 @@
-//! What an error of an upstream connection means: what became of the request, and whose fault
-//! it was.
+//! Faults of upstream connections: what became of the request, and whose fault it was.
 
 use std::error::Error;
 use std::io;
@@ -13,9 +12,9 @@ use crate::routes::Route;
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What became of the request.
+    /// Fate of the request.
     pub fate: Fate,
-    /// What happened.
+    /// Kind of the fault.
     pub kind: FaultKind,
     /// The same in words, for the client: they name no address and quote no driver.
     pub cause: &'static str,
@@ -48,13 +47,13 @@ impl Fault {
         }
     }
 
-    /// Whether it speaks against the endpoint as long as it lasts, and not only against a
+    /// True if the fault speaks against the endpoint as long as it lasts, and not only against a
     /// connection, which is gone with it.
     pub fn penalised(&self) -> bool {
         self.kind == FaultKind::Reset
     }
 
-    /// Whether it speaks against the endpoint, for its circuit breaker.
+    /// True if the fault counts as a failure for the endpoint's circuit breaker.
     pub fn counts(&self) -> bool {
         match self.kind {
             FaultKind::Connection | FaultKind::Reset => self.fate == Fate::Unknown,
@@ -63,7 +62,7 @@ impl Fault {
         }
     }
 
-    /// Its place in metrics.
+    /// Label in metrics.
     pub fn label(&self) -> &'static str {
         match self.kind {
             FaultKind::Connection if self.fate == Fate::Unsent => "unsent",
@@ -74,7 +73,7 @@ impl Fault {
         }
     }
 
-    /// What the client is told.
+    /// Failure that the client is told.
     pub fn failure(&self, route: Route) -> Failure {
         let (service, cause) = (route.upstream, self.cause);
         let failure = match (self.kind, self.fate) {

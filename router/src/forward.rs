@@ -19,7 +19,7 @@ use crate::config::Limits;
 use crate::endpoint::{Endpoint, Lease, Worker};
 use crate::fault::{Fault, FaultKind};
 use crate::in_flight_request::InFlightRequest;
-use crate::link::Unclaimed;
+use crate::link::NoStream;
 use crate::meters::Meters;
 use crate::outbound::Outbound;
 use crate::pool::{Pool, Tried};
@@ -29,19 +29,19 @@ use crate::respond;
 use crate::retry::{self, Attempt, Fate, PAUSE, Verdict};
 use crate::routes::{Route, Routes, Target, Upstream};
 
-/// What all workers share.
+/// Parts that all workers share.
 pub struct Shared {
-    /// Where each path leads.
+    /// Targets of all paths.
     pub routes: Routes,
     /// The upstreams, by their index.
     pub pools: [Arc<Pool>; Upstream::ALL.len()],
-    /// What is counted.
+    /// Metrics of the router.
     pub meters: Arc<Meters>,
     /// Health and reflection.
     pub platform: Services,
     /// Bounds.
     pub limits: Limits,
-    /// Whether spans are exported; otherwise none is made.
+    /// True if spans are exported; otherwise none is made.
     pub traced: bool,
     /// Ends the streams that outlast a drain's patience.
     pub cut: CancellationToken,
@@ -49,9 +49,9 @@ pub struct Shared {
 
 /// One worker's pipeline.
 pub struct Forward {
-    /// Whose connections it uses.
+    /// Worker whose connections are used.
     pub worker: Worker,
-    /// What it shares with the others.
+    /// Parts shared with the other workers.
     pub shared: Arc<Shared>,
 }
 
@@ -125,7 +125,7 @@ impl Forward {
         loop {
             let endpoint = pool
                 .choose(self.worker, &tried, rand::random())
-                .map_err(|none| delayed(none.failure(upstream)))?;
+                .map_err(|none| with_retry_delay(none.failure(upstream)))?;
             if tried.contains(endpoint.address()) {
                 sleep(pauses.next(rand::random())).await;
             }
@@ -133,7 +133,7 @@ impl Forward {
             match self.attempt(endpoint, outbound, tried.count()).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) if !may_repeat(fault, outbound, pool, tried.count()) => {
-                    return Err(delayed(fault.failure(outbound.route)));
+                    return Err(with_retry_delay(fault.failure(outbound.route)));
                 }
                 Err(fault) => self.shared.meters.repeated(upstream, fault.label()),
             }
@@ -146,7 +146,7 @@ impl Forward {
         outbound: &Outbound,
         number: usize,
     ) -> Result<(Response<Incoming>, Lease), Fault> {
-        let mut lease = endpoint.lease(self.worker).await.map_err(unclaimed)?;
+        let mut lease = endpoint.lease(self.worker).await.map_err(no_stream)?;
         let request = outbound.attempt(lease.endpoint().authority(), number > 1);
         match lease.claim().send(request).await {
             Ok(response) => {
@@ -239,10 +239,10 @@ fn may_repeat(fault: Fault, outbound: &Outbound, pool: &Pool, made: usize) -> bo
     }
 }
 
-fn unclaimed(why: Unclaimed) -> Fault {
+fn no_stream(why: NoStream) -> Fault {
     match why {
-        Unclaimed::Broken(cause) => Fault::unsent(cause),
-        Unclaimed::Full => Fault {
+        NoStream::Broken(cause) => Fault::unsent(cause),
+        NoStream::Full => Fault {
             fate: Fate::Unsent,
             kind: FaultKind::Overloaded,
             cause: "all connections are full",
@@ -250,14 +250,13 @@ fn unclaimed(why: Unclaimed) -> Fault {
     }
 }
 
-/// With the delay after which another call makes sense.
-fn delayed(failure: Failure) -> Failure {
-    let reason = failure.reason();
-    let is = |other: ErrorReason| reason == headwater_edge::reason_name(other);
-    if is(ErrorReason::UpstreamUnavailable) {
+/// Adds the delay after which another call makes sense.
+fn with_retry_delay(failure: Failure) -> Failure {
+    let reason = failure.platform_reason();
+    if reason == Some(ErrorReason::UpstreamUnavailable) {
         return failure.retry_after(respond::later());
     }
-    if is(ErrorReason::Overloaded) {
+    if reason == Some(ErrorReason::Overloaded) {
         return failure.retry_after(respond::soon());
     }
     failure

@@ -4,7 +4,6 @@
 //! the addresses: of four connections from a mesh's proxy, three or all may meet on one core.
 //! Connections live long and requests do not pass through here, so one place to accept is enough.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,23 +11,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use headwater_chassis::connection::{ConnectionSet, accept};
 use headwater_chassis::metrics::Gauge;
 use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::time::sleep;
 
 use crate::config::Limits;
 use crate::endpoint::Worker;
 use crate::forward::{Forward, Shared};
 
-/// After a failed accept: with no file descriptor left it would fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a new connection may stay silent; pings start after the handshake.
+/// Time that a new connection may stay silent; pings start after the handshake.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,11 +41,7 @@ pub struct Front {
     lanes: Vec<Lane>,
     limits: Limits,
     shared: Arc<Shared>,
-    tasks: TaskTracker,
-    /// Finish what is under way, take nothing new.
-    drain: CancellationToken,
-    /// Drop everything.
-    abort: CancellationToken,
+    open: ConnectionSet,
 }
 
 /// One worker.
@@ -93,9 +84,7 @@ impl Front {
             lanes: lanes.collect(),
             limits: shared.limits,
             shared,
-            tasks: TaskTracker::new(),
-            drain: CancellationToken::new(),
-            abort: CancellationToken::new(),
+            open: ConnectionSet::default(),
         }
     }
 
@@ -113,23 +102,18 @@ impl Front {
         loop {
             tokio::select! {
                 () = &mut draining => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.hand_over(stream),
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                stream = accept(&listener) => self.hand_over(stream),
             }
         }
         drop(listener);
-        self.drain(deadline).await
+        let under_way = || self.shared.meters.in_flight.get();
+        self.open.drain(deadline, &self.shared.cut, under_way).await
     }
 
     /// To the worker with the fewest connections.
     fn hand_over(&self, stream: TcpStream) {
         let meters = &self.shared.meters;
-        if self.tasks.len() >= self.limits.connections_max {
+        if self.open.count() >= self.limits.connections_max {
             // Closed, and not left waiting: the client then turns to another copy.
             meters.connections_refused.inc();
             return;
@@ -140,92 +124,28 @@ impl Front {
             return;
         };
         let place = Place::take(&lane.open, &meters.connections);
-        let connection = Connection {
-            forward: lane.forward.clone(),
-            age_max: self.limits.connection_age.mul_f64(rand::random_range(0.9..1.1)),
-            drain: self.drain.clone(),
-            abort: self.abort.clone(),
-        };
-        let served = async move {
-            connection.serve(stream).await;
+        let age_max = self.limits.connection_age.mul_f64(rand::random_range(0.9..1.1));
+        let served = serve(stream, lane.forward.clone(), self.open.clone(), age_max);
+        self.open.spawn(&lane.runtime, async move {
+            served.await;
             drop(place);
-        };
-        self.tasks.spawn_on(served, &lane.runtime);
-    }
-
-    /// Streams get half of the deadline, calls most of it: the rest is for the process to end in
-    /// good order.
-    async fn drain(self, deadline: Duration) -> anyhow::Result<()> {
-        self.drain.cancel();
-        self.tasks.close();
-        if self.ended_within(deadline / 2).await {
-            return Ok(());
-        }
-        self.shared.cut.cancel();
-        if self.ended_within(deadline * 2 / 5).await {
-            return Ok(());
-        }
-        let under_way = self.shared.meters.in_flight.get();
-        self.abort.cancel();
-        anyhow::bail!("{under_way} requests were still under way at the end of the drain")
-    }
-
-    async fn ended_within(&self, patience: Duration) -> bool {
-        timeout(patience, self.tasks.wait()).await.is_ok()
+        });
     }
 }
 
-/// How one connection is served.
-struct Connection {
+/// Serves one connection until its end; at the age of `age_max` its client is asked to go.
+async fn serve(
+    stream: std::net::TcpStream,
     forward: Arc<Forward>,
+    open: ConnectionSet,
     age_max: Duration,
-    drain: CancellationToken,
-    abort: CancellationToken,
-}
-
-impl Connection {
-    async fn serve(self, stream: std::net::TcpStream) {
-        let Ok(stream) = TcpStream::from_std(stream) else {
-            return;
-        };
-        if !greeted(&stream).await {
-            return;
-        }
-        let (forward, streams_max) = (self.forward.clone(), self.forward.shared.limits.streams_max);
-        let service = service_fn(move |request| forward.answer(request).map(Ok::<_, Infallible>));
-        let protocol = protocol(streams_max);
-        let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.leave() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = self.abort.cancelled() => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            // The client's doing, as a rule: a reset, a probe, another protocol.
-            tracing::debug!(%error, "a connection ended with an error");
-        }
-    }
-
-    /// When the client should be asked to go.
-    async fn leave(&self) {
-        tokio::select! {
-            () = self.drain.cancelled() => {}
-            () = sleep(self.age_max) => {}
-        }
-    }
-}
-
-/// Whether the client says anything in time.
-async fn greeted(stream: &TcpStream) -> bool {
-    // Small frames must not wait for the acknowledgement of earlier ones.
-    let _ = stream.set_nodelay(true);
-    let greeting = timeout(GREETING_MAX, stream.peek(&mut [0])).await;
-    matches!(greeting, Ok(Ok(1)))
+) {
+    let Ok(stream) = TcpStream::from_std(stream) else {
+        return;
+    };
+    let terms = (protocol(forward.shared.limits.streams_max), GREETING_MAX);
+    let answer = move |request| forward.answer(request).map(Ok);
+    open.serve(stream, terms, answer, sleep(age_max)).await;
 }
 
 fn protocol(streams_max: u32) -> http2::Builder<TokioExecutor> {

@@ -19,13 +19,13 @@ pub struct InFlightRequest {
     meters: Arc<Meters>,
     entry: Entry,
     begun: Instant,
-    /// Its status, once known. A request that is dropped before was cancelled.
+    /// Status, once known. A request that is dropped before was cancelled.
     code: Option<Code>,
     place: Place,
     span: Span,
 }
 
-/// Which limit a request counts in.
+/// Limit that a request counts in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     None,
@@ -85,7 +85,7 @@ impl InFlightRequest {
         }
     }
 
-    /// When it began.
+    /// Time at which it began.
     pub fn begun(&self) -> Instant {
         self.begun
     }
@@ -109,7 +109,7 @@ impl InFlightRequest {
         code
     }
 
-    /// It is answered with this status by the router itself.
+    /// Closes the record with a status that the router itself answers with.
     pub fn close(&mut self, code: Code) {
         self.code = Some(code);
     }

@@ -63,9 +63,9 @@ pub const PROGRAM: &str = "router";
 
 /// A router that runs.
 pub struct Router {
-    /// Where it serves gRPC.
+    /// Address of gRPC.
     pub grpc: SocketAddr,
-    /// Where it serves `/metrics`, `/livez` and `/readyz`.
+    /// Address of `/metrics`, `/livez` and `/readyz`.
     pub admin: SocketAddr,
     served: JoinHandle<anyhow::Result<()>>,
 }
@@ -112,7 +112,8 @@ pub async fn run(
     router.ended().await
 }
 
-/// Starts a router that routes by `descriptors`, as [`run`] does. When this returns, its sockets are bound and its names have been resolved.
+/// Starts a router that routes by `descriptors`, as [`run`] does. When this returns, its sockets
+/// are bound and its names have been resolved.
 ///
 /// # Errors
 /// If a socket cannot be bound, or the descriptor set is unusable.
@@ -157,7 +158,7 @@ pub async fn start(
     Ok(Router { grpc: grpc_address, admin: admin_address, served })
 }
 
-/// What lives as long as the router does.
+/// Parts that live as long as the router does.
 struct Serving {
     workers: Workers,
     shared: Arc<Shared>,

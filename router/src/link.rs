@@ -76,16 +76,16 @@ enum Slot {
 struct Connection {
     sender: SendRequest<SentBody>,
     in_flight: AtomicUsize,
-    /// What the endpoint allows, as far as it is known.
+    /// Bound of concurrent streams that the endpoint allows, as far as it is known.
     streams_max: AtomicUsize,
 }
 
-/// Why no connection can be had.
+/// Reason why no connection can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unclaimed {
+pub enum NoStream {
     /// Every stream of every connection is taken.
     Full,
-    /// This went wrong.
+    /// Broken connection, and the cause.
     Broken(&'static str),
 }
 
@@ -133,7 +133,7 @@ impl Link {
         Link { address, slots, heard_of: Notify::new(), retired }
     }
 
-    /// What the balancer should know.
+    /// State as the balancer should see it.
     pub fn standing(&self) -> Standing {
         let mut best = Standing::Unusable;
         for slot in &self.slots {
@@ -148,7 +148,7 @@ impl Link {
         best
     }
 
-    /// Why there is no connection, if there is none.
+    /// Reason why there is no connection, if there is none.
     pub fn problem(&self) -> Option<&'static str> {
         match &*self.slots[0].borrow() {
             Slot::Broken(cause) => Some(cause),
@@ -158,15 +158,15 @@ impl Link {
 
     /// A stream of the emptiest connection; waits for one that is being made (bounded, since
     /// making it is).
-    pub async fn claim(self: &Arc<Self>) -> Result<Claim, Unclaimed> {
+    pub async fn claim(self: &Arc<Self>) -> Result<Claim, NoStream> {
         if let Some(claim) = self.try_claim() {
             return Ok(claim);
         }
         // Boxed, since it is rare and would make every request's future larger.
         Box::pin(self.wait_for_connection()).await;
         self.try_claim().ok_or_else(|| match self.problem() {
-            Some(cause) => Unclaimed::Broken(cause),
-            None => Unclaimed::Full,
+            Some(cause) => NoStream::Broken(cause),
+            None => NoStream::Full,
         })
     }
 
@@ -226,7 +226,7 @@ impl Link {
     /// Keeps the first connection up until the endpoint is retired. Runs on the worker's runtime.
     pub async fn keep(self: Arc<Self>) {
         let mut backoff = Backoff::new(RECONNECT);
-        let mut missed = false;
+        let mut failed = false;
         let retired = self.retired.clone();
         while !retired.is_cancelled() {
             self.slots[0].send_replace(Slot::Connecting);
@@ -238,10 +238,10 @@ impl Link {
                 // Requests may wait for it: it was there a moment ago.
                 Ok(()) => self.pause(&mut backoff, Slot::Connecting).await,
                 // One miss may be the end of the one before: it said goodbye while we called.
-                Err(_) if !missed => self.pause(&mut backoff, Slot::Connecting).await,
+                Err(_) if !failed => self.pause(&mut backoff, Slot::Connecting).await,
                 Err(cause) => self.pause(&mut backoff, Slot::Broken(cause)).await,
             }
-            missed = result.is_err();
+            failed = result.is_err();
         }
         self.slots[0].send_replace(Slot::Broken("endpoint removed"));
     }

@@ -26,9 +26,9 @@ pub struct Outbound {
     pub body_replay: ReplayBody<Incoming>,
     /// The method.
     pub route: Route,
-    /// When it must be answered.
+    /// Time by which it must be answered.
     pub deadline: Option<Instant>,
-    /// Whether the client has said so.
+    /// True if the client has stated the deadline.
     pub stated: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the router answers itself: health and reflection.
+//! Services of the router itself: health and reflection.
 
 use std::sync::Arc;
 
@@ -42,11 +42,11 @@ pub fn services(
 
 /// Tells the world what is known of the upstreams.
 pub struct Status {
-    /// Where it is told over HTTP and over gRPC.
+    /// Readiness, told over HTTP and over gRPC.
     pub readiness: Readiness,
     /// The upstreams, by their index.
     pub pools: [Arc<Pool>; Upstream::ALL.len()],
-    /// Where it is counted.
+    /// Metrics of the router.
     pub meters: Arc<Meters>,
     /// Upstreams that have been healthy since the start.
     pub seen: [bool; Upstream::ALL.len()],
@@ -114,11 +114,11 @@ fn check(upstream: Upstream) -> &'static str {
     }
 }
 
-/// What to say of each upstream, and whether the router is unready for it.
+/// Verdict on each upstream, and whether the router is unready for it.
 ///
-/// It starts unready until both have been healthy. From then on one that is away is only reported
-/// while the other serves: a router that took itself out of service for it would stop queries
-/// because commands fail, or the other way round.
+/// It starts unready until both have been healthy. From then on one that is unreachable is only
+/// reported while the other serves: a router that took itself out of service for it would stop
+/// queries because commands fail, or the other way round.
 fn verdicts(ready: &[Result<(), String>; 2], seen: [bool; 2]) -> [(Result<(), String>, bool); 2] {
     let started = seen.iter().all(|seen| *seen);
     let any = ready.iter().any(Result::is_ok);

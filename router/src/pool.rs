@@ -36,18 +36,18 @@ impl Tried {
         self.count += 1;
     }
 
-    /// How many attempts that were.
+    /// Number of attempts.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether it was at this one.
+    /// True if one of them was at this address.
     pub fn contains(&self, address: SocketAddr) -> bool {
         self.addresses.contains(&Some(address))
     }
 }
 
-/// Why there is no endpoint to send to.
+/// Reason why there is no endpoint to send to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoEndpoint {
     /// All streams of all connections are taken.
@@ -67,7 +67,7 @@ impl Pool {
         }
     }
 
-    /// Which one.
+    /// Upstream of the pool.
     pub fn upstream(&self) -> Upstream {
         self.upstream
     }
@@ -77,7 +77,7 @@ impl Pool {
         self.endpoints.load_full()
     }
 
-    /// These are the copies from now on.
+    /// Replaces the set of copies.
     pub fn set_endpoints(&self, endpoints: Vec<Arc<Endpoint>>) {
         self.endpoints.store(Arc::new(endpoints));
         self.changed();
@@ -98,7 +98,7 @@ impl Pool {
         self.endpoints.load().iter().filter(|endpoint| endpoint.health() == health).count()
     }
 
-    /// Whether one of them serves, or what is wrong.
+    /// Succeeds if one of them serves; otherwise says what is wrong.
     pub fn ready(&self) -> Result<(), String> {
         let endpoints = self.endpoints.load();
         if endpoints.iter().any(|endpoint| endpoint.health() == Health::Serving) {
@@ -150,7 +150,7 @@ impl Pool {
 }
 
 impl NoEndpoint {
-    /// What the client is told.
+    /// Failure that the client is told.
     pub fn failure(&self, upstream: Upstream) -> Failure {
         match self {
             NoEndpoint::Full => Failure::new(

@@ -36,7 +36,7 @@ struct State<B> {
     kept_bytes: usize,
     /// Frames of `kept` that the current attempt has sent.
     played: usize,
-    /// Whether `kept` holds all that was ever read.
+    /// True if `kept` holds all that was ever read.
     whole: bool,
     /// The source has nothing more.
     ended: bool,
@@ -70,13 +70,13 @@ impl<B> ReplayBody<B> {
         Replay { body_replay: self.0.clone(), attempt }
     }
 
-    /// Whether it can be played from its beginning.
+    /// True if the body can be played from its beginning.
     pub fn replayable(&self) -> bool {
         let state = lock(&self.0);
         state.whole && state.source.is_some()
     }
 
-    /// It will not be sent again: what has been sent is forgotten.
+    /// Commits to the present attempt: what has been sent is forgotten.
     pub fn commit(&self) {
         lock(&self.0).forget();
     }
@@ -241,8 +241,8 @@ mod tests {
         Waits,
     }
 
-    fn read(playback: &mut Replay<Source>) -> Seen {
-        match playback.frame().now_or_never() {
+    fn read(replay: &mut Replay<Source>) -> Seen {
+        match replay.frame().now_or_never() {
             None => Seen::Waits,
             Some(None) => Seen::End,
             Some(Some(Err(_))) => Seen::Cut,
@@ -281,21 +281,21 @@ mod tests {
     fn a_large_body_flows_and_is_not_remembered() {
         let size = KEPT_BYTES_MAX / 2;
         let body_replay = ReplayBody::new(Source::new(&[size, size, 1, 2], true));
-        let mut playback = body_replay.play();
-        assert_eq!(read(&mut playback), Seen::Data(size));
-        assert_eq!(read(&mut playback), Seen::Data(size));
+        let mut replay = body_replay.play();
+        assert_eq!(read(&mut replay), Seen::Data(size));
+        assert_eq!(read(&mut replay), Seen::Data(size));
         assert!(body_replay.replayable());
-        assert_eq!(read(&mut playback), Seen::Data(1));
+        assert_eq!(read(&mut replay), Seen::Data(1));
         assert!(!body_replay.replayable());
-        assert_eq!(read(&mut playback), Seen::Data(2));
-        assert_eq!(read(&mut playback), Seen::End);
+        assert_eq!(read(&mut replay), Seen::Data(2));
+        assert_eq!(read(&mut replay), Seen::End);
     }
 
     #[test]
     fn many_frames_are_not_remembered() {
         let body_replay = ReplayBody::new(Source::new(&[1; KEPT_FRAMES_MAX + 1], true));
-        let mut playback = body_replay.play();
-        while read(&mut playback) != Seen::End {}
+        let mut replay = body_replay.play();
+        while read(&mut replay) != Seen::End {}
         assert!(!body_replay.replayable());
     }
 
@@ -315,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_tape_cuts_the_transfer() {
+    fn dropping_the_replay_body_cuts_the_transfer() {
         let body_replay = ReplayBody::new(Source::new(&[3], false));
-        let mut playback = body_replay.play();
-        assert_eq!(read(&mut playback), Seen::Data(3));
-        assert_eq!(read(&mut playback), Seen::Waits);
+        let mut replay = body_replay.play();
+        assert_eq!(read(&mut replay), Seen::Data(3));
+        assert_eq!(read(&mut replay), Seen::Waits);
         drop(body_replay);
-        assert_eq!(read(&mut playback), Seen::Cut);
+        assert_eq!(read(&mut replay), Seen::Cut);
     }
 }

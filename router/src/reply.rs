@@ -34,16 +34,16 @@ pub enum Reply {
 
 /// The router's own answer.
 pub struct Platform {
-    /// What health or reflection say.
+    /// Body of health or reflection.
     pub body: tonic::body::Body,
     /// The request's body, held so that it ends with the answer: the reflection service would read
     /// on for as long as the client leaves it open.
     pub body_replay: ReplayBody<Incoming>,
-    /// What is recorded.
+    /// Record of the request.
     pub in_flight: InFlightRequest,
     /// Resolves at the end of a drain's patience.
     pub cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Its trailers have been sent.
+    /// Set once the trailers have been sent.
     pub done: bool,
 }
 
@@ -77,24 +77,24 @@ pub struct Relay {
     pub body_replay: ReplayBody<Incoming>,
     /// The hold on the endpoint.
     pub lease: Lease,
-    /// What is recorded.
+    /// Record of the request.
     pub in_flight: InFlightRequest,
     /// The method.
     pub route: Route,
-    /// What ends it early.
+    /// Event that ends it early.
     pub end: End,
     /// Made when there is first nothing to pass on: a single reply rarely gets here.
     pub ending: Option<Pin<Box<dyn Future<Output = Failure> + Send>>>,
-    /// Its trailers have been passed on.
+    /// Set once the trailers have been passed on.
     pub done: bool,
 }
 
-/// What ends an answer early.
+/// Events that end an answer early.
 #[derive(Clone)]
 pub struct End {
     /// The deadline.
     pub deadline: Option<Instant>,
-    /// Whether the client has stated it.
+    /// True if the client has stated the deadline.
     pub stated: bool,
     /// The end of a drain's patience.
     pub cut: CancellationToken,
@@ -117,7 +117,7 @@ impl End {
     }
 }
 
-/// Whether a healthy copy would have answered otherwise.
+/// True if a healthy copy would have answered otherwise.
 pub fn speaks_against_endpoint(code: Code) -> bool {
     match code {
         Code::Unknown

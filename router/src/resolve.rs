@@ -24,7 +24,7 @@ const LOOKUP_MAX: Duration = Duration::from_secs(2);
 pub struct Resolver {
     pool: Arc<Pool>,
     names: Vec<HostPort>,
-    /// What each name stood for when it last resolved.
+    /// Addresses of each name when it last resolved.
     known: HashMap<usize, Vec<SocketAddr>>,
     /// Runtimes of the workers, which keep the connections.
     workers: Vec<Handle>,

@@ -23,7 +23,7 @@ pub fn trailers(failure: Failure) -> HeaderMap {
     trailers
 }
 
-/// What cannot be a gRPC request is answered as the protocol asks: by an HTTP status.
+/// Answers a request that cannot be gRPC as the protocol asks: by an HTTP status.
 pub fn not_grpc<A, B: Default>(request: &Request<A>) -> Option<Response<B>> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let status = match request.method() {
@@ -68,13 +68,14 @@ pub fn shutting_down() -> Failure {
         .retry_after(Duration::ZERO)
 }
 
-/// When to come back after a refusal for load. Spread, so that all who are refused together do not
-/// come back together.
+/// Delay before coming back after a refusal for load. Spread, so that all who are refused together
+/// do not come back together.
 pub fn soon() -> Duration {
     Duration::from_millis(rand::random_range(50..250))
 }
 
-/// When to come back to an upstream that is away: connections are tried again within a second.
+/// Delay before another call to an unreachable upstream: connections are tried again within a
+/// second.
 pub fn later() -> Duration {
     Duration::from_millis(rand::random_range(500..1_500))
 }

@@ -1,4 +1,4 @@
-//! Whether a request whose attempt failed may be sent again. Pure.
+//! Decision whether a request whose attempt failed may be sent again. Pure.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,32 +13,32 @@ pub const ATTEMPTS_MAX: usize = 3;
 pub const PAUSE: Delays =
     Delays { first: Duration::from_millis(20), max: Duration::from_millis(200), factor: 3.0 };
 
-/// What became of a request whose attempt failed.
+/// Fate of a request whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It never left this process.
+    /// Unsent: the request never left this process.
     Unsent,
     /// The endpoint says that it has not looked at it (REFUSED_STREAM, or above the last stream
     /// of a GOAWAY).
     Unprocessed,
-    /// It may have been carried out, or be carried out still.
+    /// Unknown: it may have been carried out, or be carried out still.
     Unknown,
 }
 
-/// What the decision looks at.
+/// Facts that the decision looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// How it ended.
+    /// Fate of the request.
     pub fate: Fate,
     /// Attempts made, this one included.
     pub made: usize,
-    /// Whether doing it twice changes nothing.
+    /// True if doing it twice changes nothing.
     pub repeatable: bool,
-    /// Whether what was sent of the body is still at hand.
+    /// True if the part of the body that was sent is still at hand.
     pub replayable: bool,
 }
 
-/// What may come next.
+/// Next step after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send it again.
@@ -90,7 +90,7 @@ impl Budget {
         }
     }
 
-    /// Whether one more repeat is within it; then it is taken.
+    /// Takes one more repeat from the budget; false if it is spent.
     pub fn withdraw(&self) -> bool {
         let take = |saved: u32| saved.checked_sub(REQUESTS_PER_REPEAT);
         self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()

@@ -1,4 +1,4 @@
-//! Which upstream answers a method: a table built once from the descriptor set. Pure.
+//! Routes from a method to its upstream: a table built once from the descriptor set. Pure.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,12 +55,12 @@ impl fmt::Display for Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodIndex(pub usize);
 
-/// What the router knows of a method. It never learns what its messages mean.
+/// Facts that the router knows of a method. It never learns what its messages mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its place in the table.
+    /// Index in the table.
     pub method: MethodIndex,
-    /// Who answers it.
+    /// Upstream that answers it.
     pub upstream: Upstream,
     /// Neither side streams, so that a call without a deadline can be given one.
     pub unary: bool,
@@ -73,7 +73,7 @@ impl Route {
     }
 }
 
-/// Where a path leads.
+/// Target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To an upstream.
@@ -84,7 +84,7 @@ pub enum Target {
     Unknown,
 }
 
-/// Why there are no routes.
+/// Reason why there are no routes.
 #[derive(Debug, thiserror::Error)]
 pub enum RoutesError {
     /// Not a `google.protobuf.FileDescriptorSet`.
@@ -146,7 +146,7 @@ impl Routes {
         self.services.push((service, upstreams));
     }
 
-    /// Where a request with this path goes.
+    /// Target of a request with this path.
     pub fn target(&self, path: &str) -> Target {
         match self.by_path.get(path) {
             Some(route) => Target::Method(*route),

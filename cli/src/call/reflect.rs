@@ -1,4 +1,4 @@
-//! What a server serves, by its own word (`grpc.reflection.v1`).
+//! Methods and messages of a server, by its own word (`grpc.reflection.v1`).
 
 use std::collections::HashSet;
 
@@ -76,8 +76,8 @@ async fn pool(channel: Channel, service: &str) -> anyhow::Result<DescriptorPool>
     DescriptorPool::from_file_descriptor_set(set).context("the server's description is incomplete")
 }
 
-/// What the server answers; `None` if it knows nothing of that name. The protocol has an answer for
-/// that; tonic's server ends the call with NOT_FOUND instead.
+/// Asks the server; `None` if it knows nothing of that name. The protocol has an answer for that;
+/// tonic's server ends the call with NOT_FOUND instead.
 async fn ask(channel: Channel, request: MessageRequest) -> anyhow::Result<Option<MessageResponse>> {
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
     let mut client = ServerReflectionClient::new(channel);

@@ -28,7 +28,7 @@ const LAYOUT: &str = "layout.json";
 /// new.
 const NOT_DATA: [&str; 5] = ["lock", "logs", "postgres", "postgres.new", "postgres.venv"];
 
-/// What was fixed when the folder was made.
+/// Choices that were fixed when the folder was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// Version of the folder's own layout.
@@ -54,13 +54,12 @@ pub(crate) struct DataFolder {
     lock: File,
 }
 
-/// Where data goes when no option says otherwise.
+/// Default folder of the data, when no option names another.
 pub fn default_root() -> anyhow::Result<PathBuf> {
     set("HEADWATER_DATA").map_or_else(usual_root, |root| Ok(PathBuf::from(root)))
 }
 
-/// Where data goes when nothing is said: never into the checkout, which is cleaned and cloned
-/// freely.
+/// Default folder when nothing is said: never in the checkout, which is cleaned and cloned freely.
 pub(crate) fn usual_root() -> anyhow::Result<PathBuf> {
     if is_root() {
         return Ok(PathBuf::from("/var/lib/headwater"));
@@ -121,7 +120,8 @@ impl DataFolder {
         self.root.join("logs")
     }
 
-    /// What the folder was made with; `None` if it is new. An error if that was another version.
+    /// Layout that the folder was made with; `None` if it is new. An error if that was another
+    /// version.
     pub(crate) fn layout(&self) -> anyhow::Result<Option<Layout>> {
         let path = self.root.join(LAYOUT);
         let Ok(text) = std::fs::read_to_string(&path) else {
@@ -145,7 +145,7 @@ impl DataFolder {
         write_private(&self.root.join(LAYOUT), &serde_json::to_string_pretty(layout)?)
     }
 
-    /// Whether there is anything to wipe.
+    /// True if there is anything to wipe.
     pub(crate) fn has_data(&self) -> bool {
         self.root.join(LAYOUT).exists()
     }
@@ -165,7 +165,7 @@ impl DataFolder {
 }
 
 impl Drop for DataFolder {
-    /// Gives the lock back in so many words. Closing alone would not do: a child that some thread
+    /// Unlocks explicitly. Closing alone would not do: a child that some thread
     /// is just starting has copies of all descriptors until it becomes another program, and a lock
     /// ends only with its last copy.
     fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! What a local stack consists of, decided before anything is started. Pure: ports, passwords and
-//! folders come in as data.
+//! Plan of a local stack, decided before anything is started. Pure: ports, passwords and folders
+//! come in as data.
 
 pub mod logins;
 
@@ -59,7 +59,8 @@ fn threads_each() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1))
 }
 
-/// What a program reads its number of threads from. The router's are runtimes of their own.
+/// Variable that a program reads its number of threads from. The router's are runtimes of their
+/// own.
 fn threads_variable(kind: Kind) -> &'static str {
     match kind {
         Kind::Router => "HEADWATER_THREADS",
@@ -72,13 +73,13 @@ fn threads_variable(kind: Kind) -> &'static str {
 pub struct Variable {
     /// The programs that get it; all if `None`.
     pub kind: Option<Kind>,
-    /// Its name, prefix included.
+    /// Name, prefix included.
     pub name: String,
-    /// Its value.
+    /// Value of the variable.
     pub value: String,
 }
 
-/// What somebody wants to run.
+/// Size and kind of the stack that somebody wants to run.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// Streaming replicas of the read primary.
@@ -89,19 +90,19 @@ pub struct Shape {
     pub partitions: u16,
     /// Log and views in one database.
     pub single_database: bool,
-    /// How many of each program; the first is called like its binary, the others `<binary>-2` and
-    /// so on.
+    /// Number of copies of each program; the first is called like its binary, the others
+    /// `<binary>-2` and so on.
     pub copies: Vec<(Kind, u16)>,
     /// The first router's address; from the block of ports if `None`.
     pub router_listen: Option<SocketAddr>,
     /// Extra environment; wins over what the plan sets.
     pub variables: Vec<Variable>,
-    /// How big each Postgres node may be.
+    /// Size that each Postgres node may have.
     pub size: Size,
 }
 
 impl Shape {
-    /// How many ports it needs.
+    /// Number of ports that the stack needs.
     pub fn ports(&self) -> u16 {
         let programs: u16 = self.copies.iter().map(|(_, count)| count * 2).sum();
         self.replicas + self.write_standbys + 2 + programs
@@ -113,18 +114,18 @@ impl Shape {
 pub struct Program {
     /// Unique in the stack.
     pub name: String,
-    /// Which program.
+    /// Program that runs.
     pub kind: Kind,
-    /// Its gRPC address.
+    /// Address of gRPC.
     pub grpc: SocketAddr,
-    /// Its admin address: metrics, liveness, readiness.
+    /// Address of the admin server: metrics, liveness, readiness.
     pub admin: SocketAddr,
-    /// Its environment.
+    /// Environment of the process.
     pub env: Vec<(String, String)>,
 }
 
 impl Program {
-    /// How it is started.
+    /// Command line, environment and log file of the process.
     pub fn launch(&self, binaries: &Path, logs: &Path) -> Launch {
         Launch {
             name: self.name.clone(),
@@ -144,7 +145,7 @@ impl Program {
 pub struct Plan {
     /// The data folder.
     pub root: PathBuf,
-    /// What Postgres is run with.
+    /// Installation and account that Postgres is run with.
     pub host: Host,
     /// Passwords.
     pub secrets: Secrets,
@@ -199,7 +200,7 @@ impl Plan {
         Ok(())
     }
 
-    /// How a node of this name follows the one at this address.
+    /// Settings by which a node of this name follows the one at this address.
     pub fn upstream(&self, address: SocketAddr, name: &str) -> Upstream {
         let (password, slot) = (self.secrets.replication.clone(), name.replace('-', "_"));
         Upstream { address, password, slot }
@@ -343,7 +344,7 @@ impl Plan {
         self.write_url(logins::CLI, &self.secrets.cli)
     }
 
-    /// Their way to each node that holds views, primary first, by node.
+    /// Connection URLs of the nodes that hold views, primary first, by node.
     pub(crate) fn read_cli_urls(&self) -> Vec<(String, String)> {
         self.read_urls(logins::CLI, &self.secrets.cli)
     }

@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where progress is shown; clones show in the same place.
+/// Output of progress; clones show in the same place.
 #[derive(Clone)]
 pub struct Progress {
     bars: Option<MultiProgress>,
@@ -56,7 +56,7 @@ impl Progress {
 }
 
 impl Step {
-    /// It is done; says so with the time that it took.
+    /// Ends the step; says so with the time that it took.
     pub(crate) fn done(mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

@@ -40,9 +40,9 @@ pub struct RunFile {
 /// A process, told from later ones with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// Its number; 0 if it was not running.
+    /// Process number; 0 if it was not running.
     pub pid: u32,
-    /// When it started, in the system's own terms.
+    /// Start time of the process, in the system's own terms.
     pub identity: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Running {
         Running { pid, identity: inspect::identity(pid) }
     }
 
-    /// Whether this very process still runs.
+    /// True if this very process still runs.
     pub fn is_alive(&self) -> bool {
         self.identity.is_some() && inspect::identity(self.pid) == self.identity
     }
@@ -61,31 +61,31 @@ impl Running {
 /// A Postgres node.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// What it is for, in words.
+    /// Role of the node, in words.
     pub role: String,
-    /// Where it listens.
+    /// Address that the node listens on.
     pub address: SocketAddr,
 }
 
 /// A program.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ProgramEntry {
-    /// Its name: the binary's, with a number from the second copy on.
+    /// Name: the binary's, with a number from the second copy on.
     pub name: String,
-    /// Its binary.
+    /// Binary of the program.
     pub binary: String,
-    /// Its gRPC address.
+    /// Address of gRPC.
     pub grpc: SocketAddr,
-    /// Its admin address: `/metrics`, `/livez`, `/readyz`.
+    /// Address of the admin server: `/metrics`, `/livez`, `/readyz`.
     pub admin: SocketAddr,
-    /// Its process.
+    /// Process of the program.
     pub process: Running,
 }
 
 impl RunFile {
-    /// What the plan says, with the processes as they are now.
+    /// Run file of a plan, with the processes as they are now.
     pub fn of(plan: &Plan, mut pid: impl FnMut(&str) -> u32) -> anyhow::Result<RunFile> {
         let is_router = |kind: Kind| kind == Kind::Router;
         let router = plan.programs.iter().find(|program| is_router(program.kind));

@@ -32,9 +32,9 @@ const POSTGRES_STOP: Duration = Duration::from_secs(20);
 
 /// Processes and what they were made from.
 pub struct Stack {
-    /// What the stack consists of.
+    /// Plan of the stack.
     pub plan: Plan,
-    /// Where the programs' binaries are.
+    /// Folder of the programs' binaries.
     pub binaries: PathBuf,
     // In this order they are dropped: what is killed is told to the watchman, and ports come last.
     running: BTreeMap<String, Process>,

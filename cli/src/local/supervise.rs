@@ -110,7 +110,7 @@ async fn impatience(signals: &mut Signals) {
     }
 }
 
-/// How a member ended, how long it had run, and its log; `None` while it runs.
+/// Exit status of a member, its age at the time, and its log; `None` while it runs.
 fn death(process: &mut Process) -> Option<(ExitStatus, Duration, PathBuf)> {
     let status = process.exited()?;
     Some((status, process.since().elapsed(), process.launch().log.clone()))

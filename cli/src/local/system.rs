@@ -1,4 +1,4 @@
-//! What a stack needs of the operating system: child processes and their end, ports, accounts.
+//! Operating system services that a stack needs: child processes and their end, ports, accounts.
 
 mod account;
 pub mod inspect;

@@ -16,7 +16,7 @@ use crate::local::connect;
 /// No part is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where to look.
+/// Addresses to look at.
 pub(super) struct Places {
     /// The write database.
     pub write_url: String,
@@ -40,9 +40,9 @@ pub(super) struct Status {
 /// The log's heads.
 #[derive(Debug, Serialize)]
 pub(super) struct Log {
-    /// Its identity.
+    /// Identity of the log.
     pub id: String,
-    /// Its epoch.
+    /// Epoch of the log.
     pub epoch: u32,
     /// The head of each partition.
     pub heads: Vec<u64>,
@@ -51,18 +51,18 @@ pub(super) struct Log {
 /// A read node.
 #[derive(Debug, Serialize)]
 pub(super) struct Node {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// What it shows, or why it cannot be asked.
+    /// State of the node, or the reason why it cannot be asked.
     pub shows: Result<Shown, String>,
 }
 
-/// What a read node shows.
+/// State that a read node shows.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     /// `primary` or `replica`, by its own word.
     pub role: &'static str,
-    /// What each projection has applied there.
+    /// Checkpoint of each projection there.
     pub projections: Vec<Checkpoint>,
 }
 
@@ -84,16 +84,16 @@ pub(super) struct Checkpoint {
 /// A program.
 #[derive(Debug, Serialize)]
 pub(super) struct Program {
-    /// Its name.
+    /// Name of the program.
     pub name: String,
-    /// Its gRPC address.
+    /// Address of gRPC.
     pub address: SocketAddr,
-    /// Whether it is ready, and if not, why.
+    /// Readiness, or the reason of the lack of it.
     pub ready: Result<(), String>,
 }
 
 impl Status {
-    /// Whether every part answers and is ready.
+    /// True if every part answers and is ready.
     pub(super) fn is_well(&self) -> bool {
         let parked = |shown: &Shown| shown.projections.iter().any(|c| c.parked > 0);
         self.log.is_ok()

@@ -1,4 +1,4 @@
-//! What `headwater up` can be told.
+//! Options of `headwater up`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -48,7 +48,7 @@ pub(super) fn host(data: &DataFolder, given: Option<&Path>) -> anyhow::Result<Ho
     Host::find(account, given, &roots, major)
 }
 
-/// What the folder was made with, or will be; an error if something else is asked for now.
+/// Layout that the folder was made with, or will be; an error if something else is asked for now.
 pub(super) fn layout(data: &DataFolder, options: &Options, major: u32) -> anyhow::Result<Layout> {
     let Some(made) = data.layout()? else {
         let partitions = options.partitions.unwrap_or(1);

@@ -1,4 +1,4 @@
-//! What the user sees when everything runs: one table, and what to type next.
+//! Summary for the user when everything runs: one table, and what to type next.
 
 use std::path::Path;
 

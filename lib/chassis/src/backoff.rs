@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// How delays grow: `first`, then each `factor` times the one before, up to `max`.
+/// Growth of delays: `first`, then each `factor` times the one before, up to `max`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Delays {
     /// The ceiling of the first delay.
@@ -54,7 +54,7 @@ impl Backoff {
         self.failures
     }
 
-    /// It worked: the next delay is the first one again.
+    /// Begins anew after a success: the next delay is the first one again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

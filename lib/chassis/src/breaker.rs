@@ -32,7 +32,7 @@ enum Phase {
     },
 }
 
-/// What a breaker is doing; also a metric label.
+/// State of a breaker; also a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Calls go through.
@@ -44,7 +44,7 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// Its name in metrics and logs.
+    /// Name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -61,7 +61,7 @@ impl Breaker {
         Self { failures_max: failures_max.max(1), delays, phase, openings: 0 }
     }
 
-    /// Whether a call may go through now. The call that is allowed while it is open past its delay
+    /// True if a call may go through now. The call that is allowed while it is open past its delay
     /// is the probe: ask only if the call will be made.
     pub fn allows(&mut self, now: Instant) -> bool {
         match self.phase {
@@ -100,7 +100,7 @@ impl Breaker {
         }
     }
 
-    /// What it is doing.
+    /// State of the breaker.
     pub fn state(&self) -> BreakerState {
         match self.phase {
             Phase::Closed { .. } => BreakerState::Closed,

@@ -1,4 +1,4 @@
-//! How every Headwater process runs: configuration, telemetry, the gRPC server stack, health,
+//! Frame of every Headwater process: configuration, telemetry, the gRPC server stack, health,
 //! shutdown.
 //!
 //! Knows nothing of logs, views or routes; a program is a pipeline of its own inside this frame.
@@ -6,6 +6,7 @@
 mod memory;
 
 pub mod config;
+pub mod connection;
 
 pub mod backoff;
 pub mod breaker;

@@ -1,6 +1,6 @@
-//! What all threads measure of one endpoint or node together, as a balancer wants to see it. Its
-//! cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
-//! EWMA, without its jump to the peak.
+//! Load of one endpoint or node, measured by all threads together, as a balancer wants to see it.
+//! Its cost is (smoothed latency + error penalty) x (requests in flight + 1), as in Finagle's Peak
+//! EWMA, without its jump to the peak. And the choice by cost: the cheaper of two drawn at random.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const ERROR_PENALTY_US: f32 = 200_000.0;
 /// An endpoint that only fails is still asked now and then where the others are busy.
 const PENALTY_US_MAX: f32 = 2_000_000.0;
-/// How fast errors are forgiven: after one of them, an endpoint whose peers take a millisecond is
-/// asked again in about eight seconds.
+/// Time constant by which errors are forgiven: after one, an endpoint whose peers take a
+/// millisecond is asked again in about eight seconds.
 const PENALTY_MEMORY_MS: f32 = 1_500.0;
 
 /// Load of an endpoint. A race between two threads may lose one sample: it is an estimate.
@@ -51,7 +51,7 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// An answer began, or was waited for in vain, after this time.
+    /// Records an answer that began, or a wait that timed out, after this time.
     pub fn answered(&self, now: Instant, took: Duration) {
         let sample_us = took.as_secs_f32() * 1e6;
         self.latency_us.update(self.clock_ms(now), |value, age_ms| {
@@ -64,7 +64,7 @@ impl Load {
         self.penalty_us.update(self.clock_ms(now), penalty_after);
     }
 
-    /// It has proved that it works again: its errors count no more.
+    /// Forgives an endpoint that has proved that it works again: its errors count no more.
     pub fn forgive(&self, now: Instant) {
         self.penalty_us.update(self.clock_ms(now), |_, _| 0.0);
     }
@@ -85,6 +85,28 @@ impl Load {
     fn clock_ms(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.born).as_millis() as u32
     }
+}
+
+/// Cost of one more request: (latency + error penalty) x (requests in flight + 1).
+pub fn cost_of_one_more(latency_us: f32, penalty_us: f32, in_flight: u32) -> f32 {
+    (latency_us + penalty_us) * (in_flight as f32 + 1.0)
+}
+
+/// Power of two choices: the cheaper of two of `count` items that `random` draws, by index; `None`
+/// if there are none. The cheapest of all would be found by every process at once, and drown.
+pub fn two_choices(count: usize, random: u64, cost: impl Fn(usize) -> f32) -> Option<usize> {
+    if count <= 1 {
+        return (count == 1).then_some(0);
+    }
+    let one = scaled(random as u32, count);
+    // The other one is drawn from the rest, counted on from the first and around.
+    let other = (one + 1 + scaled((random >> 32) as u32, count - 1)) % count;
+    Some(if cost(other) < cost(one) { other } else { one })
+}
+
+/// Evenly from all of u32 to 0..count.
+fn scaled(random: u32, count: usize) -> usize {
+    ((u64::from(random) * count as u64) >> 32) as usize
 }
 
 /// A number and the time it was written at, in one word, so that they are read together.
@@ -119,7 +141,7 @@ fn latency_after(latency_us: f32, age: f32, sample_us: f32) -> f32 {
     latency_us * kept + sample_us * (1.0 - kept)
 }
 
-/// What is left of a measured latency: fading, so that an endpoint that was slow is asked again.
+/// Rest of a measured latency: fading, so that an endpoint that was slow is asked again.
 fn latency_now(latency_us: f32, age: f32) -> f32 {
     latency_us * (-age).exp()
 }
@@ -129,7 +151,7 @@ fn penalty_after(penalty_us: f32, age_ms: u32) -> f32 {
     (penalty_now(penalty_us, age_ms) + ERROR_PENALTY_US).min(PENALTY_US_MAX)
 }
 
-/// What is left of a penalty.
+/// Rest of a penalty.
 fn penalty_now(penalty_us: f32, age_ms: u32) -> f32 {
     match penalty_us == 0.0 {
         true => 0.0,
@@ -190,6 +212,22 @@ mod tests {
         assert_eq!(penalty, PENALTY_US_MAX);
         assert!(penalty_now(ERROR_PENALTY_US, 10_500) < ERROR_PENALTY_US / 1_000.0);
         assert_eq!(penalty_now(0.0, 0), 0.0);
+    }
+
+    #[test]
+    fn the_cheaper_of_two_different_ones_is_taken() {
+        assert_eq!(two_choices(0, u64::MAX, |_| 1.0), None);
+        assert_eq!(two_choices(1, u64::MAX, |_| 1.0), Some(0));
+        let dear_first = |item: usize| 10.0 - item as f32;
+        let quarters = [0, 0x4000_0000, 0x8000_0000, 0xffff_ffff_u64];
+        for (low, high) in quarters.iter().flat_map(|low| quarters.map(|high| (*low, high))) {
+            let random = (high << 32) | low;
+            // The dearest of all is never taken: the other one is always another one.
+            assert_ne!(two_choices(4, random, dear_first), Some(0), "{random:x}");
+            // Of equals the first that is drawn.
+            assert_eq!(two_choices(4, random, |_| 1.0), Some(scaled(low as u32, 4)));
+        }
+        assert_eq!(cost_of_one_more(100.0, 50.0, 3), 600.0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub const LATENCY_SECONDS: &[f64] = &[
 pub const BATCH_SIZES: &[f64] =
     &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// What a family's labels must be: [`Labels`], or a type that derives `EncodeLabelSet`.
+/// Bounds of a family's labels: [`Labels`], or a type that derives `EncodeLabelSet`.
 pub trait LabelSet: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static {}
 impl<L: EncodeLabelSet + Clone + Hash + Eq + Debug + Send + Sync + 'static> LabelSet for L {}
 

@@ -1,4 +1,4 @@
-//! What is healthy: one state, shown by `/readyz`, by the gRPC health service and to the drain.
+//! Readiness: one state, shown by `/readyz`, by the gRPC health service and to the drain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Checks {
 pub struct Check {
     /// Ok, or what is wrong: a sentence for operators, without secrets.
     pub result: Result<(), String>,
-    /// Whether the process is unready while this check fails.
+    /// True if the process is unready while this check fails.
     pub required: bool,
 }
 
@@ -73,24 +73,24 @@ impl Readiness {
         self.state.subscribe()
     }
 
-    /// Whether the process can serve.
+    /// True if the process can serve.
     pub fn is_ready(&self) -> bool {
         self.state.borrow().is_ready()
     }
 }
 
 impl Checks {
-    /// Whether the process can serve: it is not draining, and no required check fails.
+    /// True if the process can serve: it is not draining, and no required check fails.
     pub fn is_ready(&self) -> bool {
         !self.draining && self.checks.values().all(|check| !check.required || check.result.is_ok())
     }
 
-    /// Whether the named check holds; `None` if there is no such check.
+    /// True if the named check holds; `None` if there is no such check.
     pub fn holds(&self, name: &str) -> Option<bool> {
         self.checks.get(name).map(|check| !self.draining && check.result.is_ok())
     }
 
-    /// Whether the process is going away.
+    /// True if the process is draining.
     pub fn is_draining(&self) -> bool {
         self.draining
     }

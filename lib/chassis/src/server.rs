@@ -42,19 +42,19 @@ use methods::Methods;
 pub use methods::code_name;
 use stack::Stack;
 
-/// What a server needs.
+/// Parts of a server.
 pub struct Server {
     /// The settings every program has.
     pub common: Common,
-    /// Where calls are counted.
+    /// Metrics that calls are counted in.
     pub metrics: Metrics,
-    /// What the gRPC health service follows.
+    /// Readiness that the gRPC health service follows.
     pub readiness: Readiness,
-    /// What ends the server.
+    /// Shutdown that ends the server.
     pub shutdown: Shutdown,
     /// The bound socket.
     pub listener: TcpListener,
-    /// What it accepts at most.
+    /// Bounds of what it accepts.
     pub limits: Limits,
     /// Descriptor sets of everything it serves: for reflection, and for the method names in
     /// metrics.
@@ -107,7 +107,7 @@ pub async fn serve<S: Handler>(server: Server, service: S) -> anyhow::Result<()>
     connections.serve(server.listener, draining, server.common.shutdown).await
 }
 
-/// What every server answers itself, however loaded it is.
+/// Services that every server answers itself, however loaded it is.
 fn built_in<'a, I: Iterator<Item = &'a [u8]>>(
     readiness: &Readiness,
     sets: impl Fn() -> I,

@@ -64,7 +64,7 @@ impl Shutdown {
         self.token.cancel();
     }
 
-    /// Whether it has been requested.
+    /// True if shutdown has been requested.
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }

@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::{Common, LogFormat};
 
-/// How long the last spans may take to reach the collector; shutdown must not hang on it.
+/// Time that the last spans may take to reach the collector; shutdown must not hang on it.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;

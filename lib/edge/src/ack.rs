@@ -1,5 +1,5 @@
-//! What a client may ask to wait for: the one reading of `headwater.v1.Acknowledgement`, for the
-//! command that carries it and for the query that waits. Pure.
+//! Acknowledgement that a client may wait for: the one reading of `headwater.v1.Acknowledgement`,
+//! for the command that carries it and for the query that waits. Pure.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const REPLICAS_MAX: u32 = 64;
 pub struct RequestedAck {
     /// Never unspecified.
     pub level: AckLevel,
-    /// How many replicas; 0 for every healthy one.
+    /// Number of replicas; 0 for every healthy one.
     pub replicas: u32,
     /// The longest wait: at most nine tenths of the time that the client leaves, since the rest is
     /// for the reply.
@@ -62,20 +62,20 @@ pub fn requested_ack(
     few.then_some(RequestedAck { level: level?, replicas: asked.replicas, wait })
 }
 
-/// What a client waits for before its command is answered.
+/// Acknowledgement that a client waits for before its command is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckRequest {
     /// Above `committed`.
     pub level: AckLevel,
-    /// How many replicas; 0 for every healthy one.
+    /// Number of replicas; 0 for every healthy one.
     pub replicas: u32,
-    /// When the reply must be on its way.
+    /// Time at which the reply must be on its way.
     pub until: Instant,
 }
 
 impl AckRequest {
-    /// What the field asks for, or else the metadata; `None` for `committed`. `left` is the time
-    /// that the client leaves for the reply, of which a tenth is kept for the way back.
+    /// Reads the field, or else the metadata; `None` for `committed`. `left` is the time that the
+    /// client leaves for the reply, of which a tenth is kept for the way back.
     ///
     /// # Errors
     /// A level, a number or a wait that there is not.

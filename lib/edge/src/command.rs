@@ -16,34 +16,34 @@ use crate::token::{token_failure, tokens_of};
 use crate::trace::valid_traceparent;
 use crate::validate::Violations;
 
-/// What a command is about and how it is to be carried out.
+/// Target of a command, and how it is to be carried out.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The aggregate's stream.
     pub stream: StreamId,
-    /// What decides its partition.
+    /// Key that decides its partition.
     pub partition_key: PartitionKey,
     /// The domain's name for its refusals, such as `stores`.
     pub domain: &'static str,
-    /// How it is to be carried out.
+    /// Options of the call.
     pub options: CallOptions,
 }
 
-/// How a command is to be carried out.
+/// Options of a command, from fields and metadata.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
     /// Hashes of the idempotency key and of the payload.
     pub key: Option<KeyHashes>,
     /// The version the client expects.
     pub expected_version: Option<StreamVersion>,
-    /// What the client has seen so far; its receipt covers it too.
+    /// Tokens that the client has seen so far; its receipt covers them too.
     pub seen: Option<Tokens>,
-    /// Who sent the command.
+    /// Sender of the command.
     pub caller: Option<String>,
     /// The span it was sent in, as a W3C trace context: kept with its events where this process
     /// records no span of its own, so that the trace does not end here.
     pub traceparent: Option<String>,
-    /// How far its effect must have come before it is answered; committed if `None`.
+    /// Level that the effect must have reached before it is answered; committed if `None`.
     pub ack: Option<AckRequest>,
 }
 
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(read(Some(field)).map(|k| k.key), Some(half_hash(b"field")));
     }
 
-    /// What is read from metadata, or the fields and the reason of what is wrong with it.
+    /// Options read from metadata, or the fields and the reason of what is wrong with them.
     fn sent(
         pairs: &[(&'static str, &str)],
         options: Option<CommandOptions>,

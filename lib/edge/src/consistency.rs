@@ -1,5 +1,4 @@
-//! How a requirement is written in a word or two: in the metadata of a request, and in settings.
-//! Pure.
+//! Notation of a requirement in a word or two: in the metadata of a request, and in settings. Pure.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -7,14 +6,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// What may be asked of the age of an answer.
+/// Ages of an answer that may be asked for.
 pub const STALENESS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 /// A requirement, as far as it can be written without a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
-    /// Whatever there is.
+    /// No requirement.
     Any,
     /// At least what the tokens beside it prove.
     AtLeast,
@@ -24,7 +23,7 @@ pub enum Requirement {
     Strong,
 }
 
-/// What is written: `strong`, `max_staleness=5s; or_stale`, or only `or_stale`.
+/// Requirement as written: `strong`, `max_staleness=5s; or_stale`, or only `or_stale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// `None` if it is left open.
@@ -33,7 +32,7 @@ pub struct Written {
     pub or_stale: bool,
 }
 
-/// It is none of what can be written; completes the sentence "… must be".
+/// Error of a text that is none of what can be written; completes the sentence "… must be".
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
     "any, strong, at_least or max_staleness=<10ms to 24h>, with `; or_stale` behind it if wanted"

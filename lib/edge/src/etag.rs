@@ -8,7 +8,8 @@ use thiserror::Error;
 /// Tags that a condition may name; more are refused.
 const TAGS_MAX: usize = 100;
 
-/// What tells one state of an entity from another. The tag of an aggregate is its version: `"3"`.
+/// Tag that tells one state of an entity from another. The tag of an aggregate is its version:
+/// `"3"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
@@ -38,19 +39,19 @@ impl fmt::Display for ETag {
 /// The value of `if-match` or `if-none-match`: `*`, or tags separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tags {
-    /// Whatever there is.
+    /// Any tag (`*`).
     All,
-    /// These; weak ones (`W/"3"`) count like others.
+    /// Listed tags; weak ones (`W/"3"`) count like others.
     Some(Vec<ETag>),
 }
 
-/// It is no such value; completes the sentence "… must be".
+/// Error of a value that is no list of tags; completes the sentence "… must be".
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("* or up to {TAGS_MAX} ETags in double quotes, separated by commas")]
 pub struct NotTags;
 
 impl Tags {
-    /// Whether the tag is among them.
+    /// True if the tag is among them.
     pub fn contain(&self, tag: &ETag) -> bool {
         match self {
             Self::All => true,

@@ -22,12 +22,14 @@ const VIOLATIONS_MAX: usize = 20;
 /// Characters of a text at most, for the same reason.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// Why a request was not carried out, as the client is told.
+/// Failure of a request, as the client is told.
 pub struct Failure(Box<Inner>);
 
 struct Inner {
     code: Code,
     reason: &'static str,
+    /// The reason, if it is one of the platform's own.
+    platform: Option<ErrorReason>,
     domain: &'static str,
     message: String,
     metadata: Vec<(&'static str, String)>,
@@ -46,7 +48,9 @@ struct Precondition {
 impl Failure {
     /// One of the platform's own failures; the code follows from the reason.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self::of(code_of(reason), reason_name(reason), PLATFORM, message.into())
+        let mut failure = Self::of(code_of(reason), reason_name(reason), PLATFORM, message.into());
+        failure.0.platform = Some(reason);
+        failure
     }
 
     /// A request with one field that is wrong; `must` completes the sentence that begins with its
@@ -74,6 +78,7 @@ impl Failure {
         Self(Box::new(Inner {
             code,
             reason,
+            platform: None,
             domain,
             message: bounded(message),
             metadata: Vec::new(),
@@ -133,6 +138,11 @@ impl Failure {
         self
     }
 
+    /// The reason, if it is one of the platform's own and not a domain's.
+    pub fn platform_reason(&self) -> Option<ErrorReason> {
+        self.0.platform
+    }
+
     /// The status code it is answered with.
     pub fn code(&self) -> Code {
         self.0.code
@@ -148,7 +158,7 @@ impl Failure {
         &self.0.message
     }
 
-    /// What really happened, for logs.
+    /// Cause of the failure, for logs.
     pub fn source(&self) -> Option<&anyhow::Error> {
         self.0.source.as_ref()
     }

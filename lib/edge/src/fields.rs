@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::validate::Violations;
 
 /// The id of something new: the client's, or a time-ordered one where it leaves that to us. A
-/// repeated command with an idempotency key mints another one in vain: it is answered with the
-/// first one's.
+/// repeated command with an idempotency key mints another one without effect: it is answered with
+/// the first one's.
 pub fn id_or_new(v: &mut Violations, field: &str, text: &str) -> Option<Uuid> {
     if text.is_empty() { Some(Uuid::now_v7()) } else { v.uuid(field, text) }
 }

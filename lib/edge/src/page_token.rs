@@ -33,15 +33,15 @@ pub struct Scope(Sha256);
 /// The last row of a page: lists are ordered by a sort value, and by id among equals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor<S> {
-    /// Its sort value.
+    /// Sort value of the row.
     pub sort: S,
-    /// Its id.
+    /// Id of the row.
     pub id: Uuid,
 }
 
 /// A value that lists are ordered by.
 pub trait SortValue: Sized {
-    /// Its bytes.
+    /// Appends the bytes of the value.
     fn write(&self, bytes: &mut Vec<u8>);
     /// The value of these bytes.
     fn read(bytes: &[u8]) -> Option<Self>;

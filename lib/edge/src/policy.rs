@@ -1,4 +1,4 @@
-//! What the operator has set for each method: the freshness of requests that ask for none, and how
+//! Settings of the operator for each method: the freshness of requests that ask for none, and how
 //! long a reply may be kept. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +11,16 @@ const EVERY: &str = "*";
 /// A reply that is older than this has nothing to do with its entity any more.
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is set for a method.
+/// Settings of one method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The freshness of requests that say nothing of it.
     pub consistency: Written,
-    /// How long clients may keep a reply; whole seconds, as the header has them.
+    /// Time that clients may keep a reply; whole seconds, as the header has them.
     pub max_age: Duration,
 }
 
-/// What is set for all methods.
+/// Settings of all methods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
     named: BTreeMap<String, Policy>,
@@ -33,7 +33,7 @@ impl Policies {
         self.named.get(method).copied().unwrap_or(self.others)
     }
 
-    /// Whether any method's default cannot be answered without the write database.
+    /// True if any method's default cannot be answered without the write database.
     pub fn any_strong(&self) -> bool {
         let is_strong =
             |policy: &Policy| policy.consistency.requirement == Some(Requirement::Strong);

@@ -1,5 +1,5 @@
-//! What a request says about the answer that it wants, apart from what it asks: the freshness it
-//! needs, and the state it knows already. By field, by metadata, or by the method's policy.
+//! Options of a query, apart from what it asks: the freshness it needs, and the state it knows
+//! already. By field, by metadata, or by the method's policy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub trait DatedReply: prost::Message + Default {
 /// The freshness that a read requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Required {
-    /// What can be judged by an answer alone.
+    /// Requirement that can be judged by an answer alone.
     State(Consistency),
     /// Everything that these tokens prove.
     Seen(Tokens),
@@ -51,7 +51,7 @@ pub enum Required {
     LogEnd,
 }
 
-/// What a read requires.
+/// Requirement of a read.
 #[derive(Clone, Debug)]
 pub struct Need {
     /// The freshness.
@@ -62,14 +62,14 @@ pub struct Need {
     pub time_left: Option<Duration>,
 }
 
-/// What a query's answer must be, and what its client knows already.
+/// Requirement of a query's answer, and the state that its client knows already.
 #[derive(Clone, Debug)]
 pub struct QueryOptions {
     /// The freshness, and the time that there is for it.
     pub need: Need,
     /// ETags of states that the client has.
     pub known: Option<Tags>,
-    /// How long the client may keep the reply.
+    /// Time that the client may keep the reply.
     pub max_age: Duration,
 }
 
@@ -212,7 +212,7 @@ mod tests {
         Required::State(Consistency::MaxStaleness(Duration::from_millis(millis)))
     }
 
-    /// What is required, and the fields or the reason of what is wrong.
+    /// Requirement, or the fields and the reason of what is wrong.
     fn read(
         pairs: &[(&'static str, &str)],
         field: Option<(Option<Field>, bool)>,

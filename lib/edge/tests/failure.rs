@@ -48,9 +48,11 @@ fn every_reason_has_its_code_and_name() {
         assert_eq!(code_of(*reason), *code, "{name}");
         assert_eq!(reason_name(*reason), *name);
 
-        let status = Status::from(Failure::new(*reason, "a text"));
+        let failure = Failure::new(*reason, "a text");
+        assert_eq!(failure.platform_reason(), Some(*reason));
+        let status = Status::from(failure);
         assert_eq!((status.code(), status.message()), (*code, "a text"), "{name}");
-        let info = status.get_details_error_info().unwrap();
+        let info = status.get_details_error_info().expect("an ErrorInfo");
         assert_eq!((info.reason.as_str(), info.domain.as_str()), (*name, PLATFORM));
     }
 }
@@ -79,7 +81,7 @@ fn the_document_gives_real_codes_to_the_domains_reasons() {
 /// Reasons and codes of the table after a heading. Each row ends with a meaning and an advice.
 fn section(heading: &str, columns: &[&str]) -> BTreeMap<String, String> {
     let (_, text) = DOCUMENT.split_once(heading).expect("the heading is there");
-    let text = text.split("\n## ").next().unwrap();
+    let text = text.split("\n## ").next().expect("a first part");
     let mut rows = text.lines().filter(|line| line.starts_with('|')).map(|line| {
         let cells = line.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()
@@ -123,9 +125,11 @@ fn details(failure: Failure) -> (Status, ErrorDetails) {
 fn a_rejection_carries_its_domain_and_reason() {
     let check = |kind, code, preconditions| {
         let rejection = Rejection::new(kind, "INSUFFICIENT_STOCK", "there are 2 left");
-        let (status, details) = details(Failure::rejection("stores", rejection));
+        let failure = Failure::rejection("stores", rejection);
+        assert_eq!(failure.platform_reason(), None, "a domain's own reason");
+        let (status, details) = details(failure);
         assert_eq!((status.code(), status.message()), (code, "there are 2 left"));
-        let info = details.error_info().unwrap();
+        let info = details.error_info().expect("an ErrorInfo");
         assert_eq!((info.domain.as_str(), info.reason.as_str()), ("stores", "INSUFFICIENT_STOCK"));
         let violations = details.precondition_failure().map(|failure| &failure.violations);
         assert_eq!(violations.map_or(0, Vec::len), preconditions, "{kind:?}");
@@ -144,10 +148,16 @@ fn every_detail_arrives() {
         .precondition("VERSION", "store", "version 3 is expected")
         .retry_after(Duration::from_millis(250));
     let (_, details) = details(failure);
-    assert_eq!(details.error_info().unwrap().metadata["current_version"], "7");
-    assert_eq!(details.bad_request().unwrap().field_violations[0].field, "name");
-    assert_eq!(details.precondition_failure().unwrap().violations[0].subject, "store");
-    assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(250)));
+    assert_eq!(details.error_info().expect("an ErrorInfo").metadata["current_version"], "7");
+    assert_eq!(details.bad_request().expect("a BadRequest").field_violations[0].field, "name");
+    assert_eq!(
+        details.precondition_failure().expect("a PreconditionFailure").violations[0].subject,
+        "store"
+    );
+    assert_eq!(
+        details.retry_info().expect("a RetryInfo").retry_delay,
+        Some(Duration::from_millis(250))
+    );
 }
 
 #[test]

@@ -42,12 +42,12 @@ fn all_violations_are_reported_at_once() {
     let mut violations = Violations::new();
     let id = violations.uuid("store_id", "x");
     let name = violations.text("name", "", 1..=200);
-    let failure = violations.finish(id.zip(name)).unwrap_err();
+    let failure = violations.finish(id.zip(name)).expect_err("two violations");
     assert_eq!(failure.reason(), "INVALID_REQUEST");
     let status = Status::from(failure);
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "the request is not valid: store_id, name");
-    let fields = status.get_details_bad_request().unwrap().field_violations;
+    let fields = status.get_details_bad_request().expect("a BadRequest").field_violations;
     let fields: Vec<_> = fields.into_iter().map(|field| (field.field, field.description)).collect();
     assert_eq!(fields[0].0, "store_id");
     assert_eq!(fields[1], ("name".into(), "must have 1 to 200 characters, not 0".into()));
@@ -55,6 +55,6 @@ fn all_violations_are_reported_at_once() {
 
 #[test]
 fn a_forgotten_violation_is_our_defect_and_not_the_callers() {
-    let failure = Violations::new().finish(None::<()>).unwrap_err();
+    let failure = Violations::new().finish(None::<()>).expect_err("no value");
     assert_eq!(failure.reason(), "INTERNAL");
 }

@@ -147,8 +147,8 @@ BEGIN
         v_current := coalesce((SELECT e.version FROM event e WHERE e.stream = streams[i]
                                 ORDER BY e.version DESC LIMIT 1), 0);
         versions[i] := v_current;
-        -- Whatever was decided on top of a command that dropped out is stale, also if the version happens to be the
-        -- expected one: another process's events may have taken the place of those that were not appended.
+        -- Whatever was decided on top of a command that dropped out is in conflict, also if the version happens to be
+        -- the expected one: another process's events may have taken the place of those that were not appended.
         IF v_current <> expected[i] OR streams[i] = ANY (v_dropped) THEN
             outcomes[i] := 1;
             v_offset := v_offset + counts[i];

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::error::LogError;
 
-/// How long an answer may take, connecting included. A server that hangs keeps its connections
+/// Time that an answer may take, connecting included. A server that hangs keeps its connections
 /// open, and nothing else notices.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 

@@ -264,7 +264,7 @@ fn outcomes(
         };
         all.push(match codes[i] {
             0 => Outcome::Committed(receipt),
-            1 => Outcome::Stale(receipt.version),
+            1 => Outcome::VersionConflict(receipt.version),
             2 => Outcome::Replayed(receipt),
             3 => Outcome::KeyReused,
             4 => {

@@ -9,7 +9,7 @@ use crate::EventLog;
 use crate::answer::answer;
 use crate::error::LogError;
 
-/// Where the log ended at one moment, and which log it was. Unlike [`EventLog::info`] this is read
+/// End of the log at one moment, and the log's identity. Unlike [`EventLog::info`] this is read
 /// anew each time, so that a restore under a running program is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEnd {

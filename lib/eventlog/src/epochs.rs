@@ -15,7 +15,7 @@ use crate::{EventLog, decode};
 
 const LINEAGE: &str = include_str!("../sql/lineage.sql");
 
-/// What the log holds at given positions, in one snapshot.
+/// Contents of the log at given positions, in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// The epoch that the log was in.

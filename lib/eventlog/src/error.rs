@@ -1,4 +1,4 @@
-//! What can go wrong with the log.
+//! Errors of the log.
 
 use headwater_kernel::{Partition, Position};
 use thiserror::Error;
@@ -24,14 +24,14 @@ pub enum LogError {
     /// The schema is not the one this program was written for.
     #[error("the log's schema: {0}")]
     Schema(String),
-    /// What is stored contradicts itself: a gap, or a digest that does not fit.
+    /// Stored data contradicts itself: a gap, or a digest that does not fit.
     #[error("the log is corrupt at position {position} of partition {partition}: {what}")]
     Corrupt {
-        /// Where it was noticed.
+        /// Partition in which it was noticed.
         partition: Partition,
         /// The first position that is wrong.
         position: Position,
-        /// What is wrong with it.
+        /// Description of what is wrong.
         what: String,
     },
     /// The database refused for a reason that will not pass: a defect of this program or of its
@@ -49,7 +49,7 @@ impl LogError {
         })
     }
 
-    /// What a statement that gives no row to a standby's readers comes to there.
+    /// Error of a statement that gives no row to a standby's readers.
     pub(crate) fn standby() -> Self {
         let what = "a standby answered, or a server whose new epoch has not begun yet";
         Self::Unavailable(sqlx::Error::Protocol(what.to_owned()))

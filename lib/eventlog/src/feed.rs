@@ -41,13 +41,13 @@ pub struct Heads {
 pub struct Chunk {
     /// The events, in order of position.
     pub events: Vec<RecordedEvent>,
-    /// Where the piece ends: what to read after next.
+    /// End of the piece: the place to read after next.
     pub end: Head,
     /// The epoch that the log was in when it was read: no event is of a later one.
     pub epoch: Epoch,
     /// The write database's time at which it was read.
     pub now: OffsetDateTime,
-    /// Whether these were all events committed before `now`.
+    /// True if these were all events committed before `now`.
     pub caught_up: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::answer::answer;
 use crate::error::LogError;
 use crate::{EventLog, decode};
 
-/// What is stored of a stream after some version.
+/// Stored events of a stream after some version.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The epoch of the log whose history this is of.
@@ -37,7 +37,7 @@ pub struct SavedSnapshot {
     pub snapshot: Snapshot,
 }
 
-/// How many events of one stream are read at once; longer streams are read in several steps.
+/// Events of one stream that are read at once; longer streams are read in several steps.
 const EVENTS_PER_STREAM: i64 = 2_000;
 
 impl EventLog {

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use crate::error::LogError;
 use crate::servers::{Place, Servers};
 
-/// How long to wait for a connection of the pool.
+/// Time to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One pool of connections at a time. It is given up with all of them when another server takes
@@ -32,7 +32,7 @@ impl Pool {
         Self { servers, connections_max, held: Arc::default() }
     }
 
-    /// That of the server that takes writes now.
+    /// Pool of the server that takes writes now.
     ///
     /// # Errors
     /// There is none.

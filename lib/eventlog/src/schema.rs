@@ -12,10 +12,10 @@ use crate::servers::Servers;
 /// Version of the schema that this program reads and writes.
 pub const SCHEMA_VERSION: i32 = 2;
 
-/// Which log this is.
+/// Identity and shape of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogInfo {
-    /// Its identity.
+    /// Id of the log.
     pub id: LogId,
     /// Raised by a failover, and by a restore.
     pub epoch: Epoch,

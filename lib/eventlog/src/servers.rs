@@ -82,10 +82,10 @@ impl Servers {
     /// There is none.
     pub fn place(&self) -> Result<Place, NoPrimary> {
         let known = self.record.known.borrow();
-        known.place.ok_or_else(|| self.record.nowhere(&known))
+        known.place.ok_or_else(|| self.record.no_primary(&known))
     }
 
-    /// Whether it still is the one.
+    /// True if the server at this place is still the one that takes writes.
     pub fn is_at(&self, place: Place) -> bool {
         self.record.known.borrow().place == Some(place)
     }
@@ -110,7 +110,7 @@ impl Servers {
         &self.record.servers[place.server].url
     }
 
-    /// How to connect to a server.
+    /// Connection options of a server.
     pub(crate) fn options(&self, place: Place) -> PgConnectOptions {
         self.record.servers[place.server].options.clone()
     }
@@ -156,9 +156,9 @@ impl fmt::Debug for Servers {
 }
 
 impl From<NoPrimary> for LogError {
-    fn from(nowhere: NoPrimary) -> Self {
-        let passes = nowhere.passes();
-        let error = sqlx::Error::Io(std::io::Error::other(nowhere));
+    fn from(missing: NoPrimary) -> Self {
+        let passes = missing.passes();
+        let error = sqlx::Error::Io(std::io::Error::other(missing));
         if passes { Self::Unavailable(error) } else { Self::Refused(error) }
     }
 }

@@ -1,4 +1,4 @@
-//! What a domain implements on the write side.
+//! Traits and types that a domain implements on the write side.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,12 +15,12 @@ use crate::ids::StreamId;
 pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// Name for logs and metrics, such as `store`.
     const NAME: &'static str;
-    /// What it can be told to do.
+    /// Commands of the aggregate.
     type Command: Send + Sync + 'static;
-    /// What can have happened to it.
+    /// Events of the aggregate.
     type Event: EventSet;
 
-    /// Which events the command causes, or why it is refused. No events means that the command
+    /// Decides a command: the events it causes, or its refusal. No events means that the command
     /// changes nothing.
     ///
     /// # Errors
@@ -57,20 +57,20 @@ pub struct Snapshot {
     pub state: Vec<u8>,
 }
 
-/// What a decision may know besides the state.
+/// Knowledge of a decision besides the state.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The stream of the aggregate.
     pub stream: StreamId,
     /// Id of the command.
     pub command_id: Uuid,
-    /// Who sent it, if known.
+    /// Sender, if known.
     pub caller: Option<String>,
-    /// When it arrived.
+    /// Arrival time.
     pub now: OffsetDateTime,
 }
 
-/// What a command causes; all of it is committed in one transaction, or nothing.
+/// Effects of a command; all of them are committed in one transaction, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<E> {
     /// The events, in order; at most
@@ -92,7 +92,7 @@ pub enum Claim {
     Take {
         /// The value, such as `email/a@b.example`; at most 400 bytes.
         value: String,
-        /// What to answer if another stream has it.
+        /// Answer if another stream has it.
         taken: Rejection,
     },
     /// Free a value that this stream has taken.
@@ -118,7 +118,7 @@ pub struct Guard {
     pub mark: String,
     /// True if some stream must have set it, false if none may have.
     pub present: bool,
-    /// What to answer if the condition does not hold.
+    /// Answer if the condition does not hold.
     pub otherwise: Rejection,
 }
 

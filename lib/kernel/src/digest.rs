@@ -16,15 +16,15 @@ use crate::ids::{StreamId, StreamVersion};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// What of an event its digest covers: everything but its position, which the order of chaining
-/// covers, and its recorded time, which the chaining itself covers.
+/// Contents of an event that its digest covers: everything but its position, which the order of
+/// chaining covers, and its recorded time, which the chaining itself covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// The stream it belongs to.
     pub stream: StreamId,
-    /// Its place in the stream.
+    /// Version of the stream with the event.
     pub version: StreamVersion,
-    /// Its protobuf type name.
+    /// Protobuf type name.
     pub type_name: &'a str,
     /// Version of the type's meaning.
     pub schema_version: u16,
@@ -32,7 +32,7 @@ pub struct Contents<'a> {
     pub payload: &'a [u8],
     /// The command that caused it.
     pub command_id: Uuid,
-    /// Who sent the command.
+    /// Sender of the command.
     pub caller: Option<&'a str>,
     /// The W3C trace context it was sent in.
     pub traceparent: Option<&'a str>,

@@ -29,11 +29,11 @@ pub const EVENTS_PER_COMMAND_MAX: usize = 256;
 pub struct RecordedEvent {
     /// The partition it is in.
     pub partition: Partition,
-    /// Its place in the partition.
+    /// Position in the partition.
     pub position: Position,
     /// The stream it belongs to.
     pub stream: StreamId,
-    /// Its place in the stream.
+    /// Version of the stream with the event.
     pub version: StreamVersion,
     /// Full protobuf name of the payload's message.
     pub type_name: String,
@@ -43,15 +43,15 @@ pub struct RecordedEvent {
     pub payload: Vec<u8>,
     /// The command that caused it.
     pub command_id: Uuid,
-    /// Who sent the command, if known.
+    /// Sender of the command, if known.
     pub caller: Option<String>,
     /// W3C trace context in which the command was handled, if it was traced.
     pub traceparent: Option<String>,
-    /// When it was recorded, by the write database's clock; never decreases along a partition.
+    /// Time of recording, by the write database's clock; never decreases along a partition.
     pub recorded_at: OffsetDateTime,
 }
 
-/// Why stored bytes could not be understood.
+/// Error of stored bytes that could not be understood.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// No event of the set has this type.

@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 use crate::ids::Position;
 use crate::token::Token;
 
-/// What a query requires of the state it is answered from.
+/// Requirement of a query on the state it is answered from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// Whatever the least loaded node holds.
+    /// Any state: the one of the cheaper of two nodes drawn at random.
     #[default]
     Any,
     /// Everything this token proves.
@@ -43,7 +43,7 @@ impl Freshness {
         (now - self.as_of).try_into().unwrap_or(Duration::ZERO)
     }
 
-    /// Whether this state is as fresh as `required` at the time `now`.
+    /// True if this state is as fresh as `required` at the time `now`.
     pub fn satisfies(&self, required: &Consistency, now: OffsetDateTime) -> bool {
         match required {
             Consistency::Any => true,

@@ -22,7 +22,7 @@ pub struct StreamVersion(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub Uuid);
 
-/// What decides the partition of a stream: by default its own id; streams that guard each other
+/// Key that decides the partition of a stream: by default its own id; streams that guard each other
 /// share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionKey(pub Uuid);
@@ -63,7 +63,7 @@ impl Position {
         Self(self.0 + count)
     }
 
-    /// How many events lie after `earlier` up to here; 0 if `earlier` is further on.
+    /// Number of events after `earlier` up to here; 0 if `earlier` is further on.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -11,7 +11,7 @@ use crate::token::{Token, TokenError};
 /// Tokens that a request may carry; one for each session that it takes part in.
 const TOKENS_MAX: usize = 16;
 
-/// What the tokens of a request prove together: they are of one log, one for each epoch.
+/// Proof of all tokens of a request together: they are of one log, one for each epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     latest: Token,
@@ -19,7 +19,7 @@ pub struct Tokens {
     earlier: Vec<Token>,
 }
 
-/// How an epoch began.
+/// Beginning of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochStart {
     /// The epoch.
@@ -37,14 +37,14 @@ pub struct Lineage {
     starts: Vec<EpochStart>,
 }
 
-/// Why a token cannot be compared with positions of this epoch.
+/// Relation of a token to this epoch that forbids to compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenMismatch {
-    /// It is of another log.
+    /// Token of another log.
     Foreign,
-    /// It proves something that is not in this history.
+    /// Proof of something that is not in this history.
     Lost,
-    /// It is of a later epoch than this.
+    /// Token of a later epoch than this.
     Later,
 }
 
@@ -144,12 +144,12 @@ impl Lineage {
         self.epoch
     }
 
-    /// How its epochs began, in rising order.
+    /// Beginnings of its epochs, in rising order.
     pub fn starts(&self) -> &[EpochStart] {
         &self.starts
     }
 
-    /// What the tokens prove, as a token of this lineage's epoch. One of an earlier epoch counts as
+    /// Proof of the tokens, as a token of this lineage's epoch. One of an earlier epoch counts as
     /// long as it lies before every fork since.
     ///
     /// # Errors
@@ -176,8 +176,7 @@ impl Lineage {
         Ok(settled)
     }
 
-    /// What is left of the tokens in this lineage's epoch: for an answer that cannot be refused any
-    /// more.
+    /// Rest of the tokens in this lineage's epoch: for an answer that cannot be refused any more.
     pub fn salvage(&self, tokens: &Tokens) -> Token {
         let mut left = Token::empty(self.log, self.epoch);
         for token in tokens.iter().filter(|t| t.log == self.log && self.passed(t.epoch)) {
@@ -193,12 +192,12 @@ impl Lineage {
         self.passed(epoch).then(|| Self::new(self.log, epoch, self.starts.clone()))
     }
 
-    /// Whether this history went through the epoch.
+    /// True if this history went through the epoch.
     pub fn passed(&self, epoch: Epoch) -> bool {
         epoch == self.epoch || self.starts.iter().any(|start| start.epoch == epoch)
     }
 
-    /// How far a partition's history of that epoch is in this one, too.
+    /// Position up to which a partition's history of that epoch is in this one, too.
     fn kept(&self, epoch: Epoch, partition: Partition) -> Position {
         let index = usize::from(partition.0);
         let later = self.starts.iter().filter(|start| start.epoch > epoch);

@@ -17,12 +17,12 @@ use crate::ids::{Epoch, LogId, PARTITIONS_MAX, Partition, Position};
 pub struct Token {
     /// The log the positions are of.
     pub log: LogId,
-    /// Its epoch.
+    /// Epoch of the positions.
     pub epoch: Epoch,
     positions: BTreeMap<Partition, Position>,
 }
 
-/// Why a token was refused.
+/// Reason why a token was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TokenError {
     /// Not a token of ours, or damaged on its way.
@@ -88,7 +88,7 @@ impl Token {
         self.positions.get(&partition).copied().unwrap_or_default()
     }
 
-    /// Whether `positions` (of all partitions, in their order) show everything this token proves.
+    /// True if `positions` (of all partitions, in their order) show everything this token proves.
     pub fn is_covered_by(&self, positions: &[Position]) -> bool {
         self.positions.iter().all(|(partition, required)| {
             positions.get(usize::from(partition.0)).is_some_and(|shown| shown >= required)

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use headwater_chassis::load::{cost_of_one_more, two_choices};
+
 use crate::seen::NodeSet;
 
 /// Below this, differences of latency are noise: of two nodes at hand neither is better, and reads
@@ -32,7 +34,7 @@ pub struct Cost {
 
 impl Cost {
     fn of_one_more(&self) -> f32 {
-        (self.latency_us.max(LATENCY_US_MIN) + self.penalty_us) * (self.in_flight as f32 + 1.0)
+        cost_of_one_more(self.latency_us.max(LATENCY_US_MIN), self.penalty_us, self.in_flight)
     }
 }
 
@@ -52,8 +54,8 @@ pub fn recovered(back_for: Duration) -> f32 {
 
 /// One of the nodes: the cheaper of two that are drawn. One that recovers is left out of a part of
 /// the choices, measured by the one that has recovered most, which is in all of them: where all are
-/// new none is spared, and nobody is left without a node. `random_seed` is any number, another one each
-/// time.
+/// new none is spared, and nobody is left without a node. `random_seed` is any number, another one
+/// each time.
 pub fn draw(nodes: NodeSet, costs: &[Cost], random_seed: usize) -> Option<usize> {
     let random = scattered(random_seed as u64);
     let cost = |node: usize| costs.get(node).copied().unwrap_or_default();
@@ -64,17 +66,11 @@ pub fn draw(nodes: NodeSet, costs: &[Cost], random_seed: usize) -> Option<usize>
     };
     let mut drawn_from = NodeSet::default();
     nodes.iter().filter(takes_part).for_each(|node| drawn_from.insert(node));
-    let count = drawn_from.count();
-    let first = scaled(random as u32, count);
-    let one = drawn_from.iter().nth(first)?;
-    if count == 1 {
-        return Some(one);
-    }
-    // The other one is drawn from the rest, counted on from the first and around.
-    let second = (first + 1 + scaled((random >> 32) as u32, count - 1)) % count;
-    let other = drawn_from.iter().nth(second)?;
-    let is_cheaper = cost(other).of_one_more() < cost(one).of_one_more();
-    Some(if is_cheaper { other } else { one })
+    let cost_of_nth = |number| {
+        drawn_from.iter().nth(number).map_or(f32::INFINITY, |node| cost(node).of_one_more())
+    };
+    let drawn = two_choices(drawn_from.count(), random, cost_of_nth)?;
+    drawn_from.iter().nth(drawn)
 }
 
 /// The finalizer of `SplitMix64` (<https://doi.org/10.1145/2714064.2660195>): numbers that count up
@@ -84,11 +80,6 @@ fn scattered(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-/// Evenly from all of u32 to 0..count.
-fn scaled(random: u32, count: usize) -> usize {
-    ((u64::from(random) * count as u64) >> 32) as usize
 }
 
 /// Evenly from all of u32 to 0..1.

@@ -62,8 +62,9 @@ impl Copy {
     }
 
     fn listen(&self, listener: TcpListener) {
-        let (routes, life, streams_max) =
-            (self.routes.clone(), self.life.clone(), self.streams_max);
+        let routes = self.routes.clone();
+        let life = self.life.clone();
+        let streams_max = self.streams_max;
         let seen = self.seen.clone();
         self.life.tasks.spawn(async move {
             let accepting = async {

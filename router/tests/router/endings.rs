@@ -194,6 +194,6 @@ async fn a_drain_has_an_end() {
         tokio::spawn(async move { client.unary(PUT, Request::new(Note::new("hang"))).await });
     until("the call arrives", async || copy.seen.calls() == 1).await;
     let error = rig.stop().await.unwrap_err();
-    assert!(error.to_string().contains("1 requests were still under way"), "{error}");
+    assert!(error.to_string().contains("1 calls were still under way"), "{error}");
     assert!(within(call).await.unwrap().is_err());
 }

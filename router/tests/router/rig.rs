@@ -198,5 +198,5 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
         }
     };
     let waited = tokio::time::timeout(PATIENCE, wait).await;
-    assert!(waited.is_ok(), "waited in vain until {what}");
+    assert!(waited.is_ok(), "timed out waiting until {what}");
 }

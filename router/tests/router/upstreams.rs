@@ -1,4 +1,4 @@
-//! Copies that are away, die, come back, are ill, are replaced.
+//! Copies that are unreachable, die, come back, are ill, are replaced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,7 +62,9 @@ impl Crowd {
         let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut clients = Vec::new();
         for _ in 0..8 {
-            let (client, stop, done) = (rig.client().await, stop.clone(), done.clone());
+            let client = rig.client().await;
+            let stop = stop.clone();
+            let done = done.clone();
             clients.push(tokio::spawn(async move {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::SeqCst) {

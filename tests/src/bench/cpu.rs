@@ -24,7 +24,7 @@ impl Watched {
     }
 }
 
-/// What each spent between two readings.
+/// CPU time that each spent between two readings.
 pub fn spent(before: &Times, after: &Times) -> Times {
     after
         .iter()

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a round of load came to.
+/// Result of a round of load.
 #[derive(Clone, Debug)]
 pub struct Round {
     /// Requests answered.
     pub done: u64,
-    /// How long it took.
+    /// Duration of the round.
     pub took: Duration,
     /// Latency below which half of the requests stayed.
     pub p50: Duration,

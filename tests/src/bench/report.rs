@@ -6,7 +6,7 @@ use super::load::Round;
 /// One measure in one round.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// What was measured.
+    /// Name of the measurement.
     pub name: &'static str,
     /// Operations per second.
     pub rate: f64,
@@ -14,7 +14,7 @@ pub struct Sample {
     pub round: Option<Round>,
     /// Operations in all.
     pub operations: f64,
-    /// What each process spent meanwhile.
+    /// CPU time that each process spent meanwhile.
     pub cpu: Times,
 }
 

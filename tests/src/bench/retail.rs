@@ -29,7 +29,7 @@ pub struct Item {
     version: u64,
 }
 
-/// What the reads found.
+/// Result of the reads.
 #[derive(Debug, Default)]
 pub struct Answered {
     /// Answers by replicas.

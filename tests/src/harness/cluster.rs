@@ -22,9 +22,10 @@ use super::template;
 
 /// A drain takes up to ten seconds.
 const STOP: Duration = Duration::from_secs(15);
-/// How fast the machine is, is no behaviour, and every core is at work on some other test.
+/// Warnings about the machine's speed, which is no behaviour: every core is at work on some other
+/// test.
 const SLOW: &str = "slow statement";
-/// How much of each log a failed test shows.
+/// Lines of each log that a failed test shows.
 const SHOWN_LINES: usize = 15;
 
 /// Clusters that all tests of one test program share, each started when the first one asks for it.
@@ -93,7 +94,7 @@ impl Cluster {
         CLUSTERS[index].get_or_init(start).await
     }
 
-    /// What it consists of: names, addresses, passwords.
+    /// Plan of the cluster: names, addresses, passwords.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -103,7 +104,7 @@ impl Cluster {
         &self.primaries
     }
 
-    /// Its data folder.
+    /// Data folder.
     pub fn root(&self) -> &Path {
         &self.plan.root
     }
@@ -156,12 +157,12 @@ impl Cluster {
         self.with(name, |process| process.resume()).await;
     }
 
-    /// Its process number.
+    /// Process number of a program.
     pub async fn pid(&self, name: &str) -> u32 {
         self.with(name, |process| process.pid()).await
     }
 
-    /// Whether its process runs.
+    /// True if the program's process runs.
     pub async fn is_running(&self, name: &str) -> bool {
         self.with(name, |process| process.exited().is_none()).await
     }

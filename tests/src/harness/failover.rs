@@ -1,5 +1,6 @@
-//! What a tool for high availability does to Postgres nodes: promotes one, lets the others follow
-//! it, and takes one that was replaced back as a standby. Nothing is told to the programs.
+//! Failover of Postgres nodes, as a tool for high availability does it: promotes one, lets the
+//! others follow it, and takes one that was replaced back as a standby. Nothing is told to the
+//! programs.
 
 use std::time::Duration;
 

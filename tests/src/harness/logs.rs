@@ -1,4 +1,4 @@
-//! What the programs logged: a test fails on a warning or an error that it did not declare.
+//! Logs of the programs: a test fails on a warning or an error that it did not declare.
 
 use std::path::Path;
 

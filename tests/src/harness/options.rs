@@ -1,4 +1,4 @@
-//! What a test's cluster consists of.
+//! Options of a test's cluster.
 
 use headwater_cli::local::{Kind, Shape, Size, Variable};
 
@@ -24,7 +24,7 @@ pub struct Options {
     pub routers: u16,
     /// Extra environment of programs.
     pub variables: Vec<Variable>,
-    /// How big each Postgres node may be. With fsync, as in production, unless a test asks
+    /// Size that each Postgres node may have. With fsync, as in production, unless a test asks
     /// otherwise.
     pub size: Size,
     /// Keep the data on a real disk, not in memory; whoever measures wants that.
@@ -52,9 +52,7 @@ impl Default for Options {
 impl Options {
     /// Nodes with their schemas, and no programs.
     pub fn databases_only() -> Options {
-        let none = 0;
-        let (command_svcs, projectors, query_svcs, routers) = (none, none, none, none);
-        Options { command_svcs, projectors, query_svcs, routers, ..Options::default() }
+        Options { command_svcs: 0, projectors: 0, query_svcs: 0, routers: 0, ..Options::default() }
     }
 
     /// Sets a variable for all copies of a program.

@@ -1,4 +1,4 @@
-//! Which nodes hold log and views now, by their places in the plan.
+//! Nodes that hold log and views now, by their places in the plan.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

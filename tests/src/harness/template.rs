@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 /// In every template; a cluster that wants more copies its primary, one that wants fewer leaves
 /// some.
 const REPLICAS: u16 = 2;
-/// Where Linux has a file system in memory.
+/// Mount point where Linux has a file system in memory.
 const MEMORY: &str = "/dev/shm";
 /// A cluster takes 0.3 GB, some ten may run at once, and containers often have 64 MB.
 const MEMORY_MIN: u64 = 4 << 30;

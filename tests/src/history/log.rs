@@ -10,7 +10,7 @@ use super::terms::{LogName, Moment, Positions};
 /// A whole log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Which one it is.
+    /// Name of the log.
     pub name: LogName,
     /// By partition, and in each by position.
     pub events: Vec<Event>,
@@ -19,31 +19,31 @@ pub struct Log {
 /// An event, as it is stored.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its partition.
+    /// Partition of the event.
     pub partition: u16,
-    /// Its place there.
+    /// Position in the partition.
     pub position: u64,
-    /// Its stream.
+    /// Stream of the event.
     pub stream: Uuid,
-    /// Its place there.
+    /// Version of the stream with the event.
     pub version: u64,
-    /// When it was recorded.
+    /// Time of recording.
     pub recorded: Moment,
-    /// What it says.
+    /// Change that the event records.
     pub change: Change,
     /// Units in stock after it, as whoever decided on it saw them.
     pub on_hand: Option<i64>,
 }
 
-/// What an event says: all that a command decided on. What it merely notes of the state that it met
-/// is left out.
+/// Change that an event records: all that a command decided on. What it merely notes of the state
+/// that it met is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A store was opened.
     StoreOpened {
-        /// What it is called.
+        /// Name of the store.
         name: String,
-        /// Where it is.
+        /// City of the store.
         city: String,
         /// ISO 4217.
         currency: String,
@@ -58,7 +58,7 @@ pub enum Change {
         store: Uuid,
         /// The store's number for it.
         sku: String,
-        /// What it is called.
+        /// Name of the item.
         name: String,
         /// Of one unit, in minor units.
         price: i64,

@@ -1,4 +1,4 @@
-//! What every query must answer at any place in the log, straight from the events. Each stream is
+//! Model of every query's answer at any place in the log, straight from the events. Each stream is
 //! kept in all its states, so that the rows of any combination of positions can be told at once.
 
 use std::cmp::Reverse;
@@ -33,8 +33,8 @@ enum State {
     User(String),
 }
 
-/// What a list is ordered by; ids break ties. Texts are compared byte by byte: names and SKUs of a
-/// history are of one length and of digits and small letters, which every collation sorts alike.
+/// Sort key of a list; ids break ties. Texts are compared byte by byte: names and SKUs of a history
+/// are of one length and of digits and small letters, which every collation sorts alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Text(String, Uuid),
@@ -192,7 +192,7 @@ fn key(ask: &Ask, row: &Row) -> Key {
     }
 }
 
-/// Whether for each word of the query some word of the name begins with it.
+/// True if for each word of the query some word of the name begins with it.
 fn matches(name: &str, query: &str) -> bool {
     query.split(' ').all(|wanted| name.split(' ').any(|word| word.starts_with(wanted)))
 }

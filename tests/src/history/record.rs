@@ -1,4 +1,4 @@
-//! What clients did, and what they were told.
+//! Operations of the clients, and what they were told.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::log::Change;
 pub use super::terms::{LogName, Moment, Positions};
 
-/// What a token says.
+/// Contents of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// The log it is of.
     pub log: LogName,
-    /// What it proves of that log.
+    /// Positions of that log that it proves.
     pub positions: Positions,
 }
 
@@ -26,7 +26,7 @@ pub struct Operation {
     pub began: Moment,
     /// After it was answered for the last time.
     pub ended: Moment,
-    /// What was done, and how it ended.
+    /// Operation, and how it ended.
     pub what: What,
 }
 
@@ -49,11 +49,11 @@ pub struct Command {
     pub change: Change,
     /// The version that it wants the stream to have.
     pub expected_version: Option<u64>,
-    /// How it ended.
+    /// Outcome of the command.
     pub outcome: Outcome,
 }
 
-/// How a command ended.
+/// Outcome of a command.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Applied; each attempt that was answered has its receipt.
@@ -66,29 +66,29 @@ pub enum Outcome {
     Broken(String),
 }
 
-/// What a client was told of its command.
+/// Receipt that a client was given for its command.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     /// The stream's version after it.
     pub version: u64,
     /// The state that shows it.
     pub proof: Proof,
-    /// Whether an earlier attempt had been applied.
+    /// True if an earlier attempt had been applied.
     pub replayed: bool,
 }
 
 /// A query, and its answer.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// What was asked.
+    /// Question of the query.
     pub ask: Ask,
-    /// How fresh it had to be.
+    /// Freshness that was required.
     pub requirement: Requirement,
-    /// What came.
+    /// Answer of the query.
     pub answer: Answer,
 }
 
-/// How fresh an answer has to be.
+/// Freshness that an answer has to have.
 #[derive(Clone, Debug)]
 pub enum Requirement {
     /// As it comes.
@@ -102,7 +102,7 @@ pub enum Requirement {
     Strong,
 }
 
-/// What can be asked.
+/// Questions that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// An item by its id.
@@ -124,7 +124,7 @@ pub enum Ask {
     ListItems {
         /// The store.
         store: Uuid,
-        /// Whether they are ordered by price.
+        /// True if they are ordered by price.
         by_price: bool,
     },
     /// The stores of a city.
@@ -138,7 +138,7 @@ pub enum Ask {
     ListOverviews,
 }
 
-/// What came back.
+/// Answer that came back.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Rows, and the state that they show.
@@ -169,7 +169,7 @@ pub struct Page {
     pub size: usize,
     /// The last row of the page before, as it was shown there.
     pub after: Option<Row>,
-    /// Whether the reply said that there are more.
+    /// True if the reply said that there are more.
     pub more: bool,
 }
 

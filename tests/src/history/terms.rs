@@ -1,4 +1,4 @@
-//! What a history is measured in: moments, and positions of a log.
+//! Units of a history: moments, and positions of a log.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub struct Moment(pub u64);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Positions(pub Vec<u64>);
 
-/// Which log positions are of.
+/// Identity of the log that positions are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogName {
-    /// Its id.
+    /// Id of the log.
     pub id: Uuid,
-    /// Its epoch.
+    /// Epoch of the log.
     pub epoch: u32,
 }
 

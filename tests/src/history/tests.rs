@@ -371,9 +371,9 @@ fn rows_that_are_wrong_are_found() {
     ]);
 }
 
-/// What a checker would be worth that looked at rows alone, or at positions alone: replies of the
-/// past in every respect, with the rows that they had then. This is what clients get of a replica
-/// that lags when nobody holds its position against their token.
+/// Replies that a checker would miss that looked at rows alone, or at positions alone: of the past
+/// in every respect, with the rows that they had then. This is what clients get of a replica that
+/// lags when nobody holds its position against their token.
 #[test]
 fn a_whole_answer_of_the_past_is_found() {
     let mut history = history();

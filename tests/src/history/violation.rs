@@ -1,13 +1,13 @@
-//! What a history can be found guilty of.
+//! Violations that a history can be found guilty of.
 
 use std::fmt;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which one.
+    /// Kind of the violation.
     pub kind: Kind,
-    /// Who, what, and how it should have been.
+    /// Operation, reply, and how it should have been.
     pub text: String,
 }
 

@@ -156,7 +156,7 @@ fn ports_probes_services_and_budgets_agree() {
                 "{name}"
             );
 
-            // Liveness must not follow readiness, or a database that is away restarts every
+            // Liveness must not follow readiness, or a database that is unavailable restarts every
             // program.
             for (probe, service) in [
                 ("startupProbe", Some("headwater.live")),

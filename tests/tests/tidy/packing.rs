@@ -11,7 +11,7 @@ use super::repository::Source;
 const PACKED_MAX: usize = 2;
 /// How many there are all the same. The goal is none; this was the state when the rule was made,
 /// and it is only ever lowered.
-const LEFT_MAX: usize = 29;
+const LEFT_MAX: usize = 10;
 
 /// Tuples of more than two that are written out only to be taken apart, in programs and in tests.
 pub fn packed(sources: &[Source]) -> Vec<String> {

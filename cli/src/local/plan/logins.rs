@@ -1,4 +1,4 @@
-//! Which database user each program logs in as, and the groups that give it the least rights it
+//! Database user that each program logs in as, and the groups that give it the least rights it
 //! needs.
 //!
 //! The groups are made by the migrations of those who own the tables; here is only who belongs to

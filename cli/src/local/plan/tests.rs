@@ -1,4 +1,4 @@
-//! What a plan comes to.
+//! Plans of several shapes, compared with what is expected of them.
 
 use super::*;
 use crate::local::postgres::find::Installation;

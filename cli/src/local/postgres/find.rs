@@ -15,8 +15,8 @@ pub(super) const MAJOR_MIN: u32 = 15;
 /// Programs without which a folder is no server installation.
 const NEEDED: [&str; 4] = ["postgres", "initdb", "pg_ctl", "pg_basebackup"];
 
-/// Where distributions put them; `*` stands for any folder. Homebrew and the .rpm packages keep
-/// several.
+/// Folders that distributions install to; `*` stands for any folder. Homebrew and the .rpm packages
+/// keep several.
 const USUAL: [&str; 8] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -35,7 +35,7 @@ pub struct Installation {
     pub bin: PathBuf,
     /// Version as printed, such as `15.18`.
     pub version: String,
-    /// Its first number, which data folders depend on.
+    /// Major version, which data folders depend on.
     pub major: u32,
 }
 

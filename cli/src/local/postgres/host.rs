@@ -11,13 +11,13 @@ use super::find::{self, Installation};
 use crate::local::system::Account;
 use crate::local::system::words::{hint, last_lines};
 
-/// How much of a failed tool's output is shown.
+/// Lines of a failed tool's output that are shown.
 const SHOWN_LINES: usize = 12;
 
 /// The binaries, and the user that they run as.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Where the programs are.
+    /// Programs of Postgres.
     pub installation: Installation,
     /// The user to drop to, if we are root.
     pub account: Option<Account>,
@@ -89,9 +89,9 @@ impl Host {
 
 /// One run of a tool.
 pub struct Tool<'a> {
-    /// Its name.
+    /// Name of the program.
     pub program: &'a str,
-    /// Its arguments.
+    /// Arguments of the program.
     pub args: Vec<String>,
     /// Environment beside [`Host::environment`]; passwords go here, since arguments can be seen by
     /// all.

@@ -1,5 +1,5 @@
-//! What a crashed run left in a node's data folder: processes that still work there, and their lock
-//! file.
+//! Leftovers of a crashed run in a node's data folder: processes that still work there, and their
+//! lock file.
 //!
 //! Only called while we hold the data folder's own lock, hence whatever works in a node is an
 //! orphan.
@@ -18,14 +18,14 @@ const STOP: Duration = Duration::from_secs(30);
 const KILL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// What was found and dealt with; for a word to the user.
+/// Leftover that was found and dealt with; for a word to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// The node had been stopped.
     Nothing,
     /// A server without its headwater; it was stopped cleanly.
     Orphan,
-    /// It had crashed; Postgres recovers from its WAL at the next start.
+    /// Crash of the last run; Postgres recovers from its WAL at the next start.
     Crash,
 }
 

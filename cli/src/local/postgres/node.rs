@@ -18,7 +18,7 @@ const ACCEPTING: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(25);
 
-/// What a node is for.
+/// Part that a node plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Holds the log.
@@ -45,22 +45,22 @@ impl Role {
         }
     }
 
-    /// Whether it follows another node.
+    /// True if the node follows another one.
     pub(crate) fn is_standby(self) -> bool {
         matches!(self, Role::Replica | Role::WriteStandby)
     }
 
-    /// Whether the views can be read here.
+    /// True if the views can be read here.
     pub fn shows_views(self) -> bool {
         self.holds_views() || self == Role::Replica
     }
 
-    /// Whether the log is migrated here.
+    /// True if the log is migrated here.
     pub fn holds_log(self) -> bool {
         matches!(self, Role::WritePrimary | Role::SinglePrimary)
     }
 
-    /// Whether the views are migrated here.
+    /// True if the views are migrated here.
     pub fn holds_views(self) -> bool {
         matches!(self, Role::ReadPrimary | Role::SinglePrimary)
     }
@@ -71,29 +71,29 @@ impl Role {
 pub struct Node {
     /// Also the name of its folder.
     pub name: String,
-    /// What it is for.
+    /// Part that the node plays.
     pub role: Role,
-    /// Its data folder.
+    /// Data folder.
     pub folder: PathBuf,
-    /// What it is started with.
+    /// Settings that the server is started with.
     pub settings: Settings,
     /// Logins of programs that are granted what the migrations make here; none on a replica.
     pub logins: Vec<Login>,
 }
 
 impl Node {
-    /// Where it listens.
+    /// Address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.settings.address
     }
 
-    /// How a client of the given user reaches the given database on it.
+    /// Connection URL of the given user for the given database on the node.
     pub fn url(&self, user: &str, password: &str, database: &str) -> String {
         let address = self.address();
         format!("postgres://{user}:{password}@{address}/{database}")
     }
 
-    /// Whether its data folder has been made (whole: see [`super::init`]).
+    /// True if the data folder has been made (whole: see [`super::init`]).
     pub(crate) fn exists(&self) -> bool {
         self.folder.join("PG_VERSION").exists()
     }
@@ -105,7 +105,7 @@ impl Node {
         host.hand_over(&path)
     }
 
-    /// How its server is started. We are its parent: pg_ctl would let it loose.
+    /// Command line of the server. We are its parent: pg_ctl would let it loose.
     pub(crate) fn launch(&self, host: &Host, logs: &Path) -> Launch {
         Launch {
             name: self.name.clone(),

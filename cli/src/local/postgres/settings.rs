@@ -7,16 +7,16 @@ use std::net::SocketAddr;
 /// Name of our settings file in a node's data folder.
 pub(super) const FILE: &str = "headwater.conf";
 
-/// How much of the machine a node may take.
+/// Share of the machine that a node may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Page cache of its own, in MiB.
     pub shared_buffers_mib: u32,
     /// Connections at once; the programs of one stack hold about thirty.
     pub connections_max: u32,
-    /// Whether a commit waits for the disk. Off only for tests that ask for it.
+    /// True if a commit waits for the disk. Off only for tests that ask for it.
     pub fsync: bool,
-    /// Whether shared memory that grows is kept in the data folder, so that a node which is killed
+    /// True if shared memory that grows is kept in the data folder, so that a node which is killed
     /// and thrown away leaves none of it behind. For tests.
     pub is_disposable: bool,
 }
@@ -27,7 +27,7 @@ impl Size {
         Size { shared_buffers_mib: 128, connections_max: 100, fsync: true, is_disposable: false };
 }
 
-/// Where a replica gets its WAL.
+/// Source of a replica's WAL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The primary.
@@ -78,7 +78,8 @@ impl Settings {
             ("wal_level", "logical".to_owned()),
             ("max_wal_senders", "16".to_owned()),
             ("max_replication_slots", "16".to_owned()),
-            // A replica that is away longer than this is made anew, instead of filling the disk.
+            // A replica that is unreachable for longer than this is made anew, instead of filling
+            // the disk.
             ("max_slot_wal_keep_size", "2GB".to_owned()),
             ("max_wal_size", "1GB".to_owned()),
             ("hot_standby", "on".to_owned()),

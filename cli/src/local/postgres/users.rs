@@ -17,16 +17,16 @@ pub const DATABASE: &str = "headwater";
 /// A login to be made on a primary.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// Its name.
+    /// Name of the login.
     pub name: &'static str,
-    /// Its password.
+    /// Password of the login.
     pub password: String,
     /// Options of CREATE ROLE beside LOGIN.
     pub options: &'static str,
     /// Group roles that it is a member of.
     pub groups: &'static [&'static str],
-    /// Whether its transactions are read-only unless it says otherwise. Settings are not inherited
-    /// from groups, so the login carries it itself.
+    /// True if the login's transactions are read-only unless it says otherwise. Settings are not
+    /// inherited from groups, so the login carries it itself.
     pub is_read_only: bool,
 }
 
@@ -60,12 +60,12 @@ pub(crate) async fn ensure_database(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a replica's slot can carry it on.
+/// State of a replication slot, for the replica that left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// It has all the WAL that the replica has not got yet.
+    /// Slot with all the WAL that the replica has not got yet.
     Holds,
-    /// It has given WAL up, since its replica was away for too long.
+    /// Slot that has given WAL up, since its replica was unreachable for too long.
     Lost,
     /// There is none, hence nothing was kept.
     Missing,

@@ -16,15 +16,16 @@ use crate::local::progress::Progress;
 use crate::local::system::{Process, Watchman};
 use crate::migrate;
 
-/// What the nodes are started with.
+/// Nodes to start, and how.
 pub(super) struct Databases<'a> {
-    /// What to start.
+    /// Plan of the nodes.
     pub plan: &'a Plan,
     /// Told of every process.
     pub watchman: &'a Arc<Watchman>,
     /// Told of every step.
     pub progress: &'a Progress,
-    /// Whether to migrate, and make the logins that depend on it; the tests' template does without.
+    /// True if schemas are migrated and the logins made that depend on them; the tests' template
+    /// does without.
     pub with_schemas: bool,
 }
 

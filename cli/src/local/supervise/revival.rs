@@ -1,4 +1,4 @@
-//! When a member that died is started again. Pure: time and chance come in as data.
+//! Time at which a member that died is started again. Pure: time and chance come in as data.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ const RESTARTS: Delays =
 /// A member that has run this long was well: its next failure counts as the first.
 const WELL: Duration = Duration::from_secs(60);
 
-/// What to do about a dead member now.
+/// Next step for a dead member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Its death is news; it will be started after this delay.
+    /// Note the death, and start the member after this delay.
     Schedule(Duration),
-    /// Its delay is not over.
+    /// Wait: the delay is not over.
     Wait,
     /// Start it.
     Start,

@@ -1,4 +1,4 @@
-//! Whom Postgres runs as.
+//! User that Postgres runs as.
 //!
 //! Postgres refuses to run as root, so root hands it to a user without rights; anybody else runs it
 //! as themselves.
@@ -68,7 +68,7 @@ impl Account {
     }
 }
 
-/// Whether this process has root's rights.
+/// True if this process has root's rights.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

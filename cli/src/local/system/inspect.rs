@@ -1,4 +1,4 @@
-//! What the operating system knows of other processes: their identity, their children, their
+//! Facts that the operating system knows of other processes: their identity, their children, their
 //! working folders.
 //!
 //! Asking raises this process's limit of open files to the highest that it may have, which its
@@ -68,7 +68,7 @@ pub fn signal_tree(pid: u32, what: Signal) {
     }
 }
 
-/// What is asked for of these processes, as it is now; threads are none.
+/// Facts asked for of these processes, as they are now; threads are none.
 fn processes(which: ProcessesToUpdate<'_>, what: ProcessRefreshKind) -> System {
     let mut system = System::new();
     system.refresh_processes_specifics(which, true, what.without_tasks());

@@ -1,4 +1,4 @@
-//! Which ports the processes of one stack listen on.
+//! Ports that the processes of one stack listen on.
 //!
 //! A stack takes a block of consecutive ports below the range that the kernel hands to outgoing
 //! connections (from 32768 on Linux, 49152 on macOS): a port of that range may be taken by some

@@ -18,7 +18,7 @@ use super::inspect;
 use super::watchman::{Farewell, Watchman};
 use super::words;
 
-/// How much of a log an error shows.
+/// Lines of a log that an error shows.
 const LOG_LINES: usize = 12;
 /// An immediate shutdown takes a tenth of a second.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -31,9 +31,9 @@ pub struct Launch {
     pub name: String,
     /// The program's file.
     pub executable: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub args: Vec<String>,
-    /// Its whole environment beside `PATH` and `HOME`.
+    /// Environment, whole, beside `PATH` and `HOME`.
     pub env: Vec<(String, String)>,
     /// The user to run as, if not ours.
     pub account: Option<Account>,
@@ -41,7 +41,7 @@ pub struct Launch {
     pub log: PathBuf,
     /// Standard output, started anew each time.
     pub output: PathBuf,
-    /// How it is asked to stop.
+    /// Way to ask the process to stop.
     pub farewell: Farewell,
 }
 
@@ -78,22 +78,22 @@ impl Process {
         Ok(Process { launch: launch.clone(), child, watchman, since: Instant::now(), ended: None })
     }
 
-    /// What it was started with.
+    /// Command line and environment that the process was started with.
     pub fn launch(&self) -> &Launch {
         &self.launch
     }
 
-    /// Its process number.
+    /// Process number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// When it was started.
+    /// Start time of the process.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    /// How it ended, if it has.
+    /// Exit status, if the process has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none()
             && let Ok(Some(status)) = self.child.try_wait()
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// It ends at once and obeys nobody.
+    /// Watchman for tests, which ends at once and obeys nobody.
     fn watchman() -> Arc<Watchman> {
         Arc::new(Watchman::start(Path::new("/usr/bin/true")).expect("a watchman"))
     }

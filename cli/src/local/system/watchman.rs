@@ -18,11 +18,11 @@ use rustix::process::Signal;
 
 use super::inspect;
 
-/// What the watched get to stop by themselves before they are killed.
+/// Time that the watched get to stop by themselves before they are killed.
 const GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// How a process is asked to stop.
+/// Way to ask a process to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// SIGTERM: our programs drain.

@@ -1,4 +1,4 @@
-//! What programs print when they fail, put so that a person can act on it.
+//! Hints for programs that fail, put so that a person can act on them.
 
 /// The end of a text, each line indented.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
@@ -7,7 +7,7 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
     shown.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// What to do about failures that the tool's own words do not make plain.
+/// Advice for failures that the tool's own words do not make plain.
 pub(crate) fn hint(output: &str) -> &'static str {
     let hints = [
         ("No space left on device", "\nthe disk is full: make room, or choose another with --data"),

@@ -11,7 +11,7 @@ use super::setting::{Setting, flag_of};
 const PRINT_CONFIG: &str = "print-config";
 const LOOSE: &str = "loose";
 
-/// What a command line says.
+/// Settings and questions of a command line.
 #[derive(Default)]
 pub(super) struct CommandLine {
     /// Values by the name of their setting.
@@ -20,7 +20,7 @@ pub(super) struct CommandLine {
     pub mistakes: Vec<String>,
 }
 
-/// What the command line asks for instead of a run.
+/// Question that the command line asks instead of a run.
 pub(super) enum Question {
     /// `--help` or `--version`, with clap's answer.
     About(clap::Error),

@@ -11,9 +11,9 @@ use super::settings::Settings;
 /// The part of the configuration that every program has.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// Where gRPC is served; port 0 takes any free one.
+    /// Address that gRPC is served at; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    /// Address of `/metrics`, `/livez` and `/readyz`.
     pub admin_listen: SocketAddr,
     /// Filter of log lines, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,

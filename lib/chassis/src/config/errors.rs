@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What is wrong with a configuration.
+/// Problems of a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     program: &'static str,

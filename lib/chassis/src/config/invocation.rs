@@ -1,4 +1,4 @@
-//! How a program was started: its variables and its arguments.
+//! Invocation of a program: its variables and its arguments.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,14 +8,14 @@ use super::errors::ConfigErrors;
 use super::setting::{PREFIX, Setting};
 use super::settings::Settings;
 
-/// How a program was started: what its settings are read from.
+/// Variables and arguments that a program was started with: the source of its settings.
 pub struct Invocation {
     program: &'static str,
     vars: BTreeMap<String, String>,
     args: Vec<String>,
 }
 
-/// What comes of it.
+/// Result of reading an invocation.
 enum Outcome<C> {
     Config(C),
     About(clap::Error),

@@ -33,7 +33,7 @@ impl Setting {
         Self { secret: true, value: "SECRET", ..Self::new(name, default, help) }
     }
 
-    /// Its flag for clap, with its paragraph in `--help`.
+    /// Flag for clap, with its paragraph in `--help`.
     pub(super) fn arg(&self) -> Arg {
         let required = if self.default.is_none() { " [required]" } else { "" };
         let help = format!("{}{required}", capitalized(&self.help));
@@ -57,7 +57,7 @@ impl Setting {
         }
     }
 
-    /// Its entry in `--print-config`.
+    /// Entry in `--print-config`.
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "name": self.name,

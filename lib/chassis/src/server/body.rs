@@ -27,7 +27,7 @@ pub(super) struct ReplyBody {
     done: bool,
 }
 
-/// What ends a stream early.
+/// Event that ends a stream early.
 pub(super) struct End {
     /// The caller's deadline.
     pub deadline: Option<Instant>,

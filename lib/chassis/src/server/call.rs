@@ -16,12 +16,12 @@ pub(super) struct Call {
     method: usize,
     started: Instant,
     place: Place,
-    /// Its status, once known. A call that is dropped before has been cancelled.
+    /// Status, once known. A call that is dropped before has been cancelled.
     code: Option<Code>,
     span: Span,
 }
 
-/// Which limit a call counts in.
+/// Limit that a call counts in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     None,

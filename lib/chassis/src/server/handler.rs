@@ -1,4 +1,4 @@
-//! What can stand behind the stack.
+//! Services that can be put behind the stack.
 
 use std::convert::Infallible;
 

@@ -14,11 +14,11 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::readiness::{Checks, Readiness};
 
-/// Its protos, for reflection and metrics.
+/// Descriptors of the health protocol, for reflection and metrics.
 pub const DESCRIPTORS: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
 
 /// Always SERVING: that it answers shows that the process lives. For liveness probes, which must
-/// not restart a process because a database is away.
+/// not restart a process because a database is unavailable.
 const LIVE: &str = "headwater.live";
 /// A check is a service of this name, such as `headwater.sync`.
 const CHECK_PREFIX: &str = "headwater.";
@@ -26,11 +26,11 @@ const CHECK_PREFIX: &str = "headwater.";
 /// Services by their full names, each with the names of the checks that it needs.
 pub type Services = BTreeMap<String, Needs>;
 
-/// What a service needs in order to serve.
+/// Conditions under which a service serves.
 pub enum Needs {
     /// All that the process needs.
     Everything,
-    /// These checks, required of the process or not.
+    /// Checks that must hold, required of the process or not.
     Checks(Vec<&'static str>),
 }
 

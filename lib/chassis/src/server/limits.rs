@@ -1,11 +1,11 @@
-//! What a server accepts at most, with the reasons for the numbers.
+//! Limits of a server, with the reasons for the numbers.
 
 use std::time::Duration;
 
 /// Largest message in either direction; services set it by `max_decoding_message_size`.
 pub const PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What a server accepts at most.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Calls under way in the whole process; more are refused with RESOURCE_EXHAUSTED. Health and
@@ -29,11 +29,11 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Size of a request's headers. Default 16 KiB: tokens and trace state fit, abuse does not.
     pub header_bytes_max: u32,
-    /// How often a silent connection is pinged. Default 30 s.
+    /// Interval between pings of a silent connection. Default 30 s.
     pub keepalive_interval: Duration,
-    /// How long an answer to a ping may take. Default 20 s.
+    /// Time that an answer to a ping may take. Default 20 s.
     pub keepalive_timeout: Duration,
-    /// How long a new connection may stay silent. Default 10 s.
+    /// Time that a new connection may stay silent. Default 10 s.
     pub greeting_max: Duration,
     /// Deadline of calls that state none, until their reply begins: a server stream may go on.
     /// Default 60 s.

@@ -1,4 +1,4 @@
-//! What the server itself answers when a call does not get through to its handler, or not back from
+//! Answers of the server itself when a call does not get through to its handler, or not back from
 //! it.
 
 use std::time::Duration;

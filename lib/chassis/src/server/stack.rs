@@ -33,7 +33,7 @@ use crate::trace;
 pub(super) struct Stack<S> {
     pub methods: Arc<Methods>,
     pub limits: Limits,
-    /// Whether spans are exported; without an exporter no span is made.
+    /// True if spans are exported; without an exporter no span is made.
     pub traced: bool,
     /// Ends the streams that outlast a drain's patience.
     pub cut: Arc<CancellationToken>,

@@ -141,7 +141,7 @@ fn code(kind: FactKind) -> &'static str {
     }
 }
 
-/// Whether facts of the batch depend on each other, so that checking them all at once, before any
+/// True if facts of the batch depend on each other, so that checking them all at once, before any
 /// is applied, would be wrong.
 fn depend_on_each_other(commands: &[Command]) -> bool {
     let mut seen: HashMap<(bool, &str), FactKind> = HashMap::new();
@@ -153,7 +153,7 @@ fn depend_on_each_other(commands: &[Command]) -> bool {
     })
 }
 
-/// Whether two facts of the same name give the same result in any order.
+/// True if two facts of the same name give the same result in any order.
 fn independent(one: FactKind, other: FactKind) -> bool {
     use FactKind::{ClearMark, MarkAbsent, MarkPresent, SetMark};
     matches!(

@@ -1,4 +1,4 @@
-//! What is appended, and what became of it.
+//! Commands of a batch, and their outcomes.
 
 use headwater_kernel::{Epoch, NewEvent, Partition, Position, StreamId, StreamVersion};
 use time::OffsetDateTime;
@@ -11,15 +11,15 @@ pub struct Command {
     pub stream: StreamId,
     /// The version it was decided on; another one makes it drop out.
     pub expected: StreamVersion,
-    /// Its id.
+    /// Id of the command.
     pub command_id: Uuid,
-    /// Who sent it.
+    /// Sender of the command.
     pub caller: Option<String>,
     /// The W3C trace context it is handled in.
     pub traceparent: Option<String>,
-    /// Its idempotency key, if it has one.
+    /// Idempotency key, if it has one.
     pub key: Option<Key>,
-    /// What it causes. Without events the command is only checked.
+    /// Events that the command causes. Without events it is only checked.
     pub events: Vec<NewEvent>,
     /// Claims, marks and guards.
     pub facts: Vec<Fact>,
@@ -32,14 +32,14 @@ pub struct Key {
     pub key: Uuid,
     /// Of the command.
     pub payload: Uuid,
-    /// Whether a receipt is to be stored; false only looks for one (a refused command has none).
+    /// True if a receipt is to be stored; false only looks for one (a refused command has none).
     pub store: bool,
 }
 
 /// A claim, mark or guard of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What is checked or changed.
+    /// Check or change of the fact.
     pub kind: FactKind,
     /// The claim's value or the mark's name.
     pub name: String,
@@ -62,34 +62,35 @@ pub enum FactKind {
     MarkAbsent,
 }
 
-/// What became of one command of a batch.
+/// Outcome of one command of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It passed; its events, if any, are in the log.
+    /// Passed; the events, if any, are in the log.
     Committed(Receipt),
-    /// Its key had been applied before.
+    /// Key found: applied before.
     Replayed(Receipt),
-    /// Its key had been applied before with another payload.
+    /// Key found, applied before with another payload.
     KeyReused,
     /// The stream is at another version.
-    Stale(StreamVersion),
+    VersionConflict(StreamVersion),
     /// The fact with this index did not hold.
     FactFailed(usize),
 }
 
-/// Where a command's effect is.
+/// Place of a command's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its stream.
+    /// Stream of the aggregate.
     pub stream: StreamId,
     /// The partition.
     pub partition: Partition,
-    /// Where the effect is visible: the position of its last event, or the head it was checked at.
+    /// Position at which the effect is visible: the one of its last event, or the head it was
+    /// checked at.
     pub position: Position,
     /// The epoch of the log that the position is of.
     pub epoch: Epoch,
     /// Version of the stream after it.
     pub version: StreamVersion,
-    /// When it was recorded.
+    /// Time of recording.
     pub recorded_at: OffsetDateTime,
 }

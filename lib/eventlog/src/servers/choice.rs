@@ -1,21 +1,21 @@
-//! Which of several servers takes writes. Pure.
+//! Choice of the one of several servers that takes writes. Pure.
 
 use std::cmp::Reverse;
 
-/// What a server last said of itself.
+/// State that a server last reported of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It has not been asked yet.
+    /// Not asked yet.
     Unasked,
-    /// It takes writes, on this timeline.
+    /// Primary: takes writes, on this timeline.
     Primary(u32),
-    /// It follows another server.
+    /// Standby: follows another server.
     Standby,
-    /// It gave no answer.
+    /// No answer.
     Silent {
-        /// Why, for operators.
+        /// Reason, for operators.
         why: String,
-        /// Whether that may pass by itself.
+        /// True if the problem may pass by itself.
         passes: bool,
     },
 }
@@ -27,7 +27,7 @@ pub struct Place {
     pub(super) timeline: u32,
 }
 
-/// What is known of the servers.
+/// Knowledge of the servers.
 #[derive(Debug)]
 pub(super) struct Known {
     /// By server.
@@ -44,12 +44,12 @@ impl Known {
         Self { answers: vec![Answer::Unasked; servers], newest: 0, place: None }
     }
 
-    /// Whether every server has been asked.
+    /// True if every server has been asked.
     pub fn is_complete(&self) -> bool {
         !self.answers.contains(&Answer::Unasked)
     }
 
-    /// Whether what takes writes on this timeline was left behind by a promotion.
+    /// True if a promotion left behind what takes writes on this timeline.
     pub fn is_past(&self, timeline: u32) -> bool {
         timeline < self.newest
     }
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// What every server says at a step, and which server is chosen then.
+    /// Answers of every server at a step, and the server that is chosen then.
     type Step = (&'static str, Option<usize>);
 
     #[test]

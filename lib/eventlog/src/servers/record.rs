@@ -1,4 +1,4 @@
-//! Who the servers are, and what is known of them: one record for all who use them.
+//! Record of the servers and of what is known of them: one for all who use them.
 
 use std::sync::Once;
 
@@ -11,7 +11,7 @@ use super::choice::{Answer, Known, Place};
 pub(super) struct Record {
     pub servers: Vec<Server>,
     pub known: watch::Sender<Known>,
-    /// Whether somebody looks at them.
+    /// Set once a task watches the servers.
     pub watched: Once,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Server {
     pub options: PgConnectOptions,
 }
 
-/// Why no server of a database can be written to.
+/// Error: no server of a database can be written to.
 #[derive(Clone, Debug, Error)]
 #[error("no server takes writes ({what})")]
 pub struct NoPrimary {
@@ -32,7 +32,7 @@ pub struct NoPrimary {
 }
 
 impl NoPrimary {
-    /// Whether it may pass by itself: no server can be reached, or none has been promoted yet.
+    /// True if it may pass by itself: no server can be reached, or none has been promoted yet.
     pub fn passes(&self) -> bool {
         self.passes
     }
@@ -75,8 +75,8 @@ impl Record {
         }
     }
 
-    /// Why there is no place.
-    pub fn nowhere(&self, known: &Known) -> NoPrimary {
+    /// Error that says of every server why it takes no writes.
+    pub fn no_primary(&self, known: &Known) -> NoPrimary {
         let (mut words, mut passes) = (Vec::new(), false);
         for (server, answer) in self.servers.iter().zip(&known.answers) {
             let (word, may_pass) = match answer {

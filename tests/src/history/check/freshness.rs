@@ -10,7 +10,7 @@ use super::super::violation::{Kind, Violation};
 use super::order::Order;
 use super::stored::Index;
 
-/// What a client knows.
+/// Knowledge of a client.
 #[derive(Default)]
 struct Session {
     written: Positions,
@@ -60,7 +60,7 @@ pub fn check(
     found
 }
 
-/// What a reply says of itself.
+/// Checks the claims that a reply makes of itself.
 fn claimed(log: &Log, order: &Order, operation: &Operation, shown: &Shown) -> Vec<Broken> {
     let claimed = &shown.proof.positions;
     let mut broken = Vec::new();
@@ -82,7 +82,7 @@ fn claimed(log: &Log, order: &Order, operation: &Operation, shown: &Shown) -> Ve
     broken
 }
 
-/// What was asked for.
+/// Checks the freshness that was asked for.
 fn required(order: &Order, operation: &Operation, query: &Query, shown: &Shown) -> Option<Broken> {
     let claimed = &shown.proof.positions;
     let (kind, least) = match &query.requirement {
@@ -98,8 +98,8 @@ fn required(order: &Order, operation: &Operation, query: &Query, shown: &Shown) 
 }
 
 impl Session {
-    /// Whether the reply shows what the client knew, if it asked for that; from now on the client
-    /// knows what it shows.
+    /// Checks that the reply shows what the client knew, if it asked for that; from now on the
+    /// client knows what it shows.
     fn shows(&mut self, query: &Query, shown: &Shown) -> Vec<Broken> {
         let claimed = &shown.proof.positions;
         let onward = match &query.requirement {

@@ -1,5 +1,5 @@
-//! What had happened when: which part of the log was acknowledged at a moment, and which part of it
-//! can have been there.
+//! Order of events in time: which part of the log was acknowledged at a moment, and which part of
+//! it can have been there.
 
 use std::collections::HashMap;
 
@@ -49,13 +49,13 @@ impl Order {
         }
     }
 
-    /// What had been acknowledged, to whomever, before the moment.
+    /// Positions that had been acknowledged, to whomever, before the moment.
     pub fn known(&self, at: Moment) -> Positions {
         let count = self.acknowledged.partition_point(|(moment, _)| *moment < at);
         self.acknowledged[..count].last().map(|(_, known)| known.clone()).unwrap_or_default()
     }
 
-    /// Whether everything up to the position can have been there at the moment: each of its
+    /// True if everything up to the position can have been there at the moment: each of its
     /// commands had been sent.
     pub fn is_possible(&self, partition: u16, position: u64, at: Moment) -> bool {
         self.possible.get(&(partition, position)).is_none_or(|began| *began <= at)

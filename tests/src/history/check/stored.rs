@@ -8,7 +8,7 @@ use super::super::log::{Change, Event, Log};
 use super::super::record::{Command, Operation, What};
 use super::super::violation::{Kind, Violation};
 
-/// Where each change of each stream is.
+/// Places of each change of each stream.
 pub struct Index<'a>(HashMap<(Uuid, &'a Change), Vec<&'a Event>>);
 
 impl<'a> Index<'a> {

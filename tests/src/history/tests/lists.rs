@@ -1,4 +1,4 @@
-//! What lists and searches must answer.
+//! Answers of lists and searches.
 
 use uuid::Uuid;
 
@@ -15,11 +15,15 @@ fn model() -> Model {
         (3, "noble no4", "bern"),
         (4, "north no2", "bern"),
     ] {
-        let (name, city, currency) = (name.to_owned(), city.to_owned(), "EUR".to_owned());
+        let name = name.to_owned();
+        let city = city.to_owned();
+        let currency = "EUR".to_owned();
         events.push((number, Change::StoreOpened { name, city, currency }));
     }
     for (number, sku, price) in [(11, "c", 10), (12, "a", 30), (13, "b", 20)] {
-        let (store, sku, name) = (Uuid::from_u128(1), sku.to_owned(), String::new());
+        let store = Uuid::from_u128(1);
+        let sku = sku.to_owned();
+        let name = String::new();
         events.push((number, Change::ItemListed { store, sku, name, price }));
     }
     events.push((4, Change::StoreRenamed("solid no2".to_owned())));

@@ -67,7 +67,9 @@ impl Client {
 
     /// Opens a store that trades in EUR.
     pub async fn open(&self, name: &str, city: &str) -> (String, Receipt) {
-        let (name, city, currency) = (name.to_owned(), city.to_owned(), "EUR".to_owned());
+        let name = name.to_owned();
+        let city = city.to_owned();
+        let currency = "EUR".to_owned();
         let request = stores::OpenStoreRequest { name, city, currency, ..Default::default() };
         let opened = done(self.store_commands().open_store(request).await);
         (opened.store_id, receipt(opened.receipt))

@@ -115,12 +115,11 @@ pub async fn every_reply_is_dated(client: Client) {
 pub async fn tokens_cover_all_partitions(client: Client) {
     let mut stores = Vec::new();
     for partition in [0, 1, 2, 3] {
-        let (name, city, currency) = ("S".to_owned(), "Bern".to_owned(), "EUR".to_owned());
         let request = headwater_domain_proto::stores::v1::OpenStoreRequest {
             store_id: client.id_in(partition),
-            name,
-            city,
-            currency,
+            name: "S".to_owned(),
+            city: "Bern".to_owned(),
+            currency: "EUR".to_owned(),
             options: None,
         };
         stores.push(done(client.store_commands().open_store(request).await).store_id);

@@ -103,7 +103,7 @@ pub async fn a_key_is_applied_once(client: Client) {
 /// All of these are in flight together, so that none finds the first one's receipt when it comes.
 pub async fn ten_at_once_have_one_effect(client: Client) {
     let ten = 0..10;
-    // Ids are made for each, in all partitions; all but one are in vain.
+    // Ids are made for each, in all partitions; all but one have no effect.
     let options = key(&new_key());
     let opened = join_all(ten.clone().map(|_| {
         let (mut commands, request) = (client.store_commands(), open("", options.clone()));

@@ -17,7 +17,7 @@ use super::refusal::{fact, must_be};
 
 const SOON: Duration = Duration::from_secs(60);
 const REPLICAS: [&str; 2] = ["replica-1", "replica-2"];
-/// By what programs log while the write database is away.
+/// By what programs log while the write database is unavailable.
 const WRITE_DATABASE_AWAY: [&str; 5] = [
     r#""target":"headwater_command_svc"#,
     r#""message":"the projection starts anew""#,

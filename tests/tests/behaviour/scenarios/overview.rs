@@ -35,11 +35,15 @@ pub async fn an_overview_is_the_sum_of_its_items(client: Client) {
         client.sell(&store, &item, 2, price * 2 - 1).await;
         items.push(item);
     }
-    let (store_id, item_id, options) = (store.clone(), items[1].clone(), None);
+    let store_id = store.clone();
+    let item_id = items[1].clone();
+    let options = None;
     let request = RepriceItemRequest { store_id, item_id, price: eur(300), options };
     done(stock.reprice_item(request).await);
     for (item, delta) in [(&items[2], 7), (&items[3], -11)] {
-        let (store_id, item_id, reason) = (store.clone(), item.clone(), "counted".to_owned());
+        let store_id = store.clone();
+        let item_id = item.clone();
+        let reason = "counted".to_owned();
         let request = AdjustStockRequest { store_id, item_id, delta, reason, options: None };
         done(stock.adjust_stock(request).await);
     }

@@ -213,7 +213,9 @@ pub async fn a_page_token_belongs_to_its_list(client: Client) {
     }
     let token = covering(&tokens);
     let list = |city: &str, status: StoreStatus, page_size: i32, page_token: &str| {
-        let (city, status, page_token) = (city.to_owned(), status.into(), page_token.to_owned());
+        let city = city.to_owned();
+        let status = status.into();
+        let page_token = page_token.to_owned();
         let consistency = at_least(&token);
         let request = ListStoresRequest { city, status, page_size, page_token, consistency };
         let mut queries = client.store_queries();

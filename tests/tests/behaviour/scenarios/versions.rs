@@ -106,8 +106,12 @@ pub async fn what_changes_nothing_records_nothing(client: Client) {
 
     let mut stock = client.stock_commands();
     let item_id = || shop.item.clone();
-    let (store, item, price) = (store_id(), item_id(), eur(250));
-    let request = RepriceItemRequest { store_id: store, item_id: item, price, options: None };
+    let request = RepriceItemRequest {
+        store_id: store_id(),
+        item_id: item_id(),
+        price: eur(250),
+        options: None,
+    };
     assert_unchanged(done(stock.reprice_item(request).await).receipt, 1);
     let request = DelistItemRequest { store_id: store_id(), item_id: item_id(), options: None };
     assert_eq!(receipt(done(stock.delist_item(request.clone()).await).receipt).version, 2);

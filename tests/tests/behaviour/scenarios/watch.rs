@@ -178,7 +178,9 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
     let begun = next(&mut stream).await;
     known.told(begun);
     let writer = {
-        let (client, a, b) = (client.clone(), a.clone(), b.clone());
+        let client = client.clone();
+        let a = a.clone();
+        let b = b.clone();
         tokio::spawn(async move {
             let mut tokens = Vec::new();
             for number in 0..40 {

@@ -64,7 +64,7 @@ fn summary(outcomes: &[Outcome]) -> Vec<String> {
             Outcome::Committed(r) => format!("committed v{} at {}", r.version, r.position),
             Outcome::Replayed(r) => format!("replayed v{} at {}", r.version, r.position),
             Outcome::KeyReused => "key reused".to_owned(),
-            Outcome::Stale(current) => format!("stale at v{current}"),
+            Outcome::VersionConflict(current) => format!("conflict at v{current}"),
             Outcome::FactFailed(index) => format!("fact {index}"),
         })
         .collect()
@@ -95,7 +95,9 @@ async fn read_all(log: &EventLog, partition: Partition) -> Vec<RecordedEvent> {
 async fn positions_are_dense_and_a_failing_command_drops_out_alone() {
     let log = fresh_log(1).await;
     let mut appender = log.appender(P0);
-    let (a, b, c) = (stream(), stream(), stream());
+    let a = stream();
+    let b = stream();
+    let c = stream();
     let clean = [command(a, 0, 2), command(b, 0, 1), command(a, 2, 1)];
     assert_eq!(
         append(&mut appender, &clean).await,
@@ -106,13 +108,13 @@ async fn positions_are_dense_and_a_failing_command_drops_out_alone() {
     let mixed = [command(c, 0, 1), command(b, 0, 1), command(b, 1, 1), command(a, 3, 2)];
     assert_eq!(
         append(&mut appender, &mixed).await,
-        ["committed v1 at 5", "stale at v1", "stale at v1", "committed v5 at 7"]
+        ["committed v1 at 5", "conflict at v1", "conflict at v1", "committed v5 at 7"]
     );
     let ahead = [command(b, 7, 1)];
-    assert_eq!(append(&mut appender, &ahead).await, ["stale at v1"]);
+    assert_eq!(append(&mut appender, &ahead).await, ["conflict at v1"]);
     // Without events a command is only checked.
     let checks = [command(a, 5, 0), command(a, 4, 0)];
-    assert_eq!(append(&mut appender, &checks).await, ["committed v5 at 7", "stale at v5"]);
+    assert_eq!(append(&mut appender, &checks).await, ["committed v5 at 7", "conflict at v5"]);
 
     let events = read_all(&log, P0).await;
     let places: Vec<u64> = events.iter().map(|event| event.position.0).collect();
@@ -169,7 +171,9 @@ async fn claims_marks_and_guards_hold() {
     use FactKind::{ClearMark, FreeClaim, MarkAbsent, MarkPresent, SetMark, TakeClaim};
     let log = fresh_log(1).await;
     let mut appender = log.appender(P0);
-    let (a, b, c) = (stream(), stream(), stream());
+    let a = stream();
+    let b = stream();
+    let c = stream();
     let two_want_x = [
         with_fact(command(a, 0, 1), TakeClaim, "x"),
         with_fact(command(b, 0, 1), TakeClaim, "x"),
@@ -235,7 +239,7 @@ async fn three_writers_in_contention_neither_lose_nor_repeat() {
                         committed.insert(commands[0].command_id);
                         seen[index] = receipt.version.0;
                     }
-                    Outcome::Stale(current) => seen[index] = current.0,
+                    Outcome::VersionConflict(current) => seen[index] = current.0,
                     other => panic!("{other:?}"),
                 }
                 assert!(

@@ -59,7 +59,9 @@ impl World {
         cluster.expect_logs(EXPECTED);
         let mut rng = StdRng::seed_from_u64(seed);
         let (shop, orders) = Shop::plan(&mut rng);
-        let (clock, shared, opening) = (Clock::default(), Arc::default(), Vec::new());
+        let clock = Clock::default();
+        let shared = Arc::default();
+        let opening = Vec::new();
         let mut world = Self { cluster, shop, shared, opening, clock, seed };
         let mut opener = world.client(OPENER);
         for order in orders {

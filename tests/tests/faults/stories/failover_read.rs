@@ -9,7 +9,7 @@ use super::load::Load;
 use super::talk::{at_least, covers};
 use super::world::{SOON, World};
 
-/// What programs log while a node of the read side is away, or is not what it was.
+/// What programs log while a node of the read side is unreachable, or is not what it was.
 const READ_SIDE_LOST: &[&str] = &[
     r#""message":"node leaves the choice""#,
     r#""target":"deadpool.postgres""#,

@@ -11,7 +11,7 @@ use super::talk::{any, at_least, reason};
 use super::wires::Waits;
 use super::world::{SOON, World};
 
-/// What programs log while the write database is away.
+/// What programs log while the write database is unavailable.
 const WRITE_DATABASE_AWAY: &[&str] = &[
     r#""message":"the outcome of an append is unknown""#,
     r#""message":"the write database is unavailable""#,

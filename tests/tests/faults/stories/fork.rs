@@ -11,7 +11,7 @@ use super::talk::{any, at_least, reason, within};
 use super::world::{PATIENCE, SOON, World};
 
 const STOPPED: &str = "the projection has stopped";
-/// What is logged while the write database is away, and while a standby is in its place.
+/// What is logged while the write database is unavailable, and while a standby is in its place.
 const FAILING_OVER: &[&str] = &[
     r#""message":"the outcome of an append is unknown""#,
     r#""message":"the write database is unavailable""#,
@@ -128,9 +128,9 @@ async fn a_failover_that_lost_events_never_shows_one_history_for_the_other() {
 }
 
 /// The write primary dies with nothing on it that its standby has not got. Everything goes on in a
-/// new epoch, without a hand: the projector finds its history in the new one, tokens of the old
-/// epoch count, alone and together with new ones, and a program that nobody has sent a command sees
-/// to the new epoch all the same.
+/// new epoch, without operator action: the projector finds its history in the new one, tokens of
+/// the old epoch count, alone and together with new ones, and a program that nobody has sent a
+/// command sees to the new epoch all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_lost_nothing_is_followed_by_itself() {
     let world = World::start(Options { replicas: 1, ..Options::default() }).await;

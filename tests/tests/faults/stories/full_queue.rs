@@ -31,7 +31,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
             world.cluster.pause("write").await;
             let sale = world.new_sale();
             let refused = eventually(SOON, || async {
-                // The one place there is may be this sale's: then it waits in vain.
+                // The one place there is may be this sale's: then its wait times out.
                 let status = world.send_within(PROBE, &sale).await.expect_err("it hangs");
                 anyhow::ensure!(reason(&status) == "OVERLOADED", "{status:?}");
                 anyhow::Ok(status)

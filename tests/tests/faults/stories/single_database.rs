@@ -10,7 +10,7 @@ use super::world::{SOON, Stage, World};
 static STAGE: Stage =
     Stage::new(|| Options { single_database: true, replicas: 1, ..Options::default() });
 
-/// What programs log while the database is away.
+/// What programs log while the database is unavailable.
 const DATABASE_AWAY: &[&str] = &[
     r#""message":"the outcome of an append is unknown""#,
     r#""message":"the write database is unavailable""#,

@@ -15,7 +15,7 @@ static STAGE: Stage = Stage::new(|| Options { replicas: 1, ..Options::default() 
 
 /// What the router logs while there is no command service.
 const COMMAND_SERVICE_AWAY: &[&str] = &[r#""message":"endpoint","upstream":"command""#];
-/// What programs log while the write database is away.
+/// What programs log while the write database is unavailable.
 const WRITE_DATABASE_AWAY: &[&str] = &[
     r#""message":"the outcome of an append is unknown""#,
     r#""message":"the write database is unavailable""#,
@@ -26,7 +26,7 @@ const WRITE_DATABASE_AWAY: &[&str] = &[
     // The driver's own words for a connection that broke in use.
     r#""message":"error occurred while testing the connection on-release""#,
 ];
-/// And what they log if it is away for longer than the outcome of an append is looked for.
+/// And what they log if it is unavailable for longer than the outcome of an append is looked for.
 const OUTCOME_NOT_FOUND: &str = "the outcome of an append could not be found out in time";
 const SELLERS: usize = 32;
 /// Name of the command service's sessions.

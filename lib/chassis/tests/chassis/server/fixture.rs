@@ -17,6 +17,10 @@ use headwater_chassis::{
 };
 use http::uri::PathAndQuery;
 use http::{Request as HttpRequest, Response as HttpResponse, Uri};
+use prost::Message as _;
+use prost_types::{
+    FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -37,6 +41,32 @@ type Codec = tonic_prost::ProstCodec<HealthCheckRequest, HealthCheckResponse>;
 /// Bounds every wait of a test.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("within 10 s")
+}
+
+/// A descriptor set of the services that the tests call, without their messages.
+fn descriptors() -> &'static [u8] {
+    let service = |name: &str, methods: &[&str]| ServiceDescriptorProto {
+        name: Some(name.to_owned()),
+        method: methods.iter().map(|name| method(name)).collect(),
+        options: None,
+    };
+    let file = |package: &str, service: Vec<ServiceDescriptorProto>| FileDescriptorProto {
+        name: Some(format!("{package}.proto")),
+        package: Some(package.to_owned()),
+        service,
+        ..Default::default()
+    };
+    let stores = vec![
+        service("StoreCommandService", &["OpenStore"]),
+        service("StoreQueryService", &["ListStores"]),
+    ];
+    let users = vec![service("UserQueryService", &["GetUser"])];
+    let file = vec![file("stores.v1", stores), file("users.v1", users)];
+    FileDescriptorSet { file }.encode_to_vec().leak()
+}
+
+fn method(name: &str) -> MethodDescriptorProto {
+    MethodDescriptorProto { name: Some(name.to_owned()), ..Default::default() }
 }
 
 /// Waits for a condition.
@@ -69,7 +99,9 @@ impl Running {
     pub async fn start_with(limits: Limits, shutdown_max: Duration) -> Self {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (metrics, readiness, shutdown) = (Metrics::new(), Readiness::new(&[]), Shutdown::new());
+        let metrics = Metrics::new();
+        let readiness = Readiness::new(&[]);
+        let shutdown = Shutdown::new();
         let mut server = Server::new(
             common(address, shutdown_max),
             metrics.clone(),
@@ -78,6 +110,7 @@ impl Running {
             listener,
         );
         server.limits = limits;
+        server.descriptors = vec![descriptors()];
         let (gate, handlers) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let obedient = Obedient { gate: gate.clone(), handlers: handlers.clone() };
         let served = tokio::spawn(serve(server, behind_other_paths(obedient)));
