@@ -93,7 +93,8 @@ pub async fn run(
     router.ended().await
 }
 
-/// Starts a router that routes by `descriptors`, as [`run`] does. When this returns, its sockets are bound and its names have been resolved.
+/// Starts a router that routes by `descriptors`, as [`run`] does. When this returns, its sockets
+/// are bound and its names have been resolved.
 ///
 /// # Errors
 /// If a socket cannot be bound, or the descriptor set is unusable.

@@ -1,8 +1,9 @@
-//! The edge: the vocabulary of the wire contract, and what a gRPC adapter needs that no domain owns.
+//! The edge: the vocabulary of the wire contract, and what a gRPC adapter needs that no domain
+//! owns.
 //!
-//! Reads from a request its consistency, tokens, ETags, idempotency key, acknowledgement and page, and
-//! checks its fields; says in one way why a request was not carried out. Knows no domain, no database
-//! and no server.
+//! Reads from a request its consistency, tokens, ETags, idempotency key, acknowledgement and page,
+//! and checks its fields; says in one way why a request was not carried out. Knows no domain, no
+//! database and no server.
 
 mod ack;
 mod command;

@@ -14,8 +14,8 @@ pub trait CommandReply {
 
 /// A message that stands for a row.
 pub trait Entity: prost::Message + Default + Clone {
-    /// The version of the aggregate that the row is of; `None` for rows of several aggregates, which
-    /// are told apart by their content.
+    /// The version of the aggregate that the row is of; `None` for rows of several aggregates,
+    /// which are told apart by their content.
     fn version(&self) -> Option<u64>;
 }
 

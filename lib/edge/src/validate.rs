@@ -40,8 +40,8 @@ impl Violations {
         self.found.push((field.into(), description.into()));
     }
 
-    /// Records a failure with a reason of its own, which is told in the place of all violations. The
-    /// first one counts.
+    /// Records a failure with a reason of its own, which is told in the place of all violations.
+    /// The first one counts.
     pub fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert(failure);
     }
@@ -128,8 +128,8 @@ impl Violations {
     /// The value, if nothing was wrong.
     ///
     /// # Errors
-    /// The failure that was recorded, or INVALID_REQUEST with every violation; INTERNAL if the value is missing though nothing was
-    /// recorded, which is a defect of the caller.
+    /// The failure that was recorded, or INVALID_REQUEST with every violation; INTERNAL if the
+    /// value is missing though nothing was recorded, which is a defect of the caller.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);

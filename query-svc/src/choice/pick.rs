@@ -1,8 +1,8 @@
 //! Which node to read from. Pure: decided on a copy of what was last seen of each node.
 //!
 //! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
-//! primary, which has the projector's writes to carry, is asked once no replica gives may_catch_up, or once
-//! waiting for one has taken long enough, and only within its share of the reads.
+//! primary, which has the projector's writes to carry, is asked once no replica can be expected to
+//! catch up, or once waiting for one has taken long enough, and only within its fallback quota.
 
 use std::cmp::Ordering;
 
@@ -60,7 +60,8 @@ pub enum Choice {
     Fallback(usize),
     /// No node will do now; wait until more is seen of one.
     Wait,
-    /// Only the read primary will do, it has no room, and no replica gives may_catch_up.
+    /// Only the read primary will do, its fallback quota is exhausted, and no replica can be
+    /// expected to catch up.
     Refused,
     /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
     /// to be found out first.
