@@ -10,7 +10,7 @@ use crate::token::Token;
 /// What a query requires of the state it is answered from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// Whatever the least loaded node holds.
+    /// Whatever the node holds that is chosen: the cheaper of two drawn at random.
     #[default]
     Any,
     /// Everything this token proves.
