@@ -1,4 +1,4 @@
-//! What the projector reads from its environment and flags.
+//! The projector's settings: the one place where its environment and flags are read.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ const ABOUT: &str = "Turns the log into rows of the read database";
 /// The settings of a projector.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Those of every program.
+    /// Settings that every program has.
     pub common: Common,
     /// The servers of the write database, which holds the log.
     pub write: Servers,
     /// Read primary and replicas, any of which may be promoted.
     pub read: Servers,
-    /// How the log is read.
+    /// Pace at which the log is read.
     pub pace: Pace,
     /// Above which lag it is unhealthy.
     pub lag: LagLimits,

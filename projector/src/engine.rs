@@ -26,12 +26,12 @@ pub struct Engine {
     applier: Applier,
 }
 
-/// What tells the world about the engine's work.
+/// Reports the engine's work as metrics and health.
 #[derive(Clone)]
 pub struct Reporter {
-    /// Where it is counted.
+    /// The metrics.
     pub meters: Meters,
-    /// Who is told that it works.
+    /// The health, which is good as long as the engine works.
     pub health: Health,
 }
 
@@ -41,7 +41,7 @@ struct Applier {
     checkpoint: Checkpoint,
     blocked: Blocked,
     reporter: Reporter,
-    /// Whether something has been committed since the start.
+    /// True once something has been committed since the start.
     works: bool,
     changes_kept: u32,
     /// Commits until old changes are forgotten.
@@ -182,10 +182,12 @@ impl Applier {
         }
         let written: usize = folded.changes.iter().map(|changes| changes.rows()).sum();
         let (parked, blocked) = (folded.parked.len(), folded.blocked.clone());
-        for event in &folded.parked {
-            let (view, row, event, error) =
-                (event.view, &event.row_key, &event.event, &event.error);
-            let (partition, position) = (event.partition.0, event.position.0);
+        for waiting in &folded.parked {
+            let view = waiting.view;
+            let row = &waiting.row_key;
+            let error = &waiting.error;
+            let partition = waiting.event.partition.0;
+            let position = waiting.event.position.0;
             tracing::error!(view, row, partition, position, error, "an event is parked");
         }
         let as_of = batch.as_of.max(self.checkpoint.as_of);
@@ -211,7 +213,7 @@ impl Applier {
     }
 }
 
-/// What the projection's engine is called in the health check.
+/// The name of the projection's engine in the health check.
 pub fn part(projection: &Projection) -> String {
     format!("projection {}", projection.name())
 }

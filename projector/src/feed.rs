@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::projection::checkpoint::{Checkpoint, Cursor};
 use crate::stop::{Stop, within};
 
-/// How the feed paces itself.
+/// Limits and pauses of a feed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Commits whose changes are kept for those who watch, counted once for each view.
@@ -45,7 +45,7 @@ pub struct Batch {
     pub heads: Vec<Head>,
     /// The write database's time up to which everything recorded is applied after this batch.
     pub as_of: OffsetDateTime,
-    /// Whether this was all that the log had.
+    /// True if this was all that the log had.
     pub caught_up: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct Feed {
     cursor: Cursor,
     bell: Bell,
     last: Instant,
-    /// Whether the last batch took all there was.
+    /// True if the last batch took all there was.
     rests: bool,
 }
 

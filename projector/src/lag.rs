@@ -1,4 +1,4 @@
-//! How far a projection is behind its log. Pure.
+//! Lag of a projection behind its log. Pure.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct LagLimits {
     pub age: Duration,
 }
 
-/// How far a projection is behind.
+/// Lag of a projection, in events and in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lag {
     /// Events not applied, by partition.
@@ -39,7 +39,7 @@ impl Lag {
         }
     }
 
-    /// Whether it is within the limits.
+    /// Checks the lag against the limits.
     ///
     /// # Errors
     /// A sentence that names the limit it exceeds.

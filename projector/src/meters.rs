@@ -1,4 +1,4 @@
-//! What a projection exports of its work.
+//! Metrics of a projection's work.
 
 use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{BATCH_SIZES, Counter, Gauge, Histogram, LATENCY_SECONDS};

@@ -15,14 +15,14 @@ use crate::projection::{Projection, ViewInfo};
 /// Version of `sql/schema.sql`.
 pub const SCHEMA_VERSION: i32 = 3;
 
-/// What a migration did.
+/// Outcome of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
     /// The tables it created.
     pub created: Vec<String>,
 }
 
-/// Why the schema is not, or cannot be made, what this program needs.
+/// Error of a schema that is not, or cannot be made, as this program needs it.
 #[derive(Debug, Error)]
 pub enum SchemaError {
     /// There is none.
@@ -31,11 +31,11 @@ pub enum SchemaError {
     /// Another version of the fixed part.
     #[error("the read database's schema has version {found}, this program needs {needed}; {cure}")]
     Version {
-        /// What is there.
+        /// The version in the database.
         found: i32,
-        /// What is needed.
+        /// The version that this program needs.
         needed: i32,
-        /// What to do.
+        /// The remedy.
         cure: &'static str,
     },
     /// A view's table is of another version, or missing.
@@ -45,9 +45,9 @@ pub enum SchemaError {
         view: &'static str,
         /// The live version, or `none`.
         found: String,
-        /// What the code has.
+        /// The version in the code.
         needed: u32,
-        /// What to do.
+        /// The remedy.
         cure: &'static str,
     },
     /// The columns of a view were changed but not its version.
@@ -67,7 +67,7 @@ pub enum SchemaError {
     /// The URL is wrong.
     #[error("the URL of the read database {0}")]
     Url(String),
-    /// It has no primary.
+    /// No server of the read database takes writes.
     #[error("the read database: {0}")]
     NoPrimary(#[from] NoPrimary),
     /// The database failed.

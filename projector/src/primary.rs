@@ -25,7 +25,7 @@ impl PrimaryConnection {
             .application_name(application)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(Duration::from_secs(5))
-            // A server that went away without a word is noticed within about 10 seconds.
+            // A server that became unreachable without a word is noticed within about 10 seconds.
             .tcp_user_timeout(Duration::from_secs(10))
             .keepalives_idle(Duration::from_secs(5))
             .keepalives_interval(Duration::from_secs(2))

@@ -125,7 +125,7 @@ impl Session {
         Ok(moved == 1)
     }
 
-    /// What waits behind parked events.
+    /// Rows that wait behind parked events.
     ///
     /// # Errors
     /// The connection failed, or it is more than may wait.

@@ -7,7 +7,7 @@ use crate::projection::ViewInfo;
 
 /// The part of the commit that every projection has.
 const COMMIT: &str = include_str!("../sql/projector/commit.sql");
-/// Where the parts of the views go.
+/// Marks the place where the parts of the views go.
 const VIEWS: &str = "/* views */";
 /// Parameters that [`COMMIT`] has by itself.
 const COMMIT_PARAMETERS: usize = 20;
@@ -74,10 +74,12 @@ d{number} AS (DELETE FROM {table} t USING moved WHERE t."{key}" = ANY (${deletes
     )
 }
 
-/// What changed, for watchers: one row a commit and view, and none where nothing changed.
+/// Inserts the changed keys, for watchers: one row a commit and view, none where nothing changed.
 fn changed(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     *parameters += 2;
-    let (keys, former, name) = (*parameters - 1, *parameters, view.name);
+    let name = view.name;
+    let keys = *parameters - 1;
+    let former = *parameters;
     format!(
         r#",
 c{number} AS (INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)

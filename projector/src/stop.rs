@@ -1,4 +1,4 @@
-//! Why a projection stopped, and what follows from it.
+//! Reasons that stop a projection, and what follows from each.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::projection::parked::BLOCKED_MAX;
 /// silent is noticed.
 pub const STEP_MAX: Duration = Duration::from_secs(30);
 
-/// Why a projection stopped. Nothing of the batch it was at has been applied, or its outcome is in
+/// Reason that stopped a projection. Nothing of its batch has been applied, or the outcome is in
 /// the checkpoint; starting again from there is always right.
 #[derive(Debug, Error)]
 pub enum Stop {
@@ -61,7 +61,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Whether a human has to act before it can go on. Everything else passes by itself.
+    /// True if a human has to act before it can go on. Everything else passes by itself.
     pub fn needs_a_human(&self) -> bool {
         match self {
             Self::Log(error) => match error {

@@ -13,7 +13,7 @@ use crate::primary::PrimaryConnection;
 use crate::session::read_checkpoint;
 use crate::stop::{Stop, within};
 
-/// How often it looks.
+/// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Watches one projection.
@@ -24,11 +24,11 @@ pub struct Watchdog {
     pub read: Servers,
     /// The projection's name.
     pub projection: &'static str,
-    /// What is too much.
+    /// The lag from which on the projection is unhealthy.
     pub limits: LagLimits,
-    /// Who is told.
+    /// Health check that is told.
     pub health: Health,
-    /// Where it is shown.
+    /// Metrics that show the lag.
     pub gauges: LagGauges,
 }
 

@@ -27,15 +27,15 @@ const LOG_CONNECTIONS: u32 = 4;
 
 /// One worker of one projection.
 pub struct Worker {
-    /// What it applies.
+    /// The projection that is applied.
     pub projection: Projection,
     /// The servers of the write database.
     pub write: Servers,
     /// Read primary and replicas, any of which may be promoted.
     pub read: Servers,
-    /// How it reads the log.
+    /// Pace at which the log is read.
     pub pace: Pace,
-    /// Who hears of its work.
+    /// Metrics and health of the work.
     pub reporter: Reporter,
 }
 

@@ -1,4 +1,4 @@
-//! Which node a read goes to, and whether its answer will do. Pure, apart from the rate limiter of
+//! The choice of a node, and the judgement of its answer. Pure, apart from the rate limiter of
 //! fallbacks to the primary.
 //!
 //! | what the nodes show | replicas in rotation | what is chosen |

@@ -12,9 +12,9 @@ use crate::seen::NODES_MAX;
 
 const ABOUT: &str = "Answers queries from the nodes of the read database";
 
-/// What the query server is told.
+/// Settings of a query server.
 pub struct Config {
-    /// What every program is told.
+    /// Settings that every program has.
     pub common: Common,
     /// The nodes of the read database.
     pub nodes: Vec<Address>,
@@ -24,12 +24,12 @@ pub struct Config {
     pub wait_max: Duration,
     /// Time between probes of a node.
     pub probe_every: Duration,
-    /// How much the read primary takes over from replicas, in percent of what they answer.
+    /// Fallback quota of the read primary, in percent of what replicas answer.
     pub primary_share: u8,
     /// The servers of the write database, for the end of the log and the time; without them there
     /// are no strong reads.
     pub write: Option<Servers>,
-    /// What is set for each method.
+    /// Policy of each method.
     pub policies: Policies,
 }
 

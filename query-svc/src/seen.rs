@@ -1,4 +1,4 @@
-//! What was last observed of each node, in one place.
+//! Last observations of each node, in one place.
 //!
 //! ```text
 //! probe or answer -> NodeState -> NodeStateTable -> wakes the reads that wait

@@ -1,4 +1,4 @@
-//! What the read side knows of the write database: where its log ends, and what time it is there.
+//! The read side's knowledge of the write database: where its log ends, and what time it is there.
 
 mod clock;
 mod log_end;

@@ -16,7 +16,7 @@ use super::survey::{Item, Survey};
 pub struct Command {
     /// The line, from 1.
     pub line: u64,
-    /// What to send.
+    /// The request to send.
     pub request: Request,
 }
 

@@ -35,7 +35,7 @@ pub const CONCURRENCY: u16 = 64;
 /// `headwater load …`.
 #[derive(Args)]
 pub struct Options {
-    /// What the file holds.
+    /// Contents of the file.
     #[command(subcommand)]
     pub what: What,
 }
@@ -58,7 +58,7 @@ pub enum What {
 pub struct Sales {
     /// The file.
     pub file: PathBuf,
-    /// Where to send it: the router of what runs on this machine, unless given.
+    /// Address to send to: the router of what runs on this machine, unless given.
     #[arg(long)]
     pub router: Option<String>,
     /// Data folder of the `headwater up` to load into.
@@ -78,7 +78,7 @@ pub struct Sales {
     pub patience: u64,
 }
 
-/// What was loaded.
+/// Counts of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Stores in the file.

@@ -1,5 +1,5 @@
-//! Which failures are worth another try. Every command carries an idempotency key, so repeating one
-//! is always safe.
+//! Failures that are worth another try. Every command carries an idempotency key, so repeating
+//! one is always safe.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -13,14 +13,14 @@ const PLATFORM: &str = "headwater";
 /// A server's wish for a longer pause than this is not followed.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// What to do about a failed try.
+/// Decision about a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Try again, after this long at least if the server said so.
     Again(Option<Duration>),
-    /// What the command asks for is there already.
+    /// Done already: the effect that the command asks for is there.
     There,
-    /// It will not get better.
+    /// Hopeless: another try would end the same.
     GiveUp,
 }
 

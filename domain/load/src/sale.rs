@@ -28,7 +28,7 @@ pub struct Sale {
     pub quantity: i64,
     /// Paid for all units, in minor units of the currency.
     pub amount: i64,
-    /// When.
+    /// Time of the sale.
     pub time: OffsetDateTime,
 }
 

@@ -27,7 +27,7 @@ pub struct Sender {
     patience: Duration,
 }
 
-/// How commands were answered.
+/// Counts of commands, by how they were answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Now.
@@ -124,6 +124,6 @@ fn failed(command: &Command, status: &Status) -> anyhow::Error {
         Request::Receive(_) => "receiving the item's stock",
         Request::Sell(_) => "recording the sale",
     };
-    let (line, code, message) = (command.line, status.code(), status.message());
-    anyhow!("line {line}: {what} failed: {code:?}: {message}")
+    let line = command.line;
+    anyhow!("line {line}: {what} failed: {:?}: {}", status.code(), status.message())
 }

@@ -18,7 +18,7 @@ use super::sale::{QUANTITY_MAX, Sale, check_header};
 /// Progress is told once in so many lines.
 const TELL_EVERY: u64 = 10_000;
 
-/// What a file holds.
+/// Contents of a file, counted.
 pub struct Survey {
     /// SHA-256 of the file.
     pub digest: [u8; 32],
@@ -35,7 +35,7 @@ pub struct Survey {
 
 /// A store.
 pub struct Named {
-    /// Its name.
+    /// The store's name.
     pub name: String,
     /// The first line that names it.
     pub line: u64,
@@ -148,7 +148,9 @@ impl Counted {
     }
 
     fn add(&mut self, sale: &Sale) -> anyhow::Result<()> {
-        let (line, stores, products) = (sale.line, &mut self.stores, &mut self.products);
+        let line = sale.line;
+        let stores = &mut self.stores;
+        let products = &mut self.products;
         let store = place(&mut self.store_places, &sale.store, |name| {
             stores.push(Named { name, line });
         });

@@ -1,5 +1,5 @@
-//! For build scripts: compiles a domain's protos, which use the platform's, and generates beside the
-//! messages what the descriptors know of them.
+//! For build scripts: compiles a domain's protos, which use the platform's, and generates beside
+//! the messages what the descriptors know of them.
 //!
 //! ```no_run
 //! // build.rs
@@ -7,11 +7,11 @@
 //!     headwater_codegen::compile(&["counter/v1/counter.proto"], "proto")
 //! }
 //! ```
-//! A package is then included by `tonic::include_proto!("counter.v1")`, and the whole contract stands as
-//! a descriptor set in `descriptors.bin` of the build script's output.
+//! A package is then included by `tonic::include_proto!("counter.v1")`, and the whole contract
+//! stands as a descriptor set in `descriptors.bin` of the build script's output.
 //!
-//! What is generated is what would be written by hand otherwise: `CommandRequest`, `QueryRequest` and
-//! `DatedReply` of `headwater_edge` for the messages of each method.
+//! What is generated is what would be written by hand otherwise: `CommandRequest`, `QueryRequest`
+//! and `DatedReply` of `headwater_edge` for the messages of each method.
 
 mod shapes;
 mod text;

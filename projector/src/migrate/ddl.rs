@@ -1,4 +1,4 @@
-//! What creates the table of a view, as text. Pure.
+//! Statements that create the table of a view, as text. Pure.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ const RESERVED: &[&str] = &["schema_version", "view_version", "checkpoint", "par
 /// indexes (HOT).
 const FILLFACTOR: u32 = 80;
 
-/// Why a view cannot have this name, if it cannot: names go into SQL as they are, and with suffixes
-/// must stay within Postgres's 63 bytes.
+/// Reason that a view cannot have this name, if there is one: names go into SQL as they are, and
+/// with suffixes must stay within Postgres's 63 bytes.
 pub fn unfit(name: &str) -> Option<&'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {

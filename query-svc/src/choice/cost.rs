@@ -1,4 +1,4 @@
-//! What a read costs on each node, and the choice by it. Pure: chance and measurements come in as
+//! Cost of a read on each node, and the choice by it. Pure: chance and measurements come in as
 //! data.
 //!
 //! Of the nodes that would do two are drawn, and the cheaper one is taken. The cheapest of all
@@ -13,18 +13,18 @@ use crate::seen::NodeSet;
 /// Below this, differences of latency are noise: of two nodes at hand neither is better, and reads
 /// are spread over both.
 const LATENCY_US_MIN: f32 = 1_000.0;
-/// How long a node that comes back is spared: its caches are cold, and all that waited would fall
-/// on it at once.
+/// Slow start: the traffic of a node that has come back ramps from 10 % to 100 % over this time.
+/// Its caches are cold, and all that waited would fall on it at once.
 pub const RECOVERY: Duration = Duration::from_secs(5);
-/// The part of the choices that it takes part in at the beginning.
+/// Part of the choices that a node takes part in when its slow start begins.
 const RECOVERED_MIN: f32 = 0.1;
 
-/// What a read costs on a node.
+/// Cost of one more read on a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// Reads that it has not answered yet.
     pub in_flight: u32,
-    /// Its smoothed latency; 0 if nothing was measured.
+    /// Smoothed latency; 0 if nothing was measured.
     pub latency_us: f32,
     /// Grows with errors, fades with time.
     pub penalty_us: f32,
@@ -45,8 +45,8 @@ impl Default for Cost {
     }
 }
 
-/// The part of the choices that a node takes part in that has been back for so long: grows evenly
-/// until the end of [`RECOVERY`].
+/// Part of the choices that a node takes part in that has been back for so long: grows evenly, from
+/// 10 % to 100 %, until the end of [`RECOVERY`].
 pub fn recovered(back_for: Duration) -> f32 {
     let over = back_for.as_secs_f32() / RECOVERY.as_secs_f32();
     (RECOVERED_MIN + (1.0 - RECOVERED_MIN) * over).min(1.0)

@@ -1,10 +1,10 @@
-//! How much reading the read primary takes over when replicas cannot serve it.
+//! Fallback rate limiter: how much reading the primary takes over that replicas cannot serve.
 //!
 //! The projector writes there, and everything that is read anywhere comes from what it writes: a
-//! primary that drowns in reads makes every node late. So it takes over a share of what replicas
-//! have answered, in turns that are handed out in the order in which reads ask for them. Measured
-//! by what replicas answered and not by what arrives: clients who are refused come again, and their
-//! repeats must not buy the primary more work.
+//! primary that drowns in reads makes every node late. So its fallback quota is a share of what
+//! replicas have answered, in permits that are handed out in the order in which reads ask for them.
+//! Measured by what replicas answered and not by what arrives: clients who are refused come again,
+//! and their repeats must not buy the primary more work.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,20 +20,20 @@ pub const NO_LIMIT: u8 = 100;
 /// Reads a second that the primary takes over in any case: next to nothing for a database, and all
 /// that a small system reads.
 const FLOOR_PER_SECOND: f64 = 100.0;
-/// Turns that nobody takes are saved up for this long.
+/// Permits that nobody takes are saved up for this long.
 const SAVED_FOR: Duration = Duration::from_secs(1);
-/// How slowly a busy time is forgotten while replicas answer; while none does, not at all.
+/// Time constant by which a busy time fades while replicas answer; while none does, it stays.
 const FORGOTTEN_OVER: Duration = Duration::from_secs(600);
-/// When to try again at least and at most after a refusal.
+/// Least and longest delay that a refused read is told to wait before it tries again.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// The turns that there are. Pure: time and counts come in as data.
+/// The permits that there are. Pure: time and counts come in as data.
 #[derive(Debug)]
 struct Allowance {
     percent: u8,
     /// Reads a second that replicas answered at their busiest.
     busiest: f64,
-    /// When the next turn is.
+    /// Time of the next permit.
     next: Instant,
 }
 
@@ -60,7 +60,7 @@ impl Allowance {
         self.busiest = (self.busiest * kept).max(answered as f64 / seconds);
     }
 
-    /// The next turn, if it is not after `latest`; otherwise how far away it is.
+    /// The next permit's time, if it is not after `latest`; otherwise how long it is until then.
     fn take(&mut self, now: Instant, latest: Instant) -> Result<Instant, Duration> {
         let rate = self.per_second();
         if rate <= 0.0 {
@@ -69,15 +69,15 @@ impl Allowance {
         if self.next + SAVED_FOR < now {
             self.next = now - SAVED_FOR;
         }
-        let turn = self.next.max(now);
-        if turn > latest {
-            return Err(turn - now);
+        let due = self.next.max(now);
+        if due > latest {
+            return Err(due - now);
         }
         self.next += Duration::from_secs_f64(1.0 / rate);
-        Ok(turn)
+        Ok(due)
     }
 
-    /// A turn was not needed.
+    /// A permit was not needed.
     fn give_back(&mut self) {
         let rate = self.per_second();
         if rate > 0.0 {
@@ -87,7 +87,7 @@ impl Allowance {
     }
 }
 
-/// The share of the read primary of a pool.
+/// Rate limiter of the reads that a pool's read primary answers in the place of replicas.
 pub struct FallbackLimiter {
     allowance: Mutex<Allowance>,
     meters: FallbackMeters,
@@ -103,7 +103,7 @@ impl FallbackLimiter {
         Self { allowance: Mutex::new(allowance), meters }
     }
 
-    /// A turn on the primary at `latest`, now or later.
+    /// A permit for the primary that is valid now or later, at `latest`.
     ///
     /// # Errors
     /// When to try again, if there is none.
@@ -112,12 +112,12 @@ impl FallbackLimiter {
         match self.allowance().take(now, latest) {
             Ok(at) => {
                 self.meters.asked(if at > now { "queued" } else { "at_once" });
-                Ok(FallbackPermit { share: Arc::clone(self), at, taken: false })
+                Ok(FallbackPermit { limiter: Arc::clone(self), at, taken: false })
             }
-            Err(away) => {
+            Err(left) => {
                 self.meters.asked("refused");
                 let (least, most) = RETRY_AFTER;
-                Err(away.clamp(least, most))
+                Err(left.clamp(least, most))
             }
         }
     }
@@ -134,15 +134,15 @@ impl FallbackLimiter {
     }
 }
 
-/// One read's turn on the primary; goes to another read if it is dropped untaken.
+/// One read's permit for the primary; goes to another read if it is dropped untaken.
 pub struct FallbackPermit {
-    share: Arc<FallbackLimiter>,
+    limiter: Arc<FallbackLimiter>,
     at: Instant,
     taken: bool,
 }
 
 impl FallbackPermit {
-    /// When it is.
+    /// Time from which on it is valid.
     pub fn at(&self) -> Instant {
         self.at
     }
@@ -156,7 +156,7 @@ impl FallbackPermit {
 impl Drop for FallbackPermit {
     fn drop(&mut self) {
         if !self.taken {
-            self.share.allowance().give_back();
+            self.limiter.allowance().give_back();
         }
     }
 }
@@ -167,14 +167,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Turns that are had at once, asked for without a pause.
+    /// Permits that are had at once, asked for without a pause.
     fn at_once(allowance: &mut Allowance, now: Instant) -> usize {
         (0..1_000_000).take_while(|_| allowance.take(now, now).is_ok()).count()
     }
 
     #[test]
     fn what_is_had_in_a_second() {
-        // percent, reads a second that replicas answered, turns
+        // percent, reads a second that replicas answered, permits
         let table = [
             (0, 0, 0),
             (0, 10_000, 0),
@@ -188,19 +188,19 @@ mod tests {
             // No limit.
             (100, 0, 1_000_000),
         ];
-        for (percent, answered, turns) in table {
+        for (percent, answered, permits) in table {
             let begun = Instant::now();
             let mut allowance = Allowance::new(percent, begun);
             allowance.learn(answered, SECOND);
             // The first second's are used up, and the one more that begins it.
             at_once(&mut allowance, begun);
             let had = at_once(&mut allowance, begun + SECOND);
-            assert!(had.abs_diff(turns) <= 1, "{percent} % of {answered}: {had}, not {turns}");
+            assert!(had.abs_diff(permits) <= 1, "{percent} % of {answered}: {had}, not {permits}");
         }
     }
 
     #[test]
-    fn unused_turns_are_saved_for_a_second_and_no_longer() {
+    fn unused_permits_are_saved_for_a_second_and_no_longer() {
         let begun = Instant::now();
         let mut allowance = Allowance::new(50, begun);
         for idle in [1, 2, 60, 3_600] {
@@ -212,16 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_in_the_order_of_asking_and_not_beyond_the_latest() {
+    fn permits_are_in_the_order_of_asking_and_not_beyond_the_latest() {
         let begun = Instant::now();
         let mut allowance = Allowance::new(50, begun);
         let latest = begun + Duration::from_millis(30);
-        let millis = |turn: Result<Instant, Duration>| match turn {
+        let millis = |permit: Result<Instant, Duration>| match permit {
             Ok(at) => ("at", (at - begun).as_millis()),
             Err(away) => ("away", away.as_millis()),
         };
-        let turns: Vec<_> = (0..5).map(|_| millis(allowance.take(begun, latest))).collect();
-        assert_eq!(turns, [("at", 0), ("at", 10), ("at", 20), ("at", 30), ("away", 40)]);
+        let permits: Vec<_> = (0..5).map(|_| millis(allowance.take(begun, latest))).collect();
+        assert_eq!(permits, [("at", 0), ("at", 10), ("at", 20), ("at", 30), ("away", 40)]);
         // Whoever is refused has taken nothing, and what is given back is there for the next.
         assert_eq!(millis(allowance.take(begun, latest)), ("away", 40));
         allowance.give_back();

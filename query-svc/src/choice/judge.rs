@@ -1,20 +1,19 @@
-//! Is an answer as fresh as it was asked for? Pure: decided from the checkpoint that came with the
-//! rows.
+//! Judgement of an answer's freshness. Pure: decided from the checkpoint that came with the rows.
 
 use headwater_kernel::Consistency;
 use time::OffsetDateTime;
 
 use crate::seen::Checkpoint;
 
-/// What to do with an answer.
+/// Verdict on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is fresh enough: reply.
+    /// Fresh enough: reply.
     Fresh,
-    /// It is older than what was asked for.
-    Stale,
-    /// It shows another log, or another epoch, than the token is of. One of an earlier epoch has
-    /// been settled in the one that the nodes show before they are read.
+    /// Older than required.
+    TooOld,
+    /// Of another log, or another epoch, than the token. A token of an earlier epoch has been
+    /// settled, before nodes are read, in the epoch that they show.
     OtherLog,
 }
 
@@ -25,7 +24,7 @@ pub fn judge(shown: &Checkpoint, required: &Consistency, now: OffsetDateTime) ->
     {
         return Verdict::OtherLog;
     }
-    if shown.freshness.satisfies(required, now) { Verdict::Fresh } else { Verdict::Stale }
+    if shown.freshness.satisfies(required, now) { Verdict::Fresh } else { Verdict::TooOld }
 }
 
 #[cfg(test)]
@@ -63,15 +62,15 @@ mod tests {
             (token(LOG, 2, &[]), Verdict::Fresh),
             (token(LOG, 2, &[10, 20]), Verdict::Fresh),
             (token(LOG, 2, &[10, 19]), Verdict::Fresh),
-            (token(LOG, 2, &[11, 20]), Verdict::Stale),
-            (token(LOG, 2, &[10, 21]), Verdict::Stale),
-            (token(LOG, 2, &[10, 20, 1]), Verdict::Stale),
+            (token(LOG, 2, &[11, 20]), Verdict::TooOld),
+            (token(LOG, 2, &[10, 21]), Verdict::TooOld),
+            (token(LOG, 2, &[10, 20, 1]), Verdict::TooOld),
             (token(LOG, 1, &[1]), Verdict::OtherLog),
             (token(LOG, 3, &[1]), Verdict::OtherLog),
             (token(other, 2, &[1]), Verdict::OtherLog),
             (token(other, 2, &[]), Verdict::OtherLog),
             (within(5), Verdict::Fresh),
-            (within(4), Verdict::Stale),
+            (within(4), Verdict::TooOld),
         ];
         let shown = shown(&[10, 20], 100);
         for (required, verdict) in table {

@@ -1,8 +1,8 @@
-//! Which node to read from. Pure: decided on a copy of what was last seen of each node.
+//! The choice of a node. Pure: decided on a copy of what was last seen of each node.
 //!
 //! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
-//! primary, which has the projector's writes to carry, is asked once no replica gives may_catch_up, or once
-//! waiting for one has taken long enough, and only within its share of the reads.
+//! primary, which has the projector's writes to carry, is asked once no replica can be expected to
+//! catch up, or once waiting for one has taken long enough, and only within its fallback quota.
 
 use std::cmp::Ordering;
 
@@ -19,18 +19,18 @@ use crate::seen::{Checkpoint, NodeSeen, NodeState};
 /// `as_of` of all nodes moves.
 pub const LAG_MAX: Duration = Duration::seconds(10);
 
-/// Whether the read primary may take a read over from replicas.
+/// State of a read's permit to fall back to the read primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrimaryRoom {
-    /// It may, or has not been asked.
+    /// Valid now, or not asked for yet.
     Now,
-    /// Once the read's turn has come.
+    /// Valid later: once the permit is due.
     Later,
-    /// Its share is spent.
+    /// Refused: the fallback quota is exhausted.
     Never,
 }
 
-/// What a choice is made for.
+/// Requirements and circumstances of a choice.
 #[derive(Clone, Debug)]
 pub struct PickRequest<'a> {
     /// The freshness that is required.
@@ -38,29 +38,29 @@ pub struct PickRequest<'a> {
     /// Nodes that have just failed this read, or answered it with something older than was seen
     /// before.
     pub avoided: NodeSet,
-    /// Whether waiting for a replica has taken long enough.
+    /// True once waiting for a replica has taken long enough, so that the primary will do, too.
     pub primary_too: bool,
-    /// Whether the read primary has room for it; only asked where the pool has replicas.
+    /// The read's permit for the read primary; only asked for where the pool has replicas.
     pub primary_room: PrimaryRoom,
-    /// Whether the log itself is known to be in the epoch of the token that is required.
+    /// True if the log itself is known to be in the epoch of the token that is required.
     pub in_tokens_epoch: bool,
-    /// What ages are measured by.
+    /// Time by which ages are measured.
     pub now: OffsetDateTime,
     /// Any number, another one each time: what chance there is in the choice comes from it.
     pub random_seed: usize,
 }
 
-/// What to do.
+/// Outcome of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Read from this node.
     Read(usize),
-    /// Read from this one, the read primary, in the place of replicas: its share of the reads must
-    /// have room.
+    /// Read from this one, the read primary, in the place of replicas; the read needs a permit.
     Fallback(usize),
     /// No node will do now; wait until more is seen of one.
     Wait,
-    /// Only the read primary will do, it has no room, and no replica gives may_catch_up.
+    /// Only the read primary will do, its fallback quota is exhausted, and no replica can be
+    /// expected to catch up.
     Refused,
     /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
     /// to be found out first.
@@ -72,7 +72,7 @@ pub enum Choice {
     Foreign,
 }
 
-/// How much a node is wanted; the lowest is taken.
+/// Preference among nodes that will do; the lowest is taken.
 #[derive(Clone, Copy, Debug)]
 enum Rank {
     Replica,
@@ -116,14 +116,14 @@ pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &PickRequest<'_>) -> Choic
     }
 }
 
-/// What one look over the nodes finds.
+/// Findings of one look over the nodes.
 #[derive(Default)]
 struct Field {
     /// The nodes that were seen to be fresh enough, by [`Rank`].
     fresh: [NodeSet; 3],
-    /// Those of them that take writes.
+    /// Nodes among them that take writes.
     primaries: NodeSet,
-    /// Whether a replica is there to wait for.
+    /// True if a replica can be expected to catch up.
     may_catch_up: bool,
 }
 
@@ -154,8 +154,8 @@ impl Field {
     }
 }
 
-/// Whether the pool has replicas, be they in the choice or not. A node that was never seen counts
-/// as one that is gone: whoever lists it means reads to be spread. A primary that is gone does not:
+/// True if the pool has replicas, in rotation or not. A node that was never seen counts as
+/// one that is gone: whoever lists it means reads to be spread. A primary that is gone does not:
 /// after a failover the other one may be all that there is.
 pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
     let is_primary = |node: &NodeSeen| {
@@ -164,7 +164,7 @@ pub fn has_replicas(nodes: &[NodeSeen]) -> bool {
     nodes.len() > 1 && !nodes.iter().all(is_primary)
 }
 
-/// Those that take writes, and may be asked only within the share, since the pool has replicas.
+/// Nodes that take writes: in a pool with replicas they are read from under the fallback quota.
 pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
     let mut set = NodeSet::default();
     if has_replicas(nodes) {
@@ -223,8 +223,8 @@ fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
         .max_by_key(|checkpoint| checkpoint.freshness.as_of)
 }
 
-/// The node with the freshest state; of equally fresh ones a replica. For readers who have waited
-/// in vain for something fresher.
+/// The node with the freshest state; of equally fresh ones a replica. For reads whose wait for
+/// something fresher timed out.
 pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
     offers(nodes, newest(nodes)?)
         .filter(|(node, _)| !avoided.contains(*node))

@@ -1,10 +1,10 @@
-//! How far a token's state has come over the nodes of the pool. Pure.
+//! Progress of a token's state over the nodes of the pool. Pure.
 
 use headwater_kernel::{NodeRole, Token};
 
 use super::node_state::NodeSeen;
 
-/// Where a state is visible.
+/// Places where a state is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// The read primary shows it.
@@ -15,7 +15,7 @@ pub struct Applied {
     pub replicas_healthy: u32,
 }
 
-/// What is waited for.
+/// Level of visibility that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Nothing: the log has it.
@@ -26,8 +26,8 @@ pub enum Level {
     Replicated(Option<u32>),
 }
 
-/// How far the token's state has come, by what was last seen of each node. One that shows another
-/// log or epoch does not show it.
+/// Places that show the token's state, by what was last seen of each node. A node of another
+/// log or epoch does not.
 pub fn applied(seen: &[NodeSeen], token: &Token) -> Applied {
     let mut applied = Applied { primary: false, replicas: 0, replicas_healthy: 0 };
     for node in seen.iter().filter(|node| node.usable) {
@@ -47,7 +47,7 @@ pub fn applied(seen: &[NodeSeen], token: &Token) -> Applied {
 }
 
 impl Applied {
-    /// Whether it has come as far as that.
+    /// True if the state has come as far as that.
     pub fn reaches(&self, level: Level) -> bool {
         match level {
             Level::Committed => true,
@@ -100,7 +100,9 @@ mod tests {
             assert_eq!(applied.reached(asked), expected, "{applied:?} {asked:?}");
             assert_eq!(applied.reaches(asked), asked == expected, "{applied:?} {asked:?}");
         };
-        let (all, one, two) = (Replicated(None), Replicated(Some(1)), Replicated(Some(2)));
+        let all = Replicated(None);
+        let one = Replicated(Some(1));
+        let two = Replicated(Some(2));
         check(&[], all, Committed);
         check(&[], Committed, Committed);
         check(&[primary(9)], Projected, Committed);
@@ -115,7 +117,8 @@ mod tests {
         check(&[primary(10), replica(10), ill(9)], all, all);
         check(&[primary(10), ill(10)], all, Projected);
         check(&[primary(10), replica(12), replica(11)], two, two);
-        // The primary is away or was seen before its last commit; a replica proves it all the same.
+        // The primary is unavailable, or was seen before its last commit; a replica proves it all
+        // the same.
         check(&[primary(9), replica(10)], Projected, Projected);
     }
 

@@ -1,4 +1,4 @@
-//! What the read side measures. Handles are made once; a read costs one atomic addition.
+//! Metrics of the read side. Handles are made once; a read costs one atomic addition.
 
 use headwater_chassis::Metrics;
 use headwater_chassis::breaker::BreakerState;
@@ -20,7 +20,7 @@ pub struct NodeMeters {
     breaker: Gauge,
 }
 
-/// The metrics of the share of the read primary.
+/// The metrics of fallbacks to the read primary.
 pub struct FallbackMeters {
     asked: Family<Labels<1>, Counter>,
     per_second: GaugeF64,
@@ -72,7 +72,7 @@ impl NodeMeters {
         by_role[usize::from(role == NodeRole::Replica)].inc();
     }
 
-    /// How many reads it has answered as a replica, fresh enough or not.
+    /// Number of reads it has answered as a replica, fresh enough or not.
     pub fn answered_as_replica(&self) -> u64 {
         self.fresh[1].get() + self.stale[1].get()
     }
@@ -88,7 +88,7 @@ impl NodeMeters {
         self.staleness.set(age.as_secs_f64());
     }
 
-    /// What the circuit breaker does.
+    /// Exports the state of the circuit breaker.
     pub fn breaker(&self, state: BreakerState) {
         self.breaker.set(match state {
             BreakerState::Closed => 0,
@@ -104,8 +104,8 @@ impl FallbackMeters {
         Self {
             asked: metrics.counters::<Labels<1>>(
                 "headwater_primary_turns_total",
-                "Reads that no replica could satisfy, by whether the read primary's share had \
-                 room for them: at_once, queued, refused",
+                "Reads that no replica could satisfy, by their permit to fall back to the read \
+                 primary: at_once, queued, refused (the quota is exhausted)",
             ),
             per_second: metrics.gauge_f64(
                 "headwater_primary_turns_per_second_max",
@@ -114,14 +114,14 @@ impl FallbackMeters {
         }
     }
 
-    /// A read asked for a turn.
+    /// A read asked for a permit.
     pub fn asked(&self, outcome: &'static str) {
         self.asked.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
-    /// How many turns there are.
-    pub fn per_second(&self, turns: f64) {
-        self.per_second.set(turns);
+    /// Exports the number of permits there are a second.
+    pub fn per_second(&self, permits: f64) {
+        self.per_second.set(permits);
     }
 }
 
@@ -148,7 +148,7 @@ impl WaitMeters {
     }
 }
 
-/// How many keys went out in one statement, by statement.
+/// Histogram of the keys that went out in one statement, by statement.
 pub fn batch_keys(metrics: &Metrics, statement: &'static str) -> Histogram {
     let batches = metrics.histograms::<Labels<1>>(
         "headwater_read_batch_keys",

@@ -1,4 +1,4 @@
-//! Why a node did not answer: the finite set of what callers branch on, which is also the metric's
+//! Errors of a node: the finite set of what callers branch on, which is also the metric's
 //! label.
 
 use std::error::Error as _;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why a node did not answer. The texts are for operators and never reach a client.
+/// Error of a node that did not answer. The texts are for operators and never reach a client.
 #[derive(Clone, Debug, Error)]
 pub enum NodeError {
     /// No connection, or it broke, or the node is starting or stopping.
@@ -18,7 +18,7 @@ pub enum NodeError {
     /// Connected, but nothing came back in time: the node, or the way to it, hangs.
     #[error("does not answer")]
     Silent,
-    /// It lacks what the statement reads: it has not replayed a migration yet, or was never
+    /// Lacks what the statement reads: the node has not replayed a migration yet, or was never
     /// migrated.
     #[error("lacks what is read: {0}")]
     Schema(Arc<str>),
@@ -42,7 +42,7 @@ impl NodeError {
         Self::Defect(text.to_string().into())
     }
 
-    /// Its name in metrics.
+    /// The error's name in metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
@@ -55,7 +55,7 @@ impl NodeError {
         }
     }
 
-    /// Whether the node is to blame, so that its circuit breaker counts it.
+    /// True if the node is to blame, so that its circuit breaker counts it.
     pub fn blames_node(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Schema(_) => true,
@@ -63,8 +63,8 @@ impl NodeError {
         }
     }
 
-    /// Whether it makes further reads on the node look dear. Not want of room: what is in flight
-    /// tells of that.
+    /// True if it makes further reads on the node look dear. Not want of room: reads in flight
+    /// tell of that.
     pub fn penalises_latency(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Schema(_) | Self::Conflict(_) => true,
@@ -72,7 +72,7 @@ impl NodeError {
         }
     }
 
-    /// Whether another node may well answer. A statement that is too slow is too slow everywhere,
+    /// True if another node may well answer. A statement that is too slow is too slow everywhere,
     /// and sent from node to node it would take every one of them down.
     pub fn try_elsewhere(&self) -> bool {
         match self {
@@ -124,7 +124,7 @@ impl From<PoolError> for NodeError {
     }
 }
 
-/// Whether a statement that was prepared on this connection is no longer valid and has to be
+/// True if a statement that was prepared on this connection is no longer valid and has to be
 /// prepared again: the result type changed under a cached plan, or something between us and the
 /// node dropped the statement.
 pub fn is_stale_plan(error: &Error) -> bool {

@@ -14,22 +14,22 @@ impl NodeSet {
         self.0 |= 1 << node;
     }
 
-    /// Whether the node is in it.
+    /// True if the node is in the set.
     pub fn contains(self, node: usize) -> bool {
         self.0 & (1 << node) != 0
     }
 
-    /// Those that are not in the other set.
+    /// The nodes that are not in the other set.
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many there are.
+    /// Number of nodes.
     pub fn count(self) -> usize {
         self.0.count_ones() as usize
     }

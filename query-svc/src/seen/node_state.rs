@@ -1,4 +1,4 @@
-//! What a statement proves about the node that answered it.
+//! State of a node, as the statement proves that it answered.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use headwater_kernel::{Epoch, Freshness, LogId, NodeRole, Token};
 pub struct Checkpoint {
     /// The log its positions are of.
     pub log: LogId,
-    /// That log's epoch.
+    /// The log's epoch.
     pub epoch: Epoch,
-    /// How far and as of when it is applied.
+    /// Positions that are applied, and the time they are of.
     pub freshness: Freshness,
     /// The token that proves it, encoded once for all replies from this snapshot.
     pub token: String,
@@ -24,7 +24,7 @@ impl Checkpoint {
         Self { log, epoch, freshness, token }
     }
 
-    /// Whether positions of the two can be compared.
+    /// True if positions of the two can be compared.
     pub fn is_of_the_log_of(&self, other: &Self) -> bool {
         (self.log, self.epoch) == (other.log, other.epoch)
     }
@@ -34,22 +34,22 @@ impl Checkpoint {
 /// reply is dated by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeState {
-    /// What the node was when it answered.
+    /// Role of the node when it answered.
     pub role: NodeRole,
-    /// What it showed.
+    /// State that it showed.
     pub checkpoint: Arc<Checkpoint>,
 }
 
-/// What was last seen of a node.
+/// Last observation of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSeen {
     /// False while its circuit breaker is not closed.
     pub usable: bool,
-    /// Its last answer; kept while it is not usable, since it still tells of the log.
+    /// The last answer; kept while the node is not usable, since it still tells of the log.
     pub node_state: Option<NodeState>,
 }
 
-/// What a value was read from, and whether that is older than what was asked for.
+/// Provenance of a value: the state it was read from, and whether that is older than asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// Role and checkpoint.
@@ -61,11 +61,11 @@ pub struct Shown {
 /// A value and what it was read from.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
-    /// What was asked for.
+    /// The value.
     pub value: T,
     /// Role and checkpoint from the very statement that gave the value.
     pub node_state: NodeState,
-    /// Whether it is older than what was asked for, to which the asker agreed.
+    /// True if it is older than what was asked for, to which the asker agreed.
     pub stale: bool,
 }
 

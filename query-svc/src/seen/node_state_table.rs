@@ -1,4 +1,4 @@
-//! What was last seen of each node, in one place: reads are decided on it, and reads that wait are
+//! Last observations of all nodes, in one place: reads are decided on it, and reads that wait are
 //! woken by it.
 //!
 //! Once the log is known, from the write database, what nodes of other logs show is not put on it,
@@ -102,7 +102,7 @@ impl NodeStateTable {
         self.log.load().as_deref().copied()
     }
 
-    /// Whether this is of another log than the write database's, which other nodes show.
+    /// True if this is of another log than the write database's, which other nodes show.
     pub fn is_stray(&self, found: &Checkpoint) -> bool {
         let ours = self.known().filter(|log| *log != found.log);
         ours.is_some_and(|log| self.look(|seen| shows(seen, log)))
@@ -191,7 +191,7 @@ fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
     dropped
 }
 
-/// How quickly a node is probed while reads wait.
+/// Pauses between probes of a node while reads wait.
 #[derive(Debug)]
 pub struct Pace(Duration);
 

@@ -1,10 +1,10 @@
-//! What time it is at the write database: the clock that `as_of` is set by, and so the only one
+//! The write database's clock: the one that `as_of` is set by, and so the only one
 //! that an age can be measured by without the difference of two machines' clocks in it.
 //!
 //! It is read with the log's end every few seconds and carried on by this machine's clocks in
-//! between, and while the write database is away. What is not known (the way of the question and
-//! the answer, the drift of a clock) is always counted as age: an answer may look older than it is,
-//! never fresher.
+//! between, and while the write database is unavailable. What is not known (the way of the question
+//! and the answer, the drift of a clock) is always counted as age: an answer may look older than it
+//! is, never fresher.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,17 +14,17 @@ use headwater_chassis::metrics::GaugeF64;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// How much faster the write database's clock may run than this machine's. NTP turns a clock by at
-/// most this much (<https://www.ntp.org/documentation/4.2.8-series/clock/>): 2.5 ms in the five
+/// Drift: the write database's clock may run this much faster than this machine's. NTP turns a
+/// clock by at most this much (<https://www.ntp.org/documentation/4.2.8-series/clock/>): 2.5 ms in the five
 /// seconds between two looks.
 const DRIFT_PER_MILLION: u32 = 500;
 
-/// Where a time comes from.
+/// Clock that a time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The write database.
     WriteDatabase,
-    /// This machine, since the write database's has never been read.
+    /// The machine's own, since the write database's has never been read.
     Own,
 }
 
@@ -40,13 +40,13 @@ pub struct Reading {
 /// One look at the write database's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// What it showed, some time between question and answer.
+    /// Time that the clock showed, at some moment between question and answer.
     pub time: OffsetDateTime,
-    /// When it was asked, by the clock that cannot be set.
+    /// Moment of the question, by the clock that cannot be set.
     pub asked: Instant,
-    /// When it answered.
+    /// Moment of the answer.
     pub answered: Instant,
-    /// When it was asked, by this machine's clock: it goes on while a virtual machine sleeps.
+    /// Moment of the question by this machine's clock: it goes on while a virtual machine sleeps.
     pub asked_own: OffsetDateTime,
 }
 
@@ -100,7 +100,7 @@ impl WriteClock {
         self.ahead.set((taken.latest(look.answered, own) - own).as_seconds_f64());
     }
 
-    /// What time it is.
+    /// The time now.
     pub fn read(&self) -> Reading {
         let look = *self.look.lock().unwrap_or_else(PoisonError::into_inner);
         read(look.as_ref(), Instant::now(), OffsetDateTime::now_utc())

@@ -22,17 +22,17 @@ use crate::seen::NodeStateTable;
 /// Most reads that wait for a look; more are refused. A look takes about a millisecond.
 const QUEUE_MAX: usize = 4096;
 /// Longest time for a look, connecting included: half of what a read waits by default, so that it
-/// can be told that the write database is away.
+/// can be told that the write database is unavailable.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Without reads, a look this often keeps the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// One for a look, one that is being opened after the first one broke.
 const CONNECTIONS_MAX: u32 = 2;
 
-/// Why the end of the log is not known. The texts are for operators.
+/// Error of a log whose end is not known. The texts are for operators.
 #[derive(Clone, Debug, Error)]
 pub enum EndError {
-    /// This server was given no way to the write database.
+    /// No write database is configured.
     #[error("HEADWATER_WRITE_URL is not set")]
     NotConfigured,
     /// The write database cannot be read.
@@ -86,7 +86,7 @@ impl LogEnds {
         Self { queue: Some(queue) }
     }
 
-    /// Where the log ends, or ended at some moment after this was called.
+    /// The end of the log now, or at some moment after this was called.
     ///
     /// # Errors
     /// Why that is not known; always within a few seconds.
@@ -99,7 +99,7 @@ impl LogEnds {
     }
 }
 
-/// How looks ended.
+/// Outcomes of looks, counted.
 struct Outcomes(Family<Labels<1>, Counter>);
 
 impl Outcomes {

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::repository::{Source, root};
 
-/// A crate and every crate of ours that it may link: the arrows of ARCHITECTURE.md.
-const ALLOWED: [(&str, &[&str]); 15] = [
+/// A crate and every crate of ours that it may link: the table and the picture of ARCHITECTURE.md,
+/// which `architecture.rs` compares with this.
+pub const ALLOWED: [(&str, &[&str]); 15] = [
     ("headwater-proto", &[]),
     ("headwater-kernel", &[]),
     ("headwater-eventlog", &["kernel"]),
@@ -58,7 +59,7 @@ const PROGRAMS: [&str; 6] = [
     "headwater-cli",
 ];
 /// May use everything.
-const FREE: [&str; 3] = ["headwater-cli", "headwater-testkit", "headwater-tests"];
+pub const FREE: [&str; 3] = ["headwater-cli", "headwater-testkit", "headwater-tests"];
 
 /// Crates of ours, and the crates each of them links (not those it is only built or tested with).
 pub type Members = BTreeMap<String, BTreeSet<String>>;
@@ -111,7 +112,7 @@ pub fn edges(members: &Members) -> Vec<String> {
         };
         let ours = dependencies.iter().filter_map(|name| name.strip_prefix("headwater-"));
         complaints.extend(ours.filter(|name| !allowed.contains(name)).map(|name| {
-            format!("{krate} must not know headwater-{name}: see \"Edges\" in ARCHITECTURE.md")
+            format!("{krate} must not know headwater-{name}: see \"Crates\" in ARCHITECTURE.md")
         }));
     }
     let bare = PROGRAMS.iter().filter(|program| {

@@ -11,6 +11,7 @@
 mod code;
 mod repository;
 
+mod architecture;
 mod budgets;
 mod crates;
 mod docs;
@@ -36,6 +37,13 @@ fn tidy(complaints: Vec<String>) {
 #[test]
 fn crates_depend_on_each_other_along_the_allowed_edges_only() {
     tidy(crates::edges(&crates::members()));
+}
+
+#[test]
+fn the_architecture_page_says_what_is_so() {
+    let repository = Repository::read();
+    let page = repository.texts.iter().find(|text| text.path == "ARCHITECTURE.md");
+    tidy(architecture::check(&page.expect("ARCHITECTURE.md").text));
 }
 
 #[test]

@@ -36,7 +36,7 @@ async fn opened(client: &Client, wish: Option<Acknowledgement>) -> (String, Rece
     (opened.store_id, receipt(opened.receipt))
 }
 
-/// Asks any node, many times: two drawn at random share the reads by cost.
+/// Asks any node, many times: chance spreads the reads over all of them.
 async fn every_node_shows(client: &Client, store: &str) {
     for _ in 0..30 {
         let request = GetStoreRequest { store_id: store.to_owned(), ..GetStoreRequest::default() };
