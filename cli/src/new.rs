@@ -1,7 +1,8 @@
-//! `headwater new`: a repository for a domain of one's own, with one aggregate, one view and a test.
+//! `headwater new`: a repository for a domain of one's own, with one aggregate, one view and a
+//! test.
 //!
-//! The files are those of `template/`, which this repository's own tests build and run as the counter
-//! domain; what is called a counter there has the new name.
+//! The files are those of `template/`, which this repository's own tests build and run as the
+//! counter domain; what is called a counter there has the new name.
 
 use std::path::{Path, PathBuf};
 

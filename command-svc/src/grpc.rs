@@ -1,5 +1,5 @@
-//! What every command has in common on the wire: its request is read, carried out, and answered with
-//! a receipt. A domain's adapters are written on it.
+//! What every command has in common on the wire: its request is read, carried out, and answered
+//! with a receipt. A domain's adapters are written on it.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

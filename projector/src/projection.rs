@@ -53,8 +53,8 @@ impl ViewInfo {
 }
 
 impl Projection {
-    /// Begins a projection. `E` holds every event that the domain has, whether a view reads it or not:
-    /// one of another type was recorded by a newer program, and must not be passed over.
+    /// Begins a projection. `E` holds every event that the domain has, whether a view reads it or
+    /// not: one of another type was recorded by a newer program, and must not be passed over.
     pub fn of<E: EventSet>(name: &'static str) -> Builder {
         Builder { name, knows: E::knows, views: Vec::new(), members: Vec::new() }
     }

@@ -14,8 +14,8 @@ use crate::nodes::{CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool};
 use crate::read::Reads;
 use crate::write_side::LogEnds;
 
-/// The program: reads its configuration, runs until it is told to stop, and drains. The arguments are
-/// those of [`run`].
+/// The program: reads its configuration, runs until it is told to stop, and drains. The arguments
+/// are those of [`run`].
 ///
 /// # Errors
 /// Every mistake in the configuration, or as [`run`].

@@ -64,7 +64,8 @@ pub struct Endpoint {
     load: Load,
     health: AtomicU8,
     breaker: Mutex<Breaker>,
-    /// True if the breaker is not plainly closed and has to be asked. Spares its lock on the way of a good request.
+    /// True if the breaker is not plainly closed and has to be asked. Spares its lock on the way of
+    /// a good request.
     breaker_engaged: AtomicBool,
     links: Vec<Arc<Link>>,
     retired: CancellationToken,

@@ -76,7 +76,8 @@ pub trait CommandRequest: prost::Message {
     /// Takes the options out, so that what remains is the payload.
     fn take_options(&mut self) -> Option<CommandOptions>;
 
-    /// The domain's name for its refusals, such as `stores`: the first word of the method's package.
+    /// The domain's name for its refusals, such as `stores`: the first word of the method's
+    /// package.
     fn domain() -> &'static str {
         Self::METHOD.split('.').next().unwrap_or_default()
     }

@@ -44,8 +44,8 @@ pub use validate::Violations;
 pub use uuid::Uuid;
 
 /// Includes what `headwater_codegen` made of a package, as a module, and beside it the descriptor
-/// set of the whole contract, `FILE_DESCRIPTOR_SET`: for reflection, for the router's routes and for
-/// decoding events by their type name.
+/// set of the whole contract, `FILE_DESCRIPTOR_SET`: for reflection, for the router's routes and
+/// for decoding events by their type name.
 #[macro_export]
 macro_rules! include_contract {
     ($module:ident = $package:literal) => {

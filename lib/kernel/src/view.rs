@@ -24,17 +24,17 @@ pub trait View: Send + Sync + 'static {
     /// Indexes beside those of the lists: each the part of `CREATE INDEX … ON <table>` that follows
     /// the table, such as `(email)` or `USING gin (to_tsvector('simple', name))`.
     const INDEXES: &'static [&'static str] = &[];
-    /// True if rows and lists of it can be watched; otherwise its changes are not kept. Another value,
-    /// or other filters of its lists, take another [`View::VERSION`]: the changes from before it are
-    /// not there to be told.
+    /// True if rows and lists of it can be watched; otherwise its changes are not kept. Another
+    /// value, or other filters of its lists, take another [`View::VERSION`]: the changes from
+    /// before it are not there to be told.
     const WATCHED: bool = false;
     /// The events it reads; all others of the log pass it by.
     type Event: EventSet;
     /// Its rows.
     type Row: Row;
 
-    /// The rows an event changes: unless the view says otherwise, the one whose key is the id of the
-    /// event's stream.
+    /// The rows an event changes: unless the view says otherwise, the one whose key is the id of
+    /// the event's stream.
     fn touches(_event: &Self::Event, about: &About) -> Vec<Touch> {
         vec![Touch::Key(about.stream.0.into())]
     }
@@ -115,8 +115,8 @@ impl List {
     }
 }
 
-/// The columns that a view's lists are filtered by, in the order in which they are first named: what
-/// watchers of its lists can choose by.
+/// The columns that a view's lists are filtered by, in the order in which they are first named:
+/// what watchers of its lists can choose by.
 pub fn filter_columns<V: View>() -> Vec<&'static str> {
     let mut columns: Vec<&'static str> = Vec::new();
     for list in V::LISTS {

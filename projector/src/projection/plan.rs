@@ -57,8 +57,8 @@ pub struct Folded {
     pub blocked: Blocked,
 }
 
-/// Has every view decode the events that it reads, and asks it what they touch. `knows` is true of the
-/// types of all events that the domain has: others come from a newer program, and are parked.
+/// Has every view decode the events that it reads, and asks it what they touch. `knows` is true of
+/// the types of all events that the domain has: others come from a newer program, and are parked.
 pub(super) fn plan(
     members: Vec<Member>,
     events: Vec<RecordedEvent>,

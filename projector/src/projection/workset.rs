@@ -16,8 +16,8 @@ const KEY_BYTES_MAX: usize = 1_024;
 /// A key that is not here is a row that does not exist: everything the batch may touch is loaded
 /// first.
 pub(super) trait Workset: Send {
-    /// Takes in the next event of the batch, decoded once: what it touches and refers to; nothing if
-    /// the view does not read events of its type.
+    /// Takes in the next event of the batch, decoded once: what it touches and refers to; nothing
+    /// if the view does not read events of its type.
     ///
     /// # Errors
     /// It cannot be decoded.

@@ -46,8 +46,8 @@ fn tag_of_content(message: &impl prost::Message) -> ETag {
 }
 
 impl Query<'_> {
-    /// A reply of several entities that says how fresh it is, in its message and in its metadata. Its
-    /// tag is a digest of its content: if the client has the same, nothing but the freshness is
+    /// A reply of several entities that says how fresh it is, in its message and in its metadata.
+    /// Its tag is a digest of its content: if the client has the same, nothing but the freshness is
     /// sent.
     pub fn reply_list<M: DatedReply>(&self, shown: &Shown, mut message: M) -> Response<M> {
         let tag = tag_of_content(&message);

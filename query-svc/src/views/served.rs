@@ -89,8 +89,8 @@ impl<S: ServedView> Statements<S> {
     }
 }
 
-/// Names and texts of the statements that a view is served by, in order: for snapshots and for tests
-/// of their plans.
+/// Names and texts of the statements that a view is served by, in order: for snapshots and for
+/// tests of their plans.
 pub fn statements<S: ServedView>() -> Vec<(&'static str, &'static str)> {
     let made = Statements::<S>::shared();
     let mut all = vec![(made.by_key.name, made.by_key.sql)];

@@ -56,7 +56,10 @@ macro_rules! query_service {
 /// ```
 #[macro_export]
 macro_rules! served_view {
-    ($vis:vis $name:ident: $view:ty as $message:ty, in $projection:literal, |$row:ident| $make:expr) => {
+    (
+        $vis:vis $name:ident: $view:ty as $message:ty, in $projection:literal,
+        |$row:ident| $make:expr
+    ) => {
         #[doc = concat!("The view as `", stringify!($message), "` messages.")]
         $vis struct $name;
 

@@ -32,7 +32,7 @@ WHERE c.projection = $1
 pub fn changed<V: View>() -> String {
     let (view, key, name) = (table::<V>(), key::<V>(), V::NAME);
     format!(
-        r#"-- Rows of the view {name} that changed after a place in the changes ($2, $3), at most $4, each at its last change.
+        r#"-- Rows of the view {name} that changed after the place ($2, $3), at most $4, each at its last change.
 -- lock: none; one statement, hence one snapshot for changes, rows and checkpoint
 -- index: ({key})
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
@@ -51,8 +51,8 @@ ORDER BY ch.applied, ch.key COLLATE "C"
     )
 }
 
-/// A page of a list: rows after the order value `$2` and the key `$3`, at most `$4`; the values of the
-/// filters follow.
+/// A page of a list: rows after the order value `$2` and the key `$3`, at most `$4`; the values of
+/// the filters follow.
 pub fn page<V: View>(list: &List, filter: &[&str]) -> String {
     let (view, key, order) = (table::<V>(), key::<V>(), list.order);
     let direction = if list.descending { " DESC" } else { "" };

@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 /// Drift: the write database's clock may run this much faster than this machine's. NTP turns a
-/// clock by at most this much (<https://www.ntp.org/documentation/4.2.8-series/clock/>): 2.5 ms in the five
-/// seconds between two looks.
+/// clock by at most this much (<https://www.ntp.org/documentation/4.2.8-series/clock/>): 2.5 ms in
+/// the five seconds between two looks.
 const DRIFT_PER_MILLION: u32 = 500;
 
 /// Clock that a time comes from.

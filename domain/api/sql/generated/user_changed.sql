@@ -1,4 +1,4 @@
--- Rows of the view user that changed after a place in the changes ($2, $3), at most $4, each at its last change.
+-- Rows of the view user that changed after the place ($2, $3), at most $4, each at its last change.
 -- lock: none; one statement, hence one snapshot for changes, rows and checkpoint
 -- index: (user_id)
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
