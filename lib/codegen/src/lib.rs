@@ -84,7 +84,11 @@ fn compile_into(out: &Path, protos: &[&str], include: &Path) -> anyhow::Result<(
     resolver.add(GoogleFileResolver::new());
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
-    for proto in protos {
+    // The platform's services are served beside the domain's, so the set holds them, imported or
+    // not.
+    let platform = FileDescriptorSet::decode(headwater_proto::FILE_DESCRIPTOR_SET)?;
+    let platform = platform.file.iter().filter(|file| file.package() == "headwater.v1");
+    for proto in platform.map(|file| file.name()).chain(protos.iter().copied()) {
         compiler.open_file(proto).with_context(|| format!("cannot compile {proto}"))?;
     }
     let encoded = compiler.encode_file_descriptor_set();
