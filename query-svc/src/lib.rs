@@ -24,9 +24,9 @@ pub use config::Config;
 pub use grpc::{Changes, Entity, Query, failure, found, in_order, sync_service, watch};
 pub use nodes::{
     Address, CONNECTED_MAX, ColumnError, Columns, Params, PointReader, PoolConfig, READY_CHECK,
-    ReadPool, Statement,
+    ReadPool, Statement, Transaction,
 };
-pub use read::{AccessMode, ReadError, Reads};
+pub use read::{ReadError, Reads};
 pub use run::run;
-pub use seen::{Answer, Shown};
+pub use seen::{Answer, NodeError, Shown};
 pub use watch::{Hub, Seen, Selector, Source, change};

@@ -1,4 +1,4 @@
-//! Why a read was not answered.
+//! Errors of reads.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::seen::NodeError;
 use crate::seen::NodeState;
 use crate::write_side::EndError;
 
-/// Why a read was not answered.
+/// Error of a read that was not answered.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The token is of another log.
@@ -20,7 +20,7 @@ pub enum ReadError {
     /// No node became fresh enough in time.
     #[error("no node became fresh enough in time")]
     Stale(Best),
-    /// It cannot be said what everything is.
+    /// The end of the log is not known.
     #[error("the end of the log is not known")]
     NoLogEnd {
         /// Why not.

@@ -9,6 +9,7 @@ use super::v1::{GetCounterRequest, GetCounterResponse};
 
 static BY_ID: Statement<(Uuid, i64)> = Statement {
     name: "counters_by_id",
+    projection: "counting",
     sql: include_str!("counters_by_id.sql"),
     decode: |columns| Ok((columns.take()?, columns.take()?)),
 };

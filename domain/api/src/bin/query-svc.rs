@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = Telemetry::init("query-svc", &config.common)?;
     let shutdown = Shutdown::on_signals()?;
     shutdown.exit_after(config.common.shutdown);
-    let ended = run(config, PROJECTION, FILE_DESCRIPTOR_SET, shutdown, queries::routes).await;
+    let ended = run(config, &[PROJECTION], FILE_DESCRIPTOR_SET, shutdown, queries::routes).await;
     telemetry.shutdown().await;
     ended
 }

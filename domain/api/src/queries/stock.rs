@@ -7,6 +7,7 @@ use headwater_query_svc::{
 };
 use std::sync::Arc;
 
+use crate::PROJECTION;
 use headwater_domain_model::values::{SKU_LEN_MAX, Sku};
 use headwater_domain_model::views::ItemView;
 use headwater_domain_proto::stores::v1::stock_query_service_server::StockQueryService;
@@ -26,21 +27,31 @@ static WATCHED: Source<StockItem> = Source {
     view: ItemView::NAME,
     changed: &Statement {
         name: "items_changed",
+        projection: PROJECTION,
         sql: include_str!("../../sql/items_changed.sql"),
         decode: |columns| change(columns, item),
     },
     by_id: &BY_ID,
 };
 
-static BY_ID: Statement<(Uuid, StockItem)> =
-    Statement { name: "items_by_id", sql: include_str!("../../sql/items_by_id.sql"), decode: item };
+static BY_ID: Statement<(Uuid, StockItem)> = Statement {
+    name: "items_by_id",
+    projection: PROJECTION,
+    sql: include_str!("../../sql/items_by_id.sql"),
+    decode: item,
+};
 
-static BY_SKU: Statement<(Uuid, StockItem)> =
-    Statement { name: "item_by_sku", sql: include_str!("../../sql/item_by_sku.sql"), decode: item };
+static BY_SKU: Statement<(Uuid, StockItem)> = Statement {
+    name: "item_by_sku",
+    projection: PROJECTION,
+    sql: include_str!("../../sql/item_by_sku.sql"),
+    decode: item,
+};
 
 static LIST_BY_SKU: Listing<String> = Listing {
     statement: Statement {
         name: "items_list_by_sku",
+        projection: PROJECTION,
         sql: include_str!("../../sql/items_list_by_sku.sql"),
         decode: item,
     },
@@ -50,6 +61,7 @@ static LIST_BY_SKU: Listing<String> = Listing {
 static LIST_BY_PRICE: Listing<i64> = Listing {
     statement: Statement {
         name: "items_list_by_price",
+        projection: PROJECTION,
         sql: include_str!("../../sql/items_list_by_price.sql"),
         decode: item,
     },

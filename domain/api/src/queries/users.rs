@@ -7,6 +7,7 @@ use headwater_query_svc::{
 };
 use std::sync::Arc;
 
+use crate::PROJECTION;
 use headwater_domain_model::views::UserView;
 use headwater_domain_model::views::user::{ACTIVE, DEACTIVATED};
 use headwater_domain_proto::users::v1::user_query_service_server::UserQueryService;
@@ -23,17 +24,23 @@ static WATCHED: Source<User> = Source {
     view: UserView::NAME,
     changed: &Statement {
         name: "users_changed",
+        projection: PROJECTION,
         sql: include_str!("../../sql/users_changed.sql"),
         decode: |columns| change(columns, user),
     },
     by_id: &BY_ID,
 };
 
-static BY_ID: Statement<(Uuid, User)> =
-    Statement { name: "users_by_id", sql: include_str!("../../sql/users_by_id.sql"), decode: user };
+static BY_ID: Statement<(Uuid, User)> = Statement {
+    name: "users_by_id",
+    projection: PROJECTION,
+    sql: include_str!("../../sql/users_by_id.sql"),
+    decode: user,
+};
 
 static BY_EMAIL: Statement<(String, User)> = Statement {
     name: "users_by_email",
+    projection: PROJECTION,
     sql: include_str!("../../sql/users_by_email.sql"),
     decode: |columns| user(columns).map(|(_, user)| (user.email.clone(), user)),
 };

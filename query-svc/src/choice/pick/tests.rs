@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use headwater_kernel::{Consistency, Epoch, Freshness, LogId, NodeRole, Position, Token};
+use headwater_kernel::{Access, Consistency, Epoch, Freshness, LogId, NodeRole, Position, Token};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,12 +45,27 @@ fn token(log: u128, epoch: u32, position: u64) -> Consistency {
     Consistency::AtLeast(Token::of_positions(log, Epoch(epoch), &[Position(position)]))
 }
 
+fn earlier(log: u128, epoch: u32, position: u64) -> Choice {
+    match token(log, epoch, position) {
+        Consistency::AtLeast(token) => Earlier(token),
+        other => panic!("{other:?} is no token"),
+    }
+}
+
+fn later(log: u128, epoch: u32, position: u64) -> Choice {
+    match earlier(log, epoch, position) {
+        Earlier(token) => Later(token),
+        other => other,
+    }
+}
+
 fn within(seconds: u64) -> Consistency {
     Consistency::MaxStaleness(std::time::Duration::from_secs(seconds))
 }
 
 fn wish(consistency: &Consistency) -> PickRequest<'_> {
     PickRequest {
+        access: Access::ReadOnly,
         consistency,
         avoided: NodeSet::default(),
         primary_too: false,
@@ -94,6 +109,32 @@ fn any_goes_to_a_replica() {
     let any = Consistency::Any;
     check(&[n('P', 9, NOW), n('R', 5, NOW)], &any, Read(1), Read(1));
     check(&[n('R', 5, NOW), n('P', 9, NOW)], &any, Read(0), Read(0));
+}
+
+#[test]
+fn read_write_goes_to_the_primary_or_nowhere() {
+    let write = |nodes: &[N], consistency: &Consistency, avoided: &[usize]| {
+        let seen: Vec<_> = nodes.iter().map(seen).collect();
+        let mut set = NodeSet::default();
+        avoided.iter().for_each(|node| set.insert(*node));
+        let wish = PickRequest {
+            access: Access::ReadWrite,
+            avoided: set,
+            primary_room: PrimaryRoom::Never,
+            ..wish(consistency)
+        };
+        pick(&seen, &costs(&vec![0; nodes.len()]), &wish)
+    };
+    let any = Consistency::Any;
+    let both = [n('R', 9, NOW), n('P', 9, NOW)];
+    assert_eq!(write(&both, &any, &[]), Read(1), "not within the share: it is no fallback");
+    assert_eq!(write(&both, &token(1, 1, 9), &[]), Read(1));
+    assert_eq!(write(&both, &token(1, 1, 10), &[]), Wait);
+    assert_eq!(write(&both, &any, &[1]), Wait);
+    assert_eq!(write(&[n('R', 9, NOW), down(n('P', 9, NOW))], &any, &[]), Wait);
+    assert_eq!(write(&[n('R', 9, NOW)], &any, &[]), Wait);
+    assert_eq!(write(&both, &token(1, 2, 1), &[]), later(1, 2, 1));
+    assert_eq!(write(&both, &token(2, 1, 1), &[]), Foreign);
 }
 
 #[test]
@@ -162,17 +203,18 @@ fn tokens_of_other_logs_are_foreign() {
     let nodes = [of_log(n('P', 9, NOW), 1, 3), of_log(n('R', 9, NOW), 1, 3)];
     check(&nodes, &token(2, 3, 1), Foreign, Foreign);
     // How much of it is in this history, the fork points say.
-    check(&nodes, &token(1, 2, 1), Earlier, Earlier);
+    check(&nodes, &token(1, 2, 1), earlier(1, 2, 1), earlier(1, 2, 1));
     check(&nodes, &token(1, 3, 1), Read(1), Read(1));
     // A new epoch that is not projected yet, or of another copy of the log: the log knows.
-    check(&nodes, &token(1, 4, 1), Later, Later);
+    check(&nodes, &token(1, 4, 1), later(1, 4, 1), later(1, 4, 1));
     let gone: Vec<_> = nodes.iter().map(seen).collect();
-    let later = token(1, 4, 1);
-    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&later) };
+    let of_later = token(1, 4, 1);
+    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&of_later) };
     assert_eq!(pick(&gone, &[], &confirmed), Wait);
     // What the log says of one epoch does not help a token of another one.
-    let earlier = token(1, 2, 1);
-    assert_eq!(pick(&gone, &[], &PickRequest { in_tokens_epoch: true, ..wish(&earlier) }), Earlier);
+    let of_earlier = token(1, 2, 1);
+    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&of_earlier) };
+    assert_eq!(pick(&gone, &[], &confirmed), earlier(1, 2, 1));
     // Also while nothing can be read: what the nodes showed last still tells.
     let gone: Vec<_> = nodes.iter().cloned().map(down).collect();
     check(&gone, &token(2, 3, 1), Foreign, Foreign);
@@ -186,7 +228,7 @@ fn a_node_of_another_log_is_left_out() {
         let nodes = [of_log(n('P', 9, NOW), 1, 2), other];
         check(&nodes, &Consistency::Any, Fallback(0), Fallback(0));
         check(&nodes, &token(1, 2, 9), Fallback(0), Fallback(0));
-        check(&nodes, &token(1, 1, 9), Earlier, Earlier);
+        check(&nodes, &token(1, 1, 9), earlier(1, 1, 9), earlier(1, 1, 9));
     }
 }
 
@@ -382,7 +424,7 @@ proptest! {
                     prop_assert!(best, "any of {rivals:?} is better than {node}");
                 }
             }
-            Earlier | Foreign | Later => {
+            Earlier(_) | Foreign | Later(_) => {
                 prop_assert!(matches!(consistency, Consistency::AtLeast(_)));
             }
             Wait => {}

@@ -60,7 +60,7 @@ impl Counters {
             nodes: config.nodes,
             connections: config.connections,
             probe_every: config.probe_every,
-            projection: "counting".to_owned(),
+            projections: vec!["counting".to_owned()],
             connected_max: CONNECTED_MAX,
             primary_share: config.primary_share,
         };

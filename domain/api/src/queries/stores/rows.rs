@@ -6,11 +6,14 @@ use headwater_edge::timestamp;
 use headwater_query_svc::{ColumnError, Columns, Statement};
 use uuid::Uuid;
 
+use crate::PROJECTION;
+
 macro_rules! statements {
     ($($(#[$meta:meta])* $constant:ident: $row:ty = $name:literal by $decode:ident;)*) => {$(
         $(#[$meta])*
         pub static $constant: Statement<(Uuid, $row)> = Statement {
             name: $name,
+            projection: PROJECTION,
             sql: include_str!(concat!("../../../sql/", $name, ".sql")),
             decode: $decode,
         };

@@ -6,12 +6,14 @@ use headwater_kernel::View;
 use headwater_query_svc::{Source, Statement, change};
 
 use super::rows::{BY_ID, OVERVIEW_BY_ID, overview, store};
+use crate::PROJECTION;
 
 /// How stores are watched, by city and status.
 pub static STORES: Source<Store> = Source {
     view: StoreView::NAME,
     changed: &Statement {
         name: "stores_changed",
+        projection: PROJECTION,
         sql: include_str!("../../../sql/stores_changed.sql"),
         decode: |columns| change(columns, store),
     },
@@ -23,6 +25,7 @@ pub static OVERVIEWS: Source<StoreOverview> = Source {
     view: StoreOverviewView::NAME,
     changed: &Statement {
         name: "store_overviews_changed",
+        projection: PROJECTION,
         sql: include_str!("../../../sql/store_overviews_changed.sql"),
         decode: |columns| change(columns, overview),
     },

@@ -1,0 +1,154 @@
+//! Reads as the adapters ask for them: by key, by statement, or in a transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_chassis::Shutdown;
+use headwater_edge::{Need, Policies};
+use headwater_kernel::Access;
+
+use super::ask::{Ask, PointAsk, RowsAsk, TransactionAsk};
+use super::need::ReadError;
+use super::pipeline::Pipeline;
+use crate::nodes::{Key, LANES, Params, PointReader, ReadPool, Statement, Transaction};
+use crate::seen::{Answer, NodeError, WaitMeters};
+use crate::write_side::{LogEnds, Reading};
+
+/// Answers reads from the nodes of a pool.
+#[derive(Clone)]
+pub struct Reads {
+    pool: Arc<ReadPool>,
+    wait_max: Duration,
+    log: LogEnds,
+    policies: Arc<Policies>,
+    meters: Arc<WaitMeters>,
+    ending: Shutdown,
+}
+
+impl Reads {
+    /// Reads from the pool; none waits for freshness longer than `wait_max`. Without a way to the
+    /// log, and with no method's policy set.
+    pub fn new(pool: Arc<ReadPool>, wait_max: Duration) -> Self {
+        let meters = Arc::new(WaitMeters::new(pool.metrics()));
+        let (log, policies) = (LogEnds::unknown(), Arc::default());
+        Self { pool, wait_max, log, policies, meters, ending: Shutdown::new() }
+    }
+
+    /// The same, asking there for the end of the log.
+    #[must_use]
+    pub fn asking(self, log: LogEnds) -> Self {
+        Self { log, ..self }
+    }
+
+    /// The same; streams that have no end of their own end with this.
+    #[must_use]
+    pub fn until(self, ending: Shutdown) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// The end of streams that have none of their own.
+    pub fn ending(&self) -> &Shutdown {
+        &self.ending
+    }
+
+    /// The same, with what is set for each method.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies: Arc::new(policies), ..self }
+    }
+
+    /// Settings of each method.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The time that ages are measured by.
+    pub fn time(&self) -> Reading {
+        self.pool.clock().read()
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<ReadPool> {
+        &self.pool
+    }
+
+    /// A reader by key, for [`Reads::point`].
+    pub fn reader<K: Key, R: Clone + Send + 'static>(
+        &self,
+        statement: &'static Statement<(K, R)>,
+    ) -> PointReader<K, R> {
+        // Statements take turns at the shared connections, so that a slow one holds up few others.
+        let lane = self.pool.random_seed() % LANES;
+        PointReader::start(self.pool.nodes(), lane, statement, self.pool.metrics())
+    }
+
+    /// The row with this key.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn point<K: Key, R: Clone + Send + 'static>(
+        &self,
+        reader: &PointReader<K, R>,
+        key: K,
+        need: &Need,
+    ) -> Result<Answer<Option<R>>, ReadError> {
+        self.read(need, PointAsk { reader, key }).await
+    }
+
+    /// The rows of a statement; `params` follow the projection's name.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn rows<R: Send>(
+        &self,
+        statement: &Statement<R>,
+        params: Params<'_>,
+        need: &Need,
+    ) -> Result<Answer<Vec<R>>, ReadError> {
+        self.read(need, RowsAsk { statement, params }).await
+    }
+
+    /// What `work` reads by several statements, all of one projection and in one snapshot, which is
+    /// as fresh as needed. `access` alone chooses the node: read-only a replica, or the primary in
+    /// its place as with any other read; read-write the primary, where the role that queries log in
+    /// with may write nothing. A read-only transaction that is cancelled, or whose node fails, is
+    /// done again on another node.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn transaction<T, W, F>(
+        &self,
+        access: Access,
+        projection: &'static str,
+        need: &Need,
+        work: W,
+    ) -> Result<Answer<T>, ReadError>
+    where
+        T: Send,
+        W: Fn(Transaction) -> F + Sync,
+        F: Future<Output = Result<T, NodeError>> + Send,
+    {
+        self.read(need, TransactionAsk { access, projection, work }).await
+    }
+
+    async fn read<T>(&self, need: &Need, ask: impl Ask<T>) -> Result<Answer<T>, ReadError> {
+        let projection = ask.projection();
+        let Some(table) = self.pool.tables().of(projection) else {
+            let error = NodeError::defect(format_args!("{projection} is not served here"));
+            return Err(ReadError::Defect(error));
+        };
+        Pipeline::begin(self, table, ask.access(), need).run(need, &ask).await
+    }
+
+    pub(super) fn wait_max(&self) -> Duration {
+        self.wait_max
+    }
+
+    pub(super) fn log(&self) -> &LogEnds {
+        &self.log
+    }
+
+    pub(super) fn meters(&self) -> &WaitMeters {
+        &self.meters
+    }
+}
