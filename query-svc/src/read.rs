@@ -7,6 +7,7 @@
 //! Knows no domain.
 
 mod ask;
+mod backend;
 mod epochs;
 mod need;
 mod pipeline;

@@ -611,10 +611,9 @@ static NOTES: Statement<String> = Statement {
     decode: |columns| columns.take(),
 };
 
-/// Two projections on one node, of which one lags. What it has not applied yet is waited for, or
-/// refused, by its own checkpoint; the other one answers.
-#[tokio::test]
-async fn each_projection_is_judged_by_its_own_checkpoint() {
+/// Two nodes with a second projection, `notes`, which has applied one event of two; the service
+/// that serves both projections, and the token of the second event.
+async fn two_projections() -> (Cluster, Service, String) {
     let (cluster, mut projector) = Cluster::start().await;
     let set_up = format!(
         "CREATE TABLE headwater_read.note (text text); \
@@ -627,67 +626,74 @@ async fn each_projection_is_judged_by_its_own_checkpoint() {
     projector.apply(&set_up).await;
     let written = projector.open(id(1), "Lakeside").await;
     cluster.caught_up(&projector).await;
-    let limits = (50, CONNECTED_MAX);
+    let service = serving_both(&cluster).await;
+    (cluster, service, written)
+}
+
+async fn serving_both(cluster: &Cluster) -> Service {
     let times = (500, Duration::from_millis(50));
     let served = [PROJECTION, "notes"];
-    let service = Service::serving(&served, &urls(&cluster), times, limits);
+    let service = Service::serving(&served, &urls(cluster), times, (50, CONNECTED_MAX));
     service.seen("all nodes are seen", |roles| roles.iter().all(Option::is_some)).await;
-    let need =
-        |required| Need { required: Required::State(required), or_stale: false, time_left: None };
-    let token = Token::decode(&written).unwrap();
-    let latest = need(Consistency::AtLeast(token.clone()));
-    let recent = need(Consistency::MaxStaleness(Duration::from_secs(20)));
+    service
+}
 
+fn need(required: Consistency) -> Need {
+    Need { required: Required::State(required), or_stale: false, time_left: None }
+}
+
+/// Two projections on one node, of which one lags. What it has not applied is refused by its own
+/// checkpoint, and the other one answers.
+#[tokio::test]
+async fn each_projection_is_judged_by_its_own_checkpoint() {
+    let (_cluster, service, written) = two_projections().await;
+    let latest = need(Consistency::AtLeast(Token::decode(&written).unwrap()));
+    let recent = need(Consistency::MaxStaleness(Duration::from_secs(20)));
     assert_eq!(service.get(id(1), at_least(&written)).await.unwrap().1.token, written);
     service.get(id(1), within(Duration::from_secs(20))).await.unwrap();
     for lagging in [&latest, &recent] {
         let error = service.reads.rows(&NOTES, &[], lagging).await.unwrap_err();
         let ReadError::Stale(best) = error else { panic!("{error:?}") };
-        assert_eq!(best.node_state.checkpoint.token, common::token(1));
+        assert_eq!(best.node_state.checkpoint.token, token(1));
         let or_stale = Need { or_stale: true, ..lagging.clone() };
         let answer = service.reads.rows(&NOTES, &[], &or_stale).await.unwrap();
         assert!(answer.stale);
-        assert_eq!(answer.node_state.checkpoint.token, common::token(1));
+        assert_eq!(answer.node_state.checkpoint.token, token(1));
     }
-    // Lagging alike everywhere, it is no lag of a replica.
-    let any = need(Consistency::Any);
-    let answer = service.reads.rows(&NOTES, &[], &any).await.unwrap();
-    assert_eq!(
-        (answer.node_state.role, answer.value),
-        (headwater_kernel::NodeRole::Replica, vec!["before".to_owned()])
-    );
+    // It lags alike everywhere, which is no lag of a replica.
+    let answer = service.reads.rows(&NOTES, &[], &need(Consistency::Any)).await.unwrap();
+    assert_eq!(answer.node_state.role, headwater_kernel::NodeRole::Replica);
+    assert_eq!(answer.value, ["before"]);
     let age = |labels: &str| service.metric("headwater_node_staleness_seconds", labels);
     assert!(age("projection=\"notes\"") > 100.0, "a minute on each of two nodes");
     assert!(age(&format!("projection=\"{PROJECTION}\"")) < 60.0);
-    // A token has been applied once every projection shows it.
-    let asked = |level: AckLevel| AwaitRequest {
-        token: written.clone(),
-        acknowledgement: Some(Acknowledgement { level: level.into(), ..Default::default() }),
-    };
-    let reached = async |level| {
-        let mut request = Request::new(asked(level));
+}
+
+/// The same: a read of the projection that lags waits for it. A token has been projected once every
+/// projection shows it.
+#[tokio::test]
+async fn a_read_waits_for_the_projection_that_it_reads() {
+    let (cluster, service, written) = two_projections().await;
+    let reached = async |level: AckLevel| {
+        let acknowledgement = Acknowledgement { level: level.into(), ..Default::default() };
+        let (token, acknowledgement) = (written.clone(), Some(acknowledgement));
+        let mut request = Request::new(AwaitRequest { token, acknowledgement });
         request.set_timeout(Duration::from_millis(300));
         let answer = service.sync().r#await(request).await.unwrap().into_inner();
         (answer.reached(), answer.replicas, answer.replicas_healthy)
     };
     assert_eq!(reached(AckLevel::Projected).await, (AckLevel::Committed, 0, 1));
 
+    let latest = need(Consistency::AtLeast(Token::decode(&written).unwrap()));
     let read = service.reads.rows(&NOTES, &[], &latest);
-    let catch_up = async {
-        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>())
-            .await
-            .unwrap_err();
-        cluster
-            .primary
-            .run(
-                "BEGIN; UPDATE headwater_read.note SET text = 'after'; \
-                 UPDATE headwater_read.checkpoint SET positions = '{2}', as_of = clock_timestamp() \
-                 WHERE projection = 'notes'; COMMIT",
-            )
-            .await;
-    };
-    let (answer, ()) = tokio::join!(read, catch_up);
-    let answer = answer.unwrap();
+    tokio::pin!(read);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
+    assert!(early.is_err(), "answered while its projection lags: {early:?}");
+    let catch_up = "BEGIN; UPDATE headwater_read.note SET text = 'after'; \
+        UPDATE headwater_read.checkpoint SET positions = '{2}', as_of = clock_timestamp() \
+        WHERE projection = 'notes'; COMMIT";
+    cluster.primary.run(catch_up).await;
+    let answer = read.await.unwrap();
     assert_eq!(answer.value, ["after"]);
     assert_eq!(answer.node_state.checkpoint.token, written);
     eventually("both projections show it everywhere", async || {
@@ -702,12 +708,8 @@ async fn a_projection_without_a_checkpoint_is_no_fault_of_the_node() {
     let (cluster, mut projector) = Cluster::start().await;
     let written = projector.open(id(1), "Lakeside").await;
     cluster.caught_up(&projector).await;
-    let times = (200, Duration::from_millis(50));
-    let served = [PROJECTION, "notes"];
-    let service = Service::serving(&served, &urls(&cluster), times, (50, CONNECTED_MAX));
-    service.seen("all nodes are seen", |roles| roles.iter().all(Option::is_some)).await;
-    let any =
-        Need { required: Required::State(Consistency::Any), or_stale: false, time_left: None };
+    let service = serving_both(&cluster).await;
+    let any = need(Consistency::Any);
     for _ in 0..5 {
         let error = service.reads.rows(&NOTES, &[], &any).await.unwrap_err();
         assert!(matches!(error, ReadError::NoNode(None)), "{error:?}");

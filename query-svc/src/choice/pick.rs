@@ -1,8 +1,8 @@
 //! Which node to read from. Pure: decided on a copy of what was last seen of each node.
 //!
 //! Replicas come first, the cheaper of two of those that were seen to be fresh enough. The read
-//! primary, which has the projector's writes to carry, is asked once no replica may catch up, or once
-//! waiting for one has taken long enough, and only within its share of the reads.
+//! primary, which has the projector's writes to carry, is asked once no replica may catch up, or
+//! once waiting for one has taken long enough, and only within its share of the reads.
 
 use std::cmp::Ordering;
 
@@ -64,11 +64,11 @@ pub enum Choice {
     Wait,
     /// Only the read primary will do, it has no room, and no replica may catch up.
     Refused,
-    /// This token is of an earlier epoch than the nodes show. How much of it is in their history has
-    /// to be found out first.
+    /// This token is of an earlier epoch than the nodes show. How much of it is in their history
+    /// has to be found out first.
     Earlier(Token),
-    /// This token is of a later epoch than any node shows. Either the log has begun it and the nodes
-    /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
+    /// This token is of a later epoch than any node shows. Either the log has begun it and the
+    /// nodes do not show it yet, or nobody of this log has made the token: only the log itself can tell.
     Later(Token),
     /// The token is of another log than the one that the nodes show.
     Foreign,

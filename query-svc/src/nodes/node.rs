@@ -227,8 +227,8 @@ impl Node {
         }
     }
 
-    /// Slow start of a node that comes into rotation: its errors are forgiven, and it gets its reads
-    /// little by little.
+    /// Slow start of a node that comes into rotation: its errors are forgiven, and it gets its
+    /// reads little by little.
     fn start_slowly(&self) {
         let now = Instant::now();
         self.load.forgive(now.into_std());

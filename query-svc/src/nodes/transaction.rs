@@ -112,7 +112,7 @@ impl Transaction {
         timeout(ANSWER_MAX, run).await.unwrap_or(Err(NodeError::Silent))
     }
 
-    /// The primary does not lag: what it lacks, or refuses to this role, no other attempt will find.
+    /// The primary does not lag: what it lacks, or refuses to this role, no other attempt finds.
     fn blame(&self, error: NodeError) -> NodeError {
         match (self.0.access, error) {
             (Access::ReadWrite, NodeError::Schema(text)) => NodeError::Defect(text),

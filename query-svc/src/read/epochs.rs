@@ -49,7 +49,7 @@ pub fn standing(table: &NodeStateTable, tokens: &Tokens) -> Standing {
 impl Pipeline<'_> {
     /// Whether an answer that shows this is as fresh as required.
     pub(super) fn shows(&self, shown: &Checkpoint, required: &Required) -> bool {
-        let fresh = |required| judge(shown, required, self.reads.time().now) == Verdict::Fresh;
+        let fresh = |required| judge(shown, required, self.backend.time().now) == Verdict::Fresh;
         match required {
             Required::State(required) => fresh(required),
             Required::Seen(tokens) => match standing(self.table, tokens) {
@@ -84,7 +84,7 @@ impl Pipeline<'_> {
     /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
     /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
     pub(super) async fn later_epoch(&mut self, token: &Token) -> Result<(), ReadError> {
-        match timeout_at(self.progress.until, self.reads.log().ask()).await {
+        match timeout_at(self.progress.until, self.backend.log.ask()).await {
             Ok(Ok(end)) if end.token.log != token.log => Err(ReadError::Foreign),
             Ok(Ok(end)) if !end.epochs.contains(&token.epoch) => Err(ReadError::Lost),
             Ok(Ok(_) | Err(EndError::NotConfigured | EndError::Unavailable(_)))

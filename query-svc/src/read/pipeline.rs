@@ -6,9 +6,9 @@ use headwater_kernel::{Access, Consistency, Tokens};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::{Ask, Gate};
+use super::backend::Backend;
 use super::need::{Best, ReadError};
 use super::progress::{AttemptError, Progress, Waited};
-use super::reads::Reads;
 use crate::choice::{Choice, best_on_offer, fallbacks, freshest};
 use crate::nodes::{Node, RETRY_AFTER};
 use crate::seen::{Answer, NodeError, NodeSeen, NodeSet, NodeState, NodeStateTable};
@@ -20,7 +20,7 @@ const ATTEMPTS_MAX: u32 = 4;
 
 /// A read under way.
 pub struct Pipeline<'r> {
-    pub(super) reads: &'r Reads,
+    pub(super) backend: &'r Backend,
     /// What was seen of the nodes for the projection that is read.
     pub(super) table: &'r NodeStateTable,
     pub(super) progress: Progress,
@@ -29,9 +29,14 @@ pub struct Pipeline<'r> {
 
 impl<'r> Pipeline<'r> {
     /// A read of one projection that has tried nothing yet.
-    pub fn begin(reads: &'r Reads, table: &'r NodeStateTable, access: Access, need: &Need) -> Self {
-        let progress = Progress::begin(reads.wait_max(), need.time_left);
-        Self { reads, table, progress, access }
+    pub fn begin(
+        backend: &'r Backend,
+        table: &'r NodeStateTable,
+        access: Access,
+        need: &Need,
+    ) -> Self {
+        let progress = Progress::begin(backend.wait_max, need.time_left);
+        Self { backend, table, progress, access }
     }
 
     /// Runs it to its answer.
@@ -59,7 +64,7 @@ impl<'r> Pipeline<'r> {
     /// Everything: at least the end of the log, looked at after the read arrived.
     async fn strong<T>(&mut self, ask: &impl Ask<T>) -> Result<Answer<T>, ReadError> {
         let silent = |_| EndError::Unavailable("no answer in time".into());
-        let end = timeout_at(self.progress.until, self.reads.log().ask()).await;
+        let end = timeout_at(self.progress.until, self.backend.log.ask()).await;
         let end = end.map_err(silent).flatten();
         let unknown = |cause, best| ReadError::NoLogEnd { cause, best };
         let required =
@@ -128,7 +133,7 @@ impl<'r> Pipeline<'r> {
             let look = |seen: &[NodeSeen]| Some((freshest(seen, avoided)?, fallbacks(seen)));
             let (node, fallbacks) = self.table.look(look)?;
             if fallbacks.contains(node) {
-                match self.reads.pool().share().ask(Instant::now()) {
+                match self.backend.pool.share().ask(Instant::now()) {
                     Ok(mut turn) => turn.take(),
                     Err(_) => {
                         avoided.insert(node);
@@ -136,7 +141,7 @@ impl<'r> Pipeline<'r> {
                     }
                 }
             }
-            let node = &*self.reads.pool().nodes()[node];
+            let node = &*self.backend.pool.nodes()[node];
             if let Ok(mut answer) = self.send(node, &Consistency::Any, ask).await {
                 answer.stale = !self.shows(&answer.node_state.checkpoint, required);
                 return Some(answer);
@@ -146,20 +151,20 @@ impl<'r> Pipeline<'r> {
         None
     }
 
-    /// Chooses a node. Where the read primary is chosen in the place of replicas for the first time,
-    /// a permit is asked for, and the choice made again with what came of that.
+    /// Chooses a node. Where the read primary is chosen in the place of replicas for the first
+    /// time, a permit is asked for, and the choice made again with what came of that.
     fn pick(&mut self, required: &Consistency) -> Choice {
         let choice = self.pick_once(required);
         if matches!(choice, Choice::Fallback(_)) && self.progress.needs_permit() {
-            self.progress.ask_permit(self.reads.pool().share());
+            self.progress.ask_permit(self.backend.pool.share());
             return self.pick_once(required);
         }
         choice
     }
 
     fn pick_once(&self, required: &Consistency) -> Choice {
-        let pool = self.reads.pool();
-        let (time, seed) = (self.reads.time(), pool.random_seed());
+        let pool = &self.backend.pool;
+        let (time, seed) = (self.backend.time(), pool.random_seed());
         let request = self.progress.pick_request(self.access, required, time, seed);
         pool.pick(self.table, &request)
     }
@@ -171,7 +176,7 @@ impl<'r> Pipeline<'r> {
         required: &Consistency,
         ask: &impl Ask<T>,
     ) -> Result<Option<Answer<T>>, ReadError> {
-        let node = &*self.reads.pool().nodes()[node];
+        let node = &*self.backend.pool.nodes()[node];
         match self.send(node, required, ask).await {
             Ok(answer) => return Ok(Some(answer)),
             Err(missed) => self.progress.missed(node.index, missed)?,
@@ -189,7 +194,7 @@ impl<'r> Pipeline<'r> {
         required: &Consistency,
         ask: &impl Ask<T>,
     ) -> Result<Answer<T>, AttemptError> {
-        let gate = Gate { table: self.table, required, clock: self.reads.pool().clock() };
+        let gate = Gate { table: self.table, required, clock: self.backend.pool.clock() };
         let in_flight = node.begin();
         let answer = ask.ask(node, &gate).await;
         drop(in_flight);
@@ -221,7 +226,7 @@ impl<'r> Pipeline<'r> {
             // Whether woken or not: look again.
             let _ = timeout_at(self.progress.next_stage(), waiter.changed()).await;
         };
-        self.reads.meters().waited(waited.label(), begun.elapsed());
+        self.backend.meters.waited(waited.label(), begun.elapsed());
         waited
     }
 
@@ -253,7 +258,7 @@ impl<'r> Pipeline<'r> {
 
     fn best_of(&self, best: impl FnOnce(&[NodeSeen]) -> Option<NodeState>) -> Option<Best> {
         let node_state = self.table.look(best)?;
-        let age = node_state.checkpoint.freshness.staleness(self.reads.time().now);
+        let age = node_state.checkpoint.freshness.staleness(self.backend.time().now);
         Some(Best { node_state, age })
     }
 }

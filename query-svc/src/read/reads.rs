@@ -8,6 +8,7 @@ use headwater_edge::{Need, Policies};
 use headwater_kernel::Access;
 
 use super::ask::{Ask, PointAsk, RowsAsk, TransactionAsk};
+use super::backend::Backend;
 use super::need::ReadError;
 use super::pipeline::Pipeline;
 use crate::nodes::{Key, LANES, Params, PointReader, ReadPool, Statement, Transaction};
@@ -17,11 +18,8 @@ use crate::write_side::{LogEnds, Reading};
 /// Answers reads from the nodes of a pool.
 #[derive(Clone)]
 pub struct Reads {
-    pool: Arc<ReadPool>,
-    wait_max: Duration,
-    log: LogEnds,
+    backend: Backend,
     policies: Arc<Policies>,
-    meters: Arc<WaitMeters>,
     ending: Shutdown,
 }
 
@@ -30,14 +28,14 @@ impl Reads {
     /// log, and with no method's policy set.
     pub fn new(pool: Arc<ReadPool>, wait_max: Duration) -> Self {
         let meters = Arc::new(WaitMeters::new(pool.metrics()));
-        let (log, policies) = (LogEnds::unknown(), Arc::default());
-        Self { pool, wait_max, log, policies, meters, ending: Shutdown::new() }
+        let backend = Backend { pool, log: LogEnds::unknown(), wait_max, meters };
+        Self { backend, policies: Arc::default(), ending: Shutdown::new() }
     }
 
     /// The same, asking there for the end of the log.
     #[must_use]
     pub fn asking(self, log: LogEnds) -> Self {
-        Self { log, ..self }
+        Self { backend: Backend { log, ..self.backend }, ..self }
     }
 
     /// The same; streams that have no end of their own end with this.
@@ -64,12 +62,12 @@ impl Reads {
 
     /// The time that ages are measured by.
     pub fn time(&self) -> Reading {
-        self.pool.clock().read()
+        self.backend.time()
     }
 
     /// The pool.
     pub fn pool(&self) -> &Arc<ReadPool> {
-        &self.pool
+        &self.backend.pool
     }
 
     /// A reader by key, for [`Reads::point`].
@@ -78,8 +76,8 @@ impl Reads {
         statement: &'static Statement<(K, R)>,
     ) -> PointReader<K, R> {
         // Statements take turns at the shared connections, so that a slow one holds up few others.
-        let lane = self.pool.random_seed() % LANES;
-        PointReader::start(self.pool.nodes(), lane, statement, self.pool.metrics())
+        let lane = self.pool().random_seed() % LANES;
+        PointReader::start(self.pool().nodes(), lane, statement, self.pool().metrics())
     }
 
     /// The row with this key.
@@ -133,22 +131,10 @@ impl Reads {
 
     async fn read<T>(&self, need: &Need, ask: impl Ask<T>) -> Result<Answer<T>, ReadError> {
         let projection = ask.projection();
-        let Some(table) = self.pool.tables().of(projection) else {
+        let Some(table) = self.pool().tables().of(projection) else {
             let error = NodeError::defect(format_args!("{projection} is not served here"));
             return Err(ReadError::Defect(error));
         };
-        Pipeline::begin(self, table, ask.access(), need).run(need, &ask).await
-    }
-
-    pub(super) fn wait_max(&self) -> Duration {
-        self.wait_max
-    }
-
-    pub(super) fn log(&self) -> &LogEnds {
-        &self.log
-    }
-
-    pub(super) fn meters(&self) -> &WaitMeters {
-        &self.meters
+        Pipeline::begin(&self.backend, table, ask.access(), need).run(need, &ask).await
     }
 }

@@ -1,5 +1,5 @@
-//! What was last seen of each node, for one projection: reads are decided on it, and reads that wait are
-//! woken by it.
+//! What was last seen of each node, for one projection: reads are decided on it, and reads that
+//! wait are woken by it.
 //!
 //! Once the log is known, from the write database, what nodes of other logs show is not put on it,
 //! unless no node shows ours: then it is the read database that is another one, and a matter for

@@ -226,7 +226,8 @@ fn order(value: i32, violations: &mut Violations) -> Option<ItemOrder> {
     order
 }
 
-fn item(columns: &mut Columns<'_>) -> Result<(Uuid, StockItem), ColumnError> {
+/// The columns of the view `item`.
+pub fn item(columns: &mut Columns<'_>) -> Result<(Uuid, StockItem), ColumnError> {
     let id: Uuid = columns.take()?;
     let store_id: Uuid = columns.take()?;
     let (sku, name) = (columns.take()?, columns.take()?);

@@ -13,19 +13,21 @@ use std::sync::Arc;
 use headwater_domain_proto::stores::v1::store_query_service_server::StoreQueryService;
 use headwater_domain_proto::stores::v1::{
     BatchGetStoresRequest, BatchGetStoresResponse, GetStoreOverviewRequest,
-    GetStoreOverviewResponse, GetStoreRequest, GetStoreResponse, ListStoreOverviewsRequest,
-    ListStoreOverviewsResponse, ListStoresRequest, ListStoresResponse, SearchStoresRequest,
-    SearchStoresResponse, Store, StoreOverview, StoreStatus, WatchStoreOverviewRequest,
-    WatchStoreOverviewResponse, WatchStoreRequest, WatchStoreResponse, WatchStoresRequest,
-    WatchStoresResponse,
+    GetStoreOverviewResponse, GetStoreReportRequest, GetStoreReportResponse, GetStoreRequest,
+    GetStoreResponse, ListStoreOverviewsRequest, ListStoreOverviewsResponse, ListStoresRequest,
+    ListStoresResponse, SearchStoresRequest, SearchStoresResponse, Store, StoreOverview,
+    StoreStatus, WatchStoreOverviewRequest, WatchStoreOverviewResponse, WatchStoreRequest,
+    WatchStoreResponse, WatchStoresRequest, WatchStoresResponse,
 };
 use headwater_edge::{Failure, Violations};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::report::get_store_report;
+pub use rows::OVERVIEW_BY_ID;
 use rows::{
-    BY_ID, LIST, LIST_BY_CITY, LIST_BY_CITY_AND_STATUS, LIST_BY_STATUS, OVERVIEW_BY_ID,
-    OVERVIEW_LIST, SEARCH, status_text,
+    BY_ID, LIST, LIST_BY_CITY, LIST_BY_CITY_AND_STATUS, LIST_BY_STATUS, OVERVIEW_LIST, SEARCH,
+    status_text,
 };
 
 /// Answers from the views `store` and `store_overview`.
@@ -189,6 +191,13 @@ impl StoreQueryService for StoreQueries {
             next_page_token,
             freshness,
         }))
+    }
+
+    async fn get_store_report(
+        &self,
+        request: Request<GetStoreReportRequest>,
+    ) -> Result<Response<GetStoreReportResponse>, Status> {
+        get_store_report(&self.reads, request).await
     }
 
     type WatchStoreStream = Changes<WatchStoreResponse>;

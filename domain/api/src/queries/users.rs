@@ -31,7 +31,8 @@ static WATCHED: Source<User> = Source {
     by_id: &BY_ID,
 };
 
-static BY_ID: Statement<(Uuid, User)> = Statement {
+/// Users by their ids.
+pub static BY_ID: Statement<(Uuid, User)> = Statement {
     name: "users_by_id",
     projection: PROJECTION,
     sql: include_str!("../../sql/users_by_id.sql"),

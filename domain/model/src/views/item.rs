@@ -41,8 +41,11 @@ pub struct ItemView;
 impl View for ItemView {
     const NAME: &'static str = "item";
     const VERSION: u32 = 1;
-    const INDEXES: &'static [&'static str] =
-        &["(store_id, price, item_id) WHERE listed", "(store_id, sku, item_id) WHERE listed"];
+    const INDEXES: &'static [&'static str] = &[
+        "(store_id, price, item_id) WHERE listed",
+        "(store_id, sku, item_id) WHERE listed",
+        "(store_id, units_sold DESC, item_id)",
+    ];
     const WATCHED_BY: Option<&'static [&'static str]> = Some(&["store_id", "listed"]);
     type Event = DomainEvent;
     type Row = ItemRow;
