@@ -52,8 +52,8 @@ pub fn recovered(back_for: Duration) -> f32 {
 
 /// One of the nodes: the cheaper of two that are drawn. One that recovers is left out of a part of
 /// the choices, measured by the one that has recovered most, which is in all of them: where all are
-/// new none is spared, and nobody is left without a node. `random_seed` is any number, another one each
-/// time.
+/// new none is spared, and nobody is left without a node. `random_seed` is any number, another one
+/// each time.
 pub fn draw(nodes: NodeSet, costs: &[Cost], random_seed: usize) -> Option<usize> {
     let random = scattered(random_seed as u64);
     let cost = |node: usize| costs.get(node).copied().unwrap_or_default();

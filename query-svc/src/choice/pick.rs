@@ -68,7 +68,8 @@ pub enum Choice {
     /// has to be found out first.
     Earlier(Token),
     /// This token is of a later epoch than any node shows. Either the log has begun it and the
-    /// nodes do not show it yet, or nobody of this log has made the token: only the log itself can tell.
+    /// nodes do not show it yet, or nobody of this log has made the token: only the log itself can
+    /// tell.
     Later(Token),
     /// The token is of another log than the one that the nodes show.
     Foreign,
