@@ -172,9 +172,9 @@ fn a_token_goes_to_a_replica_that_shows_it_or_waits_for_one() {
 #[test]
 fn a_token_is_not_waited_for_where_no_replica_gives_hope() {
     let lagging = n('R', 5, NOW - 11);
-    let now = Fallback(0);
-    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), now, now);
-    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), now, now);
+    let now = || Fallback(0);
+    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), now(), now());
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), now(), now());
     // But it is fresh enough for an old token.
     check(&[n('P', 9, NOW), lagging], &token(1, 1, 5), Read(1), Read(1));
 }
@@ -317,7 +317,7 @@ fn past_its_share_the_primary_is_left_alone() {
     let unseen = N('R', true, 0, 0, 0, 0);
     let two = |other: &N| [primary.clone(), other.clone()];
     // Its share is nobody's business while a replica answers.
-    check_room(&two(&replica), &token(1, 1, 9), [Read(1); 3]);
+    check_room(&two(&replica), &token(1, 1, 9), [const { Read(1) }; 3]);
     // Behind: it may come in time.
     check_room(&two(&behind), &token(1, 1, 9), [Fallback(0), Wait, Wait]);
     // Nothing to wait for.
@@ -329,8 +329,8 @@ fn past_its_share_the_primary_is_left_alone() {
     // Old is better than nothing for who has asked for nothing.
     check_room(&two(&lagging), &any, [Fallback(0), Read(1), Read(1)]);
     // The primary would not do either: then its share is not what is missing.
-    check_room(&two(&gone), &token(1, 1, 10), [Wait; 3]);
-    check_room(&two(&behind), &token(1, 1, 10), [Wait; 3]);
+    check_room(&two(&gone), &token(1, 1, 10), [const { Wait }; 3]);
+    check_room(&two(&behind), &token(1, 1, 10), [const { Wait }; 3]);
 }
 
 #[test]
@@ -343,8 +343,8 @@ fn a_primary_without_replicas_serves_everything() {
         vec![primary.clone(), n('P', 8, NOW - 60)],
     ];
     for nodes in table {
-        check_room(&nodes, &Consistency::Any, [Read(0); 3]);
-        check_room(&nodes, &token(1, 1, 9), [Read(0); 3]);
+        check_room(&nodes, &Consistency::Any, [const { Read(0) }; 3]);
+        check_room(&nodes, &token(1, 1, 9), [const { Read(0) }; 3]);
         let seen: Vec<_> = nodes.iter().map(seen).collect();
         assert_eq!(fallbacks(&seen), NodeSet::default());
     }
