@@ -6,10 +6,11 @@ mod ddl;
 use std::collections::BTreeMap;
 
 use headwater_eventlog::{NoPrimary, Servers};
+use headwater_kernel::Access;
 use thiserror::Error;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
-use crate::primary::PrimaryConnection;
+use crate::primary::ReadDatabase;
 use crate::projection::{Projection, ViewInfo};
 
 /// Version of `sql/schema.sql`.
@@ -141,10 +142,10 @@ pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), Sc
 }
 
 /// Of several servers the one that takes writes.
-async fn primary(owner_url: &str) -> Result<PrimaryConnection, SchemaError> {
+async fn primary(owner_url: &str) -> Result<ReadDatabase, SchemaError> {
     let servers = Servers::parse(owner_url).map_err(SchemaError::Url)?;
     let place = servers.find().await?;
-    Ok(PrimaryConnection::open(servers.url(place), "headwater-migrate").await?)
+    Ok(ReadDatabase::open(Access::ReadWrite, servers.url(place), "headwater-migrate").await?)
 }
 
 /// Checks that the read database holds what the projections need.

@@ -1,29 +1,38 @@
-//! One connection to the read primary, for those who need a session rather than a pool.
+//! One connection to a read database, for those who need a session rather than a pool; opened with
+//! the flag that says what it may do.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use headwater_kernel::Access;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
-/// A connection that ends when this is dropped.
-pub struct PrimaryConnection {
+/// Connection that ends when it is dropped.
+pub struct ReadDatabase {
     client: Client,
     driver: JoinHandle<()>,
 }
 
-impl PrimaryConnection {
-    /// Connects to the primary, a server that takes writes; which one that is, `Servers` of the log
-    /// finds out.
+impl ReadDatabase {
+    /// Connects to the server with this URL. Read-write takes none but the primary, which `Servers`
+    /// of the log finds; read-only takes any server, where Postgres then refuses every write.
     ///
     /// # Errors
-    /// The URL is wrong, or it cannot be reached within 5 seconds, or it is a standby.
-    pub async fn open(url: &str, application: &str) -> Result<Self, Error> {
+    /// The URL is wrong, or it cannot be reached within 5 seconds, or it is a standby and should be
+    /// written.
+    pub async fn open(access: Access, url: &str, application: &str) -> Result<Self, Error> {
         let mut config: Config = url.parse()?;
+        match access {
+            Access::ReadWrite => config.target_session_attrs(TargetSessionAttrs::ReadWrite),
+            Access::ReadOnly => {
+                let own = config.get_options().unwrap_or_default().to_owned();
+                config.options(format!("{own} -c default_transaction_read_only=on"))
+            }
+        };
         config
             .application_name(application)
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(Duration::from_secs(5))
             // A server that became unreachable without a word is noticed within about 10 seconds.
             .tcp_user_timeout(Duration::from_secs(10))
@@ -40,7 +49,7 @@ impl PrimaryConnection {
     }
 }
 
-impl Deref for PrimaryConnection {
+impl Deref for ReadDatabase {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -48,13 +57,13 @@ impl Deref for PrimaryConnection {
     }
 }
 
-impl DerefMut for PrimaryConnection {
+impl DerefMut for ReadDatabase {
     fn deref_mut(&mut self) -> &mut Client {
         &mut self.client
     }
 }
 
-impl Drop for PrimaryConnection {
+impl Drop for ReadDatabase {
     fn drop(&mut self) {
         self.driver.abort();
     }

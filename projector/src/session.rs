@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 use headwater_kernel::row::Value;
-use headwater_kernel::{Epoch, Lineage, LogId, ViewError};
+use headwater_kernel::{Access, Epoch, Lineage, LogId, ViewError};
 use postgres_types::ToSql;
 use time::OffsetDateTime;
 use tokio_postgres::{Row, Statement};
 
 use crate::columns::{Array, values};
 use crate::migrate;
-use crate::primary::PrimaryConnection;
+use crate::primary::ReadDatabase;
 use crate::projection::checkpoint::Checkpoint;
 use crate::projection::parked::{BLOCKED_MAX, Blocked};
 use crate::projection::plan::{Folded, Need};
@@ -26,7 +26,7 @@ pub const ROWS_MAX: usize = 200_000;
 
 /// A session on the read primary. Any error leaves it in doubt: drop it and open another.
 pub struct Session {
-    connection: PrimaryConnection,
+    connection: ReadDatabase,
     projection: Projection,
     by_key: Vec<Statement>,
     by_column: HashMap<(usize, &'static str), Statement>,
@@ -41,7 +41,8 @@ impl Session {
     /// The read primary cannot be reached, or its schema is not what the projection needs.
     pub async fn open(url: &str, projection: &Projection) -> Result<Self, Stop> {
         within("connecting to the read primary", async {
-            let connection = PrimaryConnection::open(url, "headwater-projector").await?;
+            let connection =
+                ReadDatabase::open(Access::ReadWrite, url, "headwater-projector").await?;
             connection.batch_execute(include_str!("../sql/projector/session.sql")).await?;
             migrate::check(&connection, std::slice::from_ref(projection)).await?;
             let views = projection.views();
@@ -255,7 +256,7 @@ fn array(view: &ViewInfo, column: &str, wanted: &HashSet<Value>) -> Result<Array
 /// # Errors
 /// The connection failed, or the stored checkpoint makes no sense.
 pub async fn read_checkpoint(
-    connection: &PrimaryConnection,
+    connection: &ReadDatabase,
     projection: &str,
 ) -> Result<Option<Checkpoint>, Stop> {
     let sql = include_str!("../sql/projector/checkpoint.sql");

@@ -6,10 +6,11 @@ use std::time::Duration;
 use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{Family, Gauge, GaugeF64, Labels};
 use headwater_eventlog::{EventLog, Servers};
+use headwater_kernel::Access;
 
 use crate::health::Health;
 use crate::lag::{Lag, LagLimits};
-use crate::primary::PrimaryConnection;
+use crate::primary::ReadDatabase;
 use crate::session::read_checkpoint;
 use crate::stop::{Stop, within};
 
@@ -84,7 +85,9 @@ impl Watchdog {
     ) -> Result<std::convert::Infallible, Stop> {
         let log = within("connecting to the log", EventLog::open(&self.write, 1)).await?;
         let place = self.read.find().await?;
-        let read = PrimaryConnection::open(self.read.url(place), "headwater-watchdog");
+        // The primary, though it only looks: what replicas lack is their lag, not the projection's.
+        let url = self.read.url(place);
+        let read = ReadDatabase::open(Access::ReadOnly, url, "headwater-watchdog");
         let read = within("connecting to the read primary", read).await?;
         loop {
             tick.tick().await;

@@ -18,6 +18,4 @@ mod pick;
 pub use cost::{Cost, RECOVERY, recovered};
 pub use fallback::{FallbackLimiter, FallbackPermit, NO_LIMIT};
 pub use judge::{Verdict, judge};
-pub use pick::{
-    Choice, PickRequest, PrimaryRoom, best_on_offer, fallbacks, freshest, pick, primary, shown,
-};
+pub use pick::{Choice, PickRequest, PrimaryRoom, best_on_offer, fallbacks, freshest, pick, shown};

@@ -25,12 +25,12 @@ pub use config::Config;
 pub use grpc::{Changes, Query, failure, found, in_order, sync_service, watch};
 pub use nodes::{
     Address, CONNECTED_MAX, ColumnError, Columns, Params, PointReader, PoolConfig, READY_CHECK,
-    ReadPool, Statement,
+    ReadPool, Statement, Transaction,
 };
-pub use read::{AccessMode, ReadError, Reads};
+pub use read::{ReadError, Reads};
 pub use run::{run, run_program};
-pub use seen::{Answer, Shown};
-pub use views::{Filters, Listing, ServedView, ViewReader, Watched, statements};
+pub use seen::{Answer, NodeError, Shown};
+pub use views::{Filters, Listing, ServedView, ViewReader, Watched, by_key, statements};
 // Macros name it.
 pub use headwater_kernel::View;
 pub use watch::{Hub, Seen, Selector, Source, change};

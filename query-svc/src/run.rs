@@ -29,20 +29,21 @@ pub async fn run_program(
     let telemetry = Telemetry::init("query-svc", &config.common)?;
     let shutdown = Shutdown::on_signals()?;
     shutdown.exit_after(config.common.shutdown);
-    let ended = run(config, projections[0], descriptors, shutdown, routes).await;
+    let ended = run(config, projections, descriptors, shutdown, routes).await;
     telemetry.shutdown().await;
     ended
 }
 
 /// Runs a query server until shutdown. Nodes need not be there when it starts: it is not ready
-/// until one is. Every reply is dated by the checkpoint of the given projection; `routes` makes the
-/// domain's services on the reads, and `descriptors` is its encoded descriptor set.
+/// until every given projection can be read from one. A reply is dated by the checkpoint of the
+/// projection whose views it shows; `routes` makes the domain's services on the reads, and
+/// `descriptors` is its encoded descriptor set.
 ///
 /// # Errors
 /// A socket cannot be bound, or calls were cut at the deadline.
 pub async fn run(
     config: Config,
-    projection: &str,
+    projections: &[&str],
     descriptors: &'static [u8],
     shutdown: Shutdown,
     routes: impl FnOnce(&Reads) -> Routes,
@@ -58,7 +59,7 @@ pub async fn run(
         nodes: config.nodes,
         connections: config.connections,
         probe_every: config.probe_every,
-        projection: projection.to_owned(),
+        projections: projections.iter().map(|name| (*name).to_owned()).collect(),
         connected_max: CONNECTED_MAX,
         primary_share: config.primary_share,
     };
@@ -70,8 +71,8 @@ pub async fn run(
 
     let log = match config.write {
         Some(servers) => {
-            let (clock, table) = (Arc::clone(pool.clock()), Arc::clone(pool.table()));
-            LogEnds::watch(servers, clock, table, &metrics)
+            let (clock, tables) = (Arc::clone(pool.clock()), Arc::clone(pool.tables()));
+            LogEnds::watch(servers, clock, tables, &metrics)
         }
         None => LogEnds::unknown(),
     };

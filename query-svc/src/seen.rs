@@ -1,7 +1,7 @@
 //! Last observations of each node, in one place.
 //!
 //! ```text
-//! probe or answer -> NodeState -> NodeStateTable -> wakes the reads that wait
+//! probe or answer -> NodeState -> NodeStateTable (one a projection) -> wakes the reads that wait
 //! ```
 //! The lowest room: knows no pool, no choice and no connection.
 
@@ -11,10 +11,14 @@ mod node_error;
 mod node_set;
 mod node_state;
 mod node_state_table;
+mod node_state_tables;
+mod probe_demand;
 
-pub use applied::{Applied, Level, applied};
+pub use applied::{Applied, Level, applied, showing};
 pub use meters::{FallbackMeters, NodeMeters, WaitMeters, batch_keys, role_name, watchers};
 pub use node_error::{NodeError, is_stale_plan};
 pub use node_set::{NODES_MAX, NodeSet};
 pub use node_state::{Answer, Checkpoint, NodeSeen, NodeState, Shown};
-pub use node_state_table::{NodeStateTable, Pace};
+pub use node_state_table::NodeStateTable;
+pub use node_state_tables::NodeStateTables;
+pub use probe_demand::Pace;

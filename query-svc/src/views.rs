@@ -15,4 +15,4 @@ mod value;
 
 pub use filters::{Filters, Listing, Watched};
 pub use reader::ViewReader;
-pub use served::{ServedView, statements};
+pub use served::{ServedView, by_key, statements};

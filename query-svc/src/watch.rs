@@ -45,11 +45,14 @@ pub use resume::Resume;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Finds the place of a token in the changes: whether all after it are kept, and the last commit
 /// that it covers.
-static START: Statement<(bool, i64)> = Statement {
-    name: "watch_start",
-    sql: include_str!("../sql/queries/watch_start.sql"),
-    decode: |columns| Ok((columns.take()?, columns.take()?)),
-};
+fn start(projection: &'static str) -> Statement<(bool, i64)> {
+    Statement {
+        name: "watch_start",
+        projection,
+        sql: include_str!("../sql/queries/watch_start.sql"),
+        decode: |columns| Ok((columns.take()?, columns.take()?)),
+    }
+}
 
 /// Why a watch ended.
 #[derive(Debug, Error)]
@@ -203,7 +206,8 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let within = place.as_ref().map(|place| place.applied);
         let params: Params<'_> = &[&self.hub.source.view, &positions, &within];
         let need = at_least(tokens.clone());
-        let found = self.hub.reads.rows(&START, params, &need).await?;
+        let start = start(self.hub.source.changed.projection);
+        let found = self.hub.reads.rows(&start, params, &need).await?;
         let (kept, applied) = found.value.first().copied().unwrap_or_default();
         // In a new epoch the views may have been made anew, with other places in their changes.
         let moved = found.node_state.checkpoint.epoch != tokens.latest().epoch;

@@ -1,5 +1,6 @@
 //! Queries: requests in, statements out, rows back as messages.
 
+mod report;
 mod stock;
 mod stores;
 mod users;

@@ -8,8 +8,8 @@ use common::service::{Service, at_least, detail, fields, get, metadata, reason};
 use common::{Projector, id, store, token};
 use headwater_domain_proto::stores::v1::{
     BatchGetItemsRequest, BatchGetStoresRequest, GetItemBySkuRequest, GetItemRequest,
-    GetStoreOverviewRequest, ItemOrder, ListItemsRequest, ListStoreOverviewsRequest,
-    ListStoresRequest, Money, SearchStoresRequest, StoreStatus,
+    GetStoreOverviewRequest, GetStoreReportRequest, ItemOrder, ListItemsRequest,
+    ListStoreOverviewsRequest, ListStoresRequest, Money, SearchStoresRequest, StoreStatus,
 };
 use headwater_domain_proto::users::v1::{
     BatchGetUsersRequest, GetUserByEmailRequest, GetUserRequest, UserStatus,
@@ -282,6 +282,103 @@ async fn overviews() {
     let list = ListStoreOverviewsRequest { page_size: 2, page_token: String::new(), consistency };
     let pages = pages!(client, list_store_overviews, list, overviews, name);
     assert_eq!(pages, [vec!["Store 4", "Store 2"], vec!["Store 1", "Store 3"], vec!["Store 5"]]);
+}
+
+/// Three stores, of which the first has a manager and many items.
+fn reported() -> String {
+    let overview = |n: u128, manager: &str| {
+        format!(
+            "INSERT INTO headwater_read.store_overview_v1 VALUES ('{}', 'Store {n}', 'Bern', \
+             'CHF', 'open', {manager}, 2, 30, 4000, 5, 70)",
+            id(n)
+        )
+    };
+    let sold = |n: u128, units: i64, listed: bool| {
+        let row = item(n, id(1), &format!("{n:03}"), 10, listed);
+        let units = format!("UPDATE headwater_read.item_v1 SET units_sold = {units}");
+        format!("{row}; {units} WHERE item_id = '{}'", id(n))
+    };
+    let mut rows = vec![
+        overview(1, &format!("'{}', 'Ann'", id(50))),
+        overview(2, "NULL, NULL"),
+        overview(3, &format!("'{}', NULL", id(51))),
+        item(99, id(2), "other", 10, true),
+        format!(
+            "INSERT INTO headwater_read.user_v1 VALUES ('{}', 'ann@x.example', 'Ann', 'active', \
+             '2026-01-01', 3)",
+            id(50)
+        ),
+    ];
+    // Two of the same sales, one that is delisted, one that was never sold, and one too many.
+    let sales = [(60, 7, true), (61, 9, false), (62, 7, true), (63, 0, true)];
+    rows.extend(sales.map(|(n, units, listed)| sold(n, units, listed)));
+    rows.extend((70..78).map(|n| sold(n, 80 - n as i64, true)));
+    rows.join("; ")
+}
+
+#[tokio::test]
+async fn reports() {
+    let (_primary, mut projector, service) = start().await;
+    let written = projector.apply(&reported()).await;
+    let client = service.stores();
+    let report = async |n: u128| {
+        let (store_id, consistency) = (id(n).to_string(), at_least(&written));
+        let request = GetStoreReportRequest { store_id, consistency };
+        client.clone().get_store_report(request).await
+    };
+    let response = report(1).await.unwrap();
+    assert_eq!(metadata(&response, "headwater-token"), written);
+    let message = response.into_inner();
+    assert_eq!(message.freshness.unwrap().token, written);
+    let found = message.report.unwrap();
+    assert_eq!(found.overview.unwrap().name, "Store 1");
+    let manager = found.manager.unwrap();
+    assert_eq!(manager.user_id, id(50).to_string());
+    assert_eq!((manager.name.as_str(), manager.email.as_str()), ("Ann", "ann@x.example"));
+    let skus: Vec<_> =
+        found.best_sellers.iter().map(|item| (&*item.sku, item.units_sold)).collect();
+    let expected = [
+        ("070", 10),
+        ("061", 9),
+        ("071", 9),
+        ("072", 8),
+        ("060", 7),
+        ("062", 7),
+        ("073", 7),
+        ("074", 6),
+        ("075", 5),
+        ("076", 4),
+    ];
+    assert_eq!(skus, expected);
+
+    let other = report(2).await.unwrap().into_inner().report.unwrap();
+    assert_eq!((other.best_sellers.len(), other.manager), (1, None));
+    let unknown = report(3).await.unwrap().into_inner().report.unwrap();
+    assert_eq!((unknown.best_sellers.len(), unknown.manager), (0, None));
+    let status = report(4).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "NOT_FOUND"));
+    let shown = status.metadata().get("headwater-token").unwrap();
+    assert_eq!(shown.to_str().unwrap(), written);
+}
+
+/// A report is tagged by its content, and as fresh as asked, like any other query's answer.
+#[tokio::test]
+async fn a_report_is_an_answer_like_any_other() {
+    let (_primary, mut projector, service) = start().await;
+    let written = projector.apply(&reported()).await;
+    let request = |token: &str| {
+        let (store_id, consistency) = (id(1).to_string(), at_least(token));
+        Request::new(GetStoreReportRequest { store_id, consistency })
+    };
+    let mut client = service.stores();
+    let response = client.get_store_report(request(&written)).await.unwrap();
+    let mut again = request(&written);
+    again.metadata_mut().insert("if-none-match", metadata(&response, "etag").parse().unwrap());
+    let again = client.get_store_report(again).await.unwrap().into_inner();
+    assert!(again.report.is_none() && again.freshness.unwrap().not_modified);
+    let status = client.get_store_report(request(&token(9))).await.unwrap_err();
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    assert_eq!(detail(&status, "best_token"), written);
 }
 
 #[tokio::test]

@@ -9,9 +9,14 @@ use common::postgres::{Postgres, free_port, url};
 use common::proxy::Proxy;
 use common::service::{Service, at_least, detail, get, reason, within};
 use common::{Cluster, Projector, eventually, id, store, token};
+use headwater_domain_api::PROJECTION;
 use headwater_domain_proto::stores::v1::{ListStoresRequest, Store};
-use headwater_proto::headwater::v1::{Clock, Consistency, Freshness, NodeRole};
-use headwater_query_svc::{AccessMode, RECOVERY};
+use headwater_edge::{Need, Required};
+use headwater_kernel::{Consistency, Token};
+use headwater_proto::headwater::v1::{
+    self, AckLevel, Acknowledgement, AwaitRequest, Clock, Freshness, NodeRole,
+};
+use headwater_query_svc::{CONNECTED_MAX, RECOVERY, ReadError, Statement};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -136,7 +141,7 @@ async fn the_primary_takes_over_its_share_and_no_more() {
     for (store, freshness) in futures_util::future::try_join_all(others).await.unwrap() {
         assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
     }
-    let consistency = at_least(&second).map(|asked| Consistency { or_stale: true, ..asked });
+    let consistency = at_least(&second).map(|asked| v1::Consistency { or_stale: true, ..asked });
     let others = (0..400).map(|_| service.get(id(1), consistency.clone()));
     let answers = futures_util::future::try_join_all(others).await.unwrap();
     let stale = answers.iter().filter(|(_, freshness)| freshness.stale).count();
@@ -356,7 +361,7 @@ async fn a_replica_that_is_replaced_by_one_of_another_log_is_left() {
     let nodes = [cluster.primary.url("query"), url("query", proxy.port)];
     let service = Service::ready(&nodes, 2_000).await;
     // As the write database says.
-    service.pool.table().log_is(common::LOG);
+    service.pool.tables().log_is(common::LOG);
     let written = projector.open(id(1), "Lakeside").await;
     cluster.caught_up(&projector).await;
     let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
@@ -508,75 +513,17 @@ async fn a_node_that_went_back_is_not_believed() {
 #[tokio::test]
 async fn a_promotion_is_noticed() {
     let (mut cluster, mut projector) = Cluster::start().await;
-    // As a superuser, so that a write can succeed where it should.
-    let nodes = [cluster.primary.url("postgres"), cluster.replica.url("postgres")];
-    let service = Service::ready(&nodes, 2_000).await;
+    let service = Service::ready(&urls(&cluster), 2_000).await;
     assert_eq!(service.roles(), [Some(NodeRole::Primary), Some(NodeRole::Replica)]);
     let written = projector.open(id(1), "Lakeside").await;
     cluster.caught_up(&projector).await;
 
     cluster.primary.kill();
     service.seen("the primary is gone", |roles| roles[0].is_none()).await;
-    assert!(service.pool.transaction(AccessMode::ReadWrite).await.is_err());
     cluster.replica.promote().await;
     service.seen("the promotion", |roles| *roles == [None, Some(NodeRole::Primary)]).await;
     let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
     assert_eq!(freshness.node_role(), NodeRole::Primary);
-
-    let transaction = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
-    assert_eq!(transaction.node(), cluster.replica.name());
-    transaction.batch_execute("CREATE TABLE written (n int)").await.unwrap();
-    transaction.commit().await.unwrap();
-    cluster.replica.run("SELECT n FROM written").await;
-}
-
-#[tokio::test]
-async fn the_access_mode_alone_chooses_the_node() {
-    let (cluster, _projector) = Cluster::start().await;
-    let nodes = [cluster.primary.url("postgres"), cluster.replica.url("postgres")];
-    let service = Service::ready(&nodes, 2_000).await;
-    let write = "CREATE TABLE written (n int)";
-    let refused = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
-
-    for _ in 0..5 {
-        let reading = service.pool.transaction(AccessMode::ReadOnly).await.unwrap();
-        assert_eq!(reading.node(), cluster.replica.name());
-        let error = reading.batch_execute(write).await.unwrap_err();
-        assert_eq!(refused(error), "25006");
-        reading.rollback().await.unwrap();
-    }
-    // Dropped without a commit: nothing stays, and the connection is not lent again.
-    let dropped = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
-    assert_eq!(dropped.node(), cluster.primary.name());
-    dropped.batch_execute(write).await.unwrap();
-    drop(dropped);
-    eventually("the dropped transaction is undone", async || {
-        let writing = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
-        let written = writing.batch_execute(write).await.is_ok();
-        writing.rollback().await.unwrap();
-        written
-    })
-    .await;
-}
-
-/// Postgres itself refuses to write on any connection of the query server: by the connection's
-/// default whoever logs in, and by its rights whatever it says.
-#[tokio::test]
-async fn a_query_connection_cannot_write() {
-    let (cluster, mut projector) = Cluster::start().await;
-    projector.open(id(1), "Lakeside").await;
-    let write = "UPDATE headwater_read.store_v1 SET name = 'Other'";
-    let code = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
-    for user in ["postgres", "query"] {
-        let service = Service::ready(&[cluster.primary.url(user)], 2_000).await;
-        let connection = service.pool.nodes()[0].connections().get().await.unwrap();
-        let error = connection.batch_execute(write).await.unwrap_err();
-        assert_eq!(code(error), "25006", "{user}");
-    }
-    let service = Service::ready(&[cluster.primary.url("query")], 2_000).await;
-    let transaction = service.pool.transaction(AccessMode::ReadWrite).await.unwrap();
-    let error = transaction.batch_execute(write).await.unwrap_err();
-    assert_eq!(code(error), "42501");
 }
 
 #[tokio::test]
@@ -652,6 +599,124 @@ async fn a_replica_without_the_view_is_passed_over_until_it_has_it() {
         freshness.node_role() == NodeRole::Replica
     })
     .await;
+}
+
+/// Rows of a projection of its own, which another projector writes.
+static NOTES: Statement<String> = Statement {
+    name: "notes",
+    projection: "notes",
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, n.text \
+          FROM headwater_read.checkpoint AS c LEFT JOIN headwater_read.note AS n ON true \
+          WHERE c.projection = $1",
+    decode: |columns| columns.take(),
+};
+
+/// Two nodes with a second projection, `notes`, which has applied one event of two; the service
+/// that serves both projections, and the token of the second event.
+async fn two_projections() -> (Cluster, Service, String) {
+    let (cluster, mut projector) = Cluster::start().await;
+    let set_up = format!(
+        "CREATE TABLE headwater_read.note (text text); \
+         GRANT SELECT ON headwater_read.note TO headwater_query; \
+         INSERT INTO headwater_read.note VALUES ('before'); \
+         INSERT INTO headwater_read.checkpoint SELECT 'notes', log_id, epoch, '{{1}}', digests, \
+         clock_timestamp() - interval '1 minute', 0, watched_from \
+         FROM headwater_read.checkpoint WHERE projection = '{PROJECTION}'"
+    );
+    projector.apply(&set_up).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let service = serving_both(&cluster).await;
+    (cluster, service, written)
+}
+
+async fn serving_both(cluster: &Cluster) -> Service {
+    let times = (500, Duration::from_millis(50));
+    let served = [PROJECTION, "notes"];
+    let service = Service::serving(&served, &urls(cluster), times, (50, CONNECTED_MAX));
+    service.seen("all nodes are seen", |roles| roles.iter().all(Option::is_some)).await;
+    service
+}
+
+fn need(required: Consistency) -> Need {
+    Need { required: Required::State(required), or_stale: false, time_left: None }
+}
+
+/// Two projections on one node, of which one lags. What it has not applied is refused by its own
+/// checkpoint, and the other one answers.
+#[tokio::test]
+async fn each_projection_is_judged_by_its_own_checkpoint() {
+    let (_cluster, service, written) = two_projections().await;
+    let latest = need(Consistency::AtLeast(Token::decode(&written).unwrap()));
+    let recent = need(Consistency::MaxStaleness(Duration::from_secs(20)));
+    assert_eq!(service.get(id(1), at_least(&written)).await.unwrap().1.token, written);
+    service.get(id(1), within(Duration::from_secs(20))).await.unwrap();
+    for lagging in [&latest, &recent] {
+        let error = service.reads.rows(&NOTES, &[], lagging).await.unwrap_err();
+        let ReadError::Stale(best) = error else { panic!("{error:?}") };
+        assert_eq!(best.node_state.checkpoint.token, token(1));
+        let or_stale = Need { or_stale: true, ..lagging.clone() };
+        let answer = service.reads.rows(&NOTES, &[], &or_stale).await.unwrap();
+        assert!(answer.stale);
+        assert_eq!(answer.node_state.checkpoint.token, token(1));
+    }
+    // It lags alike everywhere, which is no lag of a replica.
+    let answer = service.reads.rows(&NOTES, &[], &need(Consistency::Any)).await.unwrap();
+    assert_eq!(answer.node_state.role, headwater_kernel::NodeRole::Replica);
+    assert_eq!(answer.value, ["before"]);
+    let age = |labels: &str| service.metric("headwater_node_staleness_seconds", labels);
+    assert!(age("projection=\"notes\"") > 100.0, "a minute on each of two nodes");
+    assert!(age(&format!("projection=\"{PROJECTION}\"")) < 60.0);
+}
+
+/// The same: a read of the projection that lags waits for it. A token has been projected once every
+/// projection shows it.
+#[tokio::test]
+async fn a_read_waits_for_the_projection_that_it_reads() {
+    let (cluster, service, written) = two_projections().await;
+    let reached = async |level: AckLevel| {
+        let acknowledgement = Acknowledgement { level: level.into(), ..Default::default() };
+        let (token, acknowledgement) = (written.clone(), Some(acknowledgement));
+        let mut request = Request::new(AwaitRequest { token, acknowledgement });
+        request.set_timeout(Duration::from_millis(300));
+        let answer = service.sync().r#await(request).await.unwrap().into_inner();
+        (answer.reached(), answer.replicas, answer.replicas_healthy)
+    };
+    assert_eq!(reached(AckLevel::Projected).await, (AckLevel::Committed, 0, 1));
+
+    let latest = need(Consistency::AtLeast(Token::decode(&written).unwrap()));
+    let read = service.reads.rows(&NOTES, &[], &latest);
+    tokio::pin!(read);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
+    assert!(early.is_err(), "answered while its projection lags: {early:?}");
+    let catch_up = "BEGIN; UPDATE headwater_read.note SET text = 'after'; \
+        UPDATE headwater_read.checkpoint SET positions = '{2}', as_of = clock_timestamp() \
+        WHERE projection = 'notes'; COMMIT";
+    cluster.primary.run(catch_up).await;
+    let answer = read.await.unwrap();
+    assert_eq!(answer.value, ["after"]);
+    assert_eq!(answer.node_state.checkpoint.token, written);
+    eventually("both projections show it everywhere", async || {
+        reached(AckLevel::Replicated).await == (AckLevel::Replicated, 1, 1)
+    })
+    .await;
+}
+
+/// A projection that nobody has begun, or whose checkpoint is gone, takes nothing from the others.
+#[tokio::test]
+async fn a_projection_without_a_checkpoint_is_no_fault_of_the_node() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    let service = serving_both(&cluster).await;
+    let any = need(Consistency::Any);
+    for _ in 0..5 {
+        let error = service.reads.rows(&NOTES, &[], &any).await.unwrap_err();
+        assert!(matches!(error, ReadError::NoNode(None)), "{error:?}");
+        service.get(id(1), at_least(&written)).await.unwrap();
+    }
+    assert_eq!(service.metric("headwater_node_breaker_state", "node"), 0.0);
+    assert!(!service.readiness.is_ready(), "one of its projections cannot be read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! The pure heart: what positions, events, tokens, aggregates and views are. No I/O, no clock, no
 //! async.
 
+pub mod access;
 pub mod aggregate;
 pub mod digest;
 pub mod envelope;
@@ -11,6 +12,7 @@ pub mod row;
 pub mod token;
 pub mod view;
 
+pub use access::Access;
 pub use aggregate::{Aggregate, Context, Decision, Rejection, RejectionKind};
 pub use digest::Digest;
 pub use envelope::{DecodeError, EventSet, NewEvent, RecordedEvent};

@@ -67,13 +67,11 @@ impl Running {
 
         let config = headwater_query_svc::Config::read(invocation("query-svc", &url), &[]);
         let config = config.expect("a config");
-        let projections = (domain.projections)();
-        let projection = projections.first().expect("a projection").name();
         let pool = PoolConfig {
             nodes: config.nodes,
             connections: config.connections,
             probe_every: config.probe_every,
-            projection: projection.to_owned(),
+            projections: (domain.projections)().iter().map(|p| p.name().to_owned()).collect(),
             connected_max: CONNECTED_MAX,
             primary_share: config.primary_share,
         };

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use headwater_kernel::{Consistency, Epoch, LogId, NodeRole};
+use headwater_kernel::{Access, Consistency, Epoch, LogId, NodeRole, Token};
 use time::{Duration, OffsetDateTime};
 
 use super::cost::{Cost, draw};
@@ -33,6 +33,8 @@ pub enum PrimaryRoom {
 /// Requirements and circumstances of a choice.
 #[derive(Clone, Debug)]
 pub struct PickRequest<'a> {
+    /// What is opened on the node; read-write goes to the primary and to no other node.
+    pub access: Access,
     /// The freshness that is required.
     pub consistency: &'a Consistency,
     /// Nodes that have just failed this read, or answered it with something older than was seen
@@ -51,7 +53,7 @@ pub struct PickRequest<'a> {
 }
 
 /// Outcome of a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Read from this node.
     Read(usize),
@@ -62,12 +64,13 @@ pub enum Choice {
     /// Only the read primary will do, its fallback quota is exhausted, and no replica can be
     /// expected to catch up.
     Refused,
-    /// The token is of an earlier epoch than the nodes show. How much of it is in their history has
-    /// to be found out first.
-    Earlier,
-    /// The token is of a later epoch than any node shows. Either the log has begun it and the nodes
-    /// do not show it yet, or nobody of this log has made the token: only the log itself can tell.
-    Later,
+    /// This token is of an earlier epoch than the nodes show. How much of it is in their history
+    /// has to be found out first.
+    Earlier(Token),
+    /// This token is of a later epoch than any node shows. Either the log has begun it and the
+    /// nodes do not show it yet, or nobody of this log has made the token: only the log itself can
+    /// tell.
+    Later(Token),
     /// The token is of another log than the one that the nodes show.
     Foreign,
 }
@@ -89,11 +92,19 @@ pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &PickRequest<'_>) -> Choic
             return Choice::Foreign;
         }
         match token.epoch.cmp(&truth.epoch) {
-            Ordering::Less => return Choice::Earlier,
+            Ordering::Less => return Choice::Earlier(token.clone()),
             Ordering::Greater if wish.in_tokens_epoch => return Choice::Wait,
-            Ordering::Greater => return Choice::Later,
+            Ordering::Greater => return Choice::Later(token.clone()),
             Ordering::Equal => {}
         }
+    }
+    if wish.access == Access::ReadWrite {
+        let can_write = |node: &usize| {
+            let seen = nodes[*node].node_state.as_ref().map(|seen| &seen.checkpoint);
+            let fresh = |seen| judge(seen, wish.consistency, wish.now) == Verdict::Fresh;
+            !wish.avoided.contains(*node) && seen.is_some_and(|seen| fresh(seen))
+        };
+        return primary(nodes).filter(can_write).map_or(Choice::Wait, Choice::Read);
     }
     let field = Field::survey(nodes, truth, wish);
     let has_replicas = has_replicas(nodes);
@@ -179,7 +190,7 @@ pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
 
 /// The node that takes writes: the one that says so; the freshest, should two say so during a
 /// failover.
-pub fn primary(nodes: &[NodeSeen]) -> Option<usize> {
+fn primary(nodes: &[NodeSeen]) -> Option<usize> {
     offers(nodes, newest(nodes)?)
         .filter(|(_, seen)| seen.role == NodeRole::Primary)
         .max_by_key(|(_, seen)| seen.checkpoint.freshness.as_of)

@@ -12,8 +12,8 @@ use headwater_proto::headwater::v1::{AckLevel, AwaitRequest, AwaitResponse};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use crate::read::{Reads, Standing};
-use crate::seen::{Applied, Level, applied};
+use crate::read::{Reads, Standing, standing};
+use crate::seen::{Applied, Level, NodeSet, applied, showing};
 
 /// The service, answered from what the pool has seen of its nodes; on the tokio runtime.
 pub fn sync_service(reads: &Reads) -> SyncQueryServiceServer<impl SyncQueryService> {
@@ -25,25 +25,36 @@ pub fn sync_service(reads: &Reads) -> SyncQueryServiceServer<impl SyncQueryServi
 struct Sync(Reads);
 
 impl Sync {
-    async fn applied(&self, asked: &Asked) -> Result<Applied, Failure> {
-        let table = self.0.pool().table();
-        let look = || {
-            let token = match self.0.standing(&asked.tokens) {
+    /// How far the token's state has come in all projections: a node shows it once each of them
+    /// does, since the token does not say which views its client will read.
+    fn look(&self, asked: &Asked) -> Result<Applied, Failure> {
+        let mut shown: Option<NodeSet> = None;
+        let tables = self.0.pool().tables().all();
+        for table in tables {
+            let token = match standing(table, &asked.tokens) {
                 Standing::Settled(token) => token,
                 Standing::Foreign => return Err(token_failure(TokenError::Foreign)),
                 Standing::Lost => return Err(token_failure(TokenError::Lost)),
                 // No node shows it yet.
                 Standing::Later | Standing::Unknown => asked.tokens.latest().clone(),
             };
-            Ok(table.look(|seen| applied(seen, &token)))
-        };
-        let first = look()?;
+            let here = table.look(|seen| showing(seen, &token));
+            shown = Some(shown.map_or(here, |others| others.both(here)));
+        }
+        let shown = shown.unwrap_or_default();
+        // Roles and health are those of the node, the same on all tables.
+        let applied = tables.iter().map(|table| table.look(|seen| applied(seen, shown)));
+        Ok(applied.max_by_key(|applied| applied.replicas_healthy).unwrap_or_default())
+    }
+
+    async fn applied(&self, asked: &Asked) -> Result<Applied, Failure> {
+        let first = self.look(asked)?;
         if first.reaches(asked.level) {
             return Ok(first);
         }
-        let mut waiter = table.wait();
+        let mut waiter = self.0.pool().tables().wait();
         loop {
-            let applied = look()?;
+            let applied = self.look(asked)?;
             if applied.reaches(asked.level) || Instant::now() >= asked.until {
                 return Ok(applied);
             }

@@ -20,7 +20,7 @@ use crate::seen::{NodeError, is_stale_plan};
 const STATEMENT_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for an answer; beyond the statement's own limit, so that a slow statement is told
 /// from a dead node.
-const ANSWER_MAX: Duration = Duration::from_millis(2_500);
+pub const ANSWER_MAX: Duration = Duration::from_millis(2_500);
 /// Longest wait for an answer on a shared connection. Only reads by key go there: a node that needs
 /// this long for them serves nobody.
 const SHARED_ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -176,6 +176,19 @@ pub async fn run_pooled(pool: &Pool, sql: &str, params: Params<'_>) -> Result<Ve
         drop(Object::take(client));
     }
     outcome
+}
+
+/// An answer on a connection of its own.
+///
+/// # Errors
+/// Why there is none; [`NodeError::Silent`] after the longest wait.
+pub async fn answered<T>(
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, NodeError> {
+    match timeout(ANSWER_MAX, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(NodeError::Silent),
+    }
 }
 
 async fn run(

@@ -7,56 +7,54 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use headwater_chassis::breaker::BreakerState;
 use headwater_chassis::{Breaker, Delays, Load, Metrics};
+use headwater_kernel::NodeRole;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::connection::{Address, Lane, Params, run_pooled};
-use super::statement::{Rows, Statement, lineage};
+use super::statement::{Rows, Statement};
 use crate::choice::{Cost, recovered};
+use crate::seen::Answer;
 use crate::seen::NodeError;
-use crate::seen::NodeStateTable;
-use crate::seen::{Answer, NodeState};
+use crate::seen::NodeStateTables;
 use crate::seen::{NodeMeters, role_name};
 use crate::write_side::WriteClock;
 
 /// Shared connections that carry a node's point reads, several statements in flight on each.
 pub const LANES: usize = 2;
 
-/// Failures in a row after which a node leaves the choice: one may be a connection that was cut,
+/// Failures in a row after which a node is ejected: one may be a connection that was cut,
 /// three are the node.
 const FAILURES_MAX: u32 = 3;
-/// How long it then stays out before it is probed again.
+/// Time for which it then stays out before it is probed again.
 const OUT_FOR: Delays =
     Delays { first: Duration::from_millis(100), max: Duration::from_secs(2), factor: 2.0 };
-/// How fast measured latency is replaced by newer. A node is probed all the time, so that it need
-/// not be asked by a read to see whether it is quick again.
+/// Time in which measured latency is replaced by newer. A node is probed all the time, so that it
+/// need not be asked by a read to see whether it is quick again.
 const LATENCY_MEMORY: Duration = Duration::from_secs(1);
-const CHECKPOINT: &str = include_str!("../../sql/queries/checkpoint.sql");
-const LINEAGE: &str = include_str!("../../sql/queries/lineage.sql");
 
 /// One node of the pool.
 pub struct Node {
-    /// Its place in the pool, and on the table.
+    /// Place in the pool, and on the tables.
     pub index: usize,
     /// Host and port.
     pub name: String,
     /// Connections that are lent to one user at a time.
-    lent: Pool,
-    /// Where the shared ones come from, so that they never wait for those that are lent.
-    shared: Pool,
+    pub(super) lent: Pool,
+    /// Pool that the shared ones are taken from, so that they never wait for those that are lent.
+    pub(super) shared: Pool,
     lanes: [Lane; LANES],
-    probes: Lane,
-    connected_max: Duration,
+    pub(super) probes: Lane,
+    pub(super) connected_max: Duration,
     breaker: Mutex<Breaker>,
     born: Instant,
-    load: Load,
-    /// When it joined the choice last, in milliseconds from `born`.
+    pub(super) load: Load,
+    /// Moment at which it came into rotation last, in milliseconds from `born`.
     joined_ms: AtomicU64,
-    /// Whether it was last seen with another log than the write database's.
+    /// True if it was last seen with another log than the write database's.
     stray: AtomicBool,
-    projection: String,
-    table: Arc<NodeStateTable>,
-    clock: Arc<WriteClock>,
+    pub(super) tables: Arc<NodeStateTables>,
+    pub(super) clock: Arc<WriteClock>,
     meters: NodeMeters,
 }
 
@@ -95,14 +93,13 @@ impl Node {
             load: Load::new(born.into_std(), LATENCY_MEMORY),
             joined_ms: AtomicU64::new(0),
             stray: AtomicBool::new(false),
-            projection: common.projection.clone(),
-            table: Arc::clone(&common.table),
+            tables: Arc::clone(&common.tables),
             clock: Arc::clone(&common.clock),
             meters: NodeMeters::new(&common.metrics, &address.name),
         })
     }
 
-    /// What one more read costs on it.
+    /// Cost of one more read.
     pub fn cost(&self, now: Instant) -> Cost {
         let joined = Duration::from_millis(self.joined_ms.load(Ordering::Relaxed));
         let back_for = now.saturating_duration_since(self.born).saturating_sub(joined);
@@ -125,7 +122,7 @@ impl Node {
         &self.meters
     }
 
-    /// Its connections for transactions.
+    /// The connections that are lent.
     pub fn connections(&self) -> &Pool {
         &self.lent
     }
@@ -139,12 +136,15 @@ impl Node {
         statement: &Statement<R>,
         params: Params<'_>,
     ) -> Result<Answer<Vec<R>>, NodeError> {
-        let params = self.with_projection(params);
-        let rows = self.conclude(run_pooled(&self.lent, statement.sql, &params).await)?;
+        let params = statement.with_projection(params);
+        let rows = run_pooled(&self.lent, statement.sql, &params).await;
+        let rows = self.conclude(statement.projection, rows)?;
         Ok(Answer::new(rows.decode(statement)?, rows.node_state))
     }
 
-    /// Runs a statement on a shared connection, among others that are in flight on it.
+    /// Runs a statement by key on a shared connection, among others that are in flight on it, and
+    /// measures how long the node took: these are alike on all nodes. How long a list takes is the
+    /// list's doing.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -154,49 +154,19 @@ impl Node {
         statement: &Statement<R>,
         params: Params<'_>,
     ) -> Result<Answer<Vec<R>>, NodeError> {
-        let params = self.with_projection(params);
-        let rows = self.timed(&self.lanes[lane], statement.sql, &params).await?;
+        let params = statement.with_projection(params);
+        let begun = Instant::now();
+        let rows = self.lanes[lane].run(&self.shared, statement.sql, &params).await;
+        let rows = self.conclude(statement.projection, rows)?;
+        self.load.answered(Instant::now().into_std(), begun.elapsed());
         Ok(Answer::new(rows.decode(statement)?, rows.node_state))
     }
 
-    /// Asks the node for its role and checkpoint, unless its circuit breaker is open, and notes the
-    /// answer.
-    pub async fn probe(&self) {
+    /// True if the circuit breaker lets a probe through.
+    pub(super) fn admits_probe(&self) -> bool {
         let mut allowed = false;
         self.moved(|breaker| allowed = breaker.allows(Instant::now().into_std()));
-        if !allowed {
-            return;
-        }
-        let params = self.with_projection(&[]);
-        let opened = self.probes.opened().await;
-        if let Ok(rows) = self.timed(&self.probes, CHECKPOINT, &params).await {
-            // Only when a new one was just to be had: an old connection is better than none.
-            if self.probes.opened().await != opened {
-                self.lent.retain(|_, lent| lent.age() < self.connected_max);
-            }
-            self.table.corrected(self.index, &rows.node_state);
-            self.strays(self.table.is_stray(&rows.node_state.checkpoint));
-            let age = rows.node_state.checkpoint.freshness.staleness(self.clock.read().now);
-            self.meters.staleness(age);
-            self.learn_lineage(&rows.node_state).await;
-        }
-    }
-
-    /// Asks for the epochs of the log that the node shows, if they are not known: once for each
-    /// epoch, by the first node that is seen in it.
-    async fn learn_lineage(&self, node_state: &NodeState) {
-        let shown = &node_state.checkpoint;
-        if self.table.lineage(shown.log, shown.epoch).is_some() {
-            return;
-        }
-        let params = self.with_projection(&[]);
-        let rows = self.probes.run(&self.shared, LINEAGE, &params).await;
-        match rows.and_then(|rows| lineage(&rows).map_err(NodeError::defect)) {
-            Ok(Some(lineage)) => self.table.learned(lineage),
-            Ok(None) => {}
-            // Tried again with the next probe; the node is judged by what it is asked for.
-            Err(error) => tracing::debug!(node = self.name, %error, "its epochs are not known"),
-        }
+        allowed
     }
 
     /// Notes that the node failed, if it is to blame.
@@ -220,53 +190,46 @@ impl Node {
 
     /// Notes whether it holds another log than ours: a mistake in what it was made from, or in the
     /// settings.
-    fn strays(&self, strays: bool) {
+    pub(super) fn strays(&self, strays: bool) {
         let before = self.stray.swap(strays, Ordering::Relaxed);
         if strays && !before {
-            tracing::warn!(node = self.name, "node leaves the choice: it holds another log");
+            tracing::warn!(
+                node = self.name,
+                "node ejected from load balancing: it holds another log"
+            );
         }
-    }
-
-    /// Runs a statement by key or a probe, and measures how long the node took: these are alike on
-    /// all nodes, and probes go to those, too, that are not read from. How long a list takes is the
-    /// list's doing.
-    async fn timed(&self, lane: &Lane, sql: &str, params: Params<'_>) -> Result<Rows, NodeError> {
-        let begun = Instant::now();
-        let rows = self.conclude(lane.run(&self.shared, sql, params).await)?;
-        self.load.answered(Instant::now().into_std(), begun.elapsed());
-        Ok(rows)
     }
 
     /// A fresh database holds nothing before the projector's first checkpoint. That the query
     /// server was there first is the order of a start, not a fault.
     fn left(&self, error: &NodeError) {
-        let was_read = self.table.checkpoint(self.index).is_some();
+        let was_read = self.tables.role(self.index).is_some();
         if !was_read && matches!(error, NodeError::Schema(_)) {
-            tracing::info!(node = self.name, %error, "node is not in the choice yet");
+            tracing::info!(node = self.name, %error, "node is not in rotation yet");
         } else {
-            tracing::warn!(node = self.name, %error, "node leaves the choice");
+            tracing::warn!(node = self.name, %error, "node ejected from load balancing");
         }
     }
 
-    fn succeeded(&self, node_state: &NodeState, is_first: bool) {
+    /// Notes that the node answered, in this role; `is_first` if nothing was seen of it before.
+    pub(super) fn succeeded(&self, role: NodeRole, is_first: bool) {
         let (before, after) = self.moved(|breaker| {
             let was_closed = breaker.state() == BreakerState::Closed;
             breaker.succeeded();
-            // While the breaker is held: it must not be in the choice before it is spared there.
+            // While the breaker is held: its slow start begins before it is in rotation.
             if is_first || (!was_closed && breaker.state() == BreakerState::Closed) {
-                self.joins();
+                self.start_slowly();
             }
         });
         if before != BreakerState::Closed && after == BreakerState::Closed {
-            let role = role_name(node_state.role);
-            tracing::info!(node = self.name, role, "node is back in the choice");
+            let role = role_name(role);
+            tracing::info!(node = self.name, role, "node returned to rotation, in slow start");
         }
-        self.table.read(self.index, node_state);
     }
 
-    /// It comes into the choice, or back: its errors are forgiven, and it gets its reads little by
-    /// little.
-    fn joins(&self) {
+    /// Slow start of a node that comes into rotation: its errors are forgiven, and it gets its
+    /// reads little by little.
+    fn start_slowly(&self) {
         let now = Instant::now();
         self.load.forgive(now.into_std());
         self.joined_ms.store((now - self.born).as_millis() as u64, Ordering::Relaxed);
@@ -281,41 +244,48 @@ impl Node {
         let after = breaker.state();
         if before != after {
             self.meters.breaker(after);
-            self.table.usable(self.index, after == BreakerState::Closed);
+            self.tables.usable(self.index, after == BreakerState::Closed);
         }
         (before, after)
     }
 
-    /// Every outcome passes here: it moves the breaker, and what is seen goes on the table.
-    fn conclude(&self, outcome: Result<Vec<Row>, NodeError>) -> Result<Rows, NodeError> {
-        let before = self.table.checkpoint(self.index);
-        let is_first = before.is_none();
-        let outcome = outcome.and_then(|rows| Rows::new(rows, before));
+    /// Concludes a read of a projection: every outcome passes here, moves the breaker, and what is
+    /// seen goes on the projection's table.
+    pub(super) fn conclude(
+        &self,
+        projection: &str,
+        outcome: Result<Vec<Row>, NodeError>,
+    ) -> Result<Rows, NodeError> {
+        let Some(table) = self.tables.of(projection) else {
+            return Err(NodeError::defect(format_args!("{projection} is not served here")));
+        };
+        let before = table.checkpoint(self.index);
+        let is_first = before.is_none() && self.tables.role(self.index).is_none();
+        let outcome = outcome.and_then(|rows| Rows::new(rows, projection, before));
         match &outcome {
-            Ok(rows) => self.succeeded(&rows.node_state, is_first),
-            Err(error) => self.failed(error),
+            Ok(rows) => {
+                self.succeeded(rows.node_state.role, is_first);
+                table.read(self.index, &rows.node_state);
+            }
+            Err(error) => {
+                if matches!(error, NodeError::NoCheckpoint(_)) {
+                    table.absent(self.index);
+                }
+                self.failed(error);
+            }
         }
         outcome
     }
-
-    fn with_projection<'a>(
-        &'a self,
-        params: Params<'a>,
-    ) -> Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)> {
-        std::iter::once(&self.projection as _).chain(params.iter().copied()).collect()
-    }
 }
 
-/// What the nodes of a pool share.
+/// Shared parts of a pool's nodes.
 pub struct NodeCommon {
-    /// The projection whose checkpoint is read with everything.
-    pub projection: String,
     /// As in [`super::pool::PoolConfig`].
     pub connected_max: Duration,
-    /// Where sightings are noted.
-    pub table: Arc<NodeStateTable>,
-    /// What ages are measured by.
+    /// Tables of what is seen of the nodes.
+    pub tables: Arc<NodeStateTables>,
+    /// Clock that ages are measured by.
     pub clock: Arc<WriteClock>,
-    /// Where reads are counted.
+    /// Metrics of the process.
     pub metrics: Metrics,
 }

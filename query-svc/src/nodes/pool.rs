@@ -6,39 +6,39 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use headwater_chassis::{Metrics, Readiness, Shutdown};
-use headwater_kernel::NodeRole;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Address;
 use super::node::{Node, NodeCommon};
 use crate::choice::Cost;
 use crate::choice::FallbackLimiter;
-use crate::choice::{Choice, PickRequest, pick, primary};
+use crate::choice::{Choice, PickRequest, pick};
 use crate::seen::NODES_MAX;
 use crate::seen::NodeSeen;
 use crate::seen::role_name;
-use crate::seen::{NodeStateTable, Pace};
+use crate::seen::{NodeStateTable, NodeStateTables, Pace};
 use crate::write_side::WriteClock;
 
 /// Name of the readiness check: at least one node can be read from.
 pub const READY_CHECK: &str = "read-nodes";
-/// How often the pool counts what replicas answer, by which the primary's share is measured.
+/// Interval at which the pool counts what replicas answer, by which the primary's share is
+/// measured.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// What a pool is made of.
+/// Settings of a pool.
 pub struct PoolConfig {
-    /// Its nodes, 1 to [`NODES_MAX`], in any order and role.
+    /// Nodes, 1 to [`NODES_MAX`], in any order and role.
     pub nodes: Vec<Address>,
     /// Connections of each node for lists and transactions; those for point reads and probes come
     /// on top.
     pub connections: usize,
     /// Time between probes of a node while no read waits.
     pub probe_every: Duration,
-    /// How long a connection is used before the node's name is asked for a new one; usually
+    /// Time for which a connection is used before the node's name is asked for a new one; usually
     /// [`CONNECTED_MAX`].
     pub connected_max: Duration,
-    /// The projection whose checkpoint dates every answer.
-    pub projection: String,
+    /// The projections that are served: each statement names the one whose checkpoint dates it.
+    pub projections: Vec<String>,
     /// As in [`FallbackLimiter::new`].
     pub primary_share: u8,
 }
@@ -46,7 +46,7 @@ pub struct PoolConfig {
 /// Read primary and replicas.
 pub struct ReadPool {
     nodes: Vec<Arc<Node>>,
-    table: Arc<NodeStateTable>,
+    tables: Arc<NodeStateTables>,
     clock: Arc<WriteClock>,
     metrics: Metrics,
     share: Arc<FallbackLimiter>,
@@ -59,16 +59,16 @@ impl ReadPool {
     /// [`ReadPool::watch`].
     ///
     /// # Errors
-    /// If there are no nodes, or too many.
+    /// If there are no nodes, or too many, or no projections.
     pub fn new(config: &PoolConfig, metrics: &Metrics) -> anyhow::Result<Self> {
         let count = config.nodes.len();
         ensure!((1..=NODES_MAX).contains(&count), "a pool has 1 to {NODES_MAX} nodes");
-        let table = Arc::new(NodeStateTable::new(count));
+        ensure!(!config.projections.is_empty(), "a pool serves one projection or more");
+        let tables = Arc::new(NodeStateTables::new(count, &config.projections));
         let clock = Arc::new(WriteClock::new(metrics));
         let common = NodeCommon {
-            projection: config.projection.clone(),
             connected_max: config.connected_max,
-            table: Arc::clone(&table),
+            tables: Arc::clone(&tables),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         };
@@ -76,7 +76,7 @@ impl ReadPool {
         let nodes = config.nodes.iter().enumerate().map(node).map(|node| node.map(Arc::new));
         Ok(Self {
             nodes: nodes.collect::<Result<_, _>>()?,
-            table,
+            tables,
             clock,
             metrics: metrics.clone(),
             share: Arc::new(FallbackLimiter::new(config.primary_share, metrics)),
@@ -89,52 +89,47 @@ impl ReadPool {
     pub fn watch(&self, readiness: &Readiness, shutdown: &Shutdown) {
         for node in &self.nodes {
             let node = Arc::clone(node);
-            let probing = probe(node, Arc::clone(&self.table), self.probe_every);
+            let probing = probe(node, Arc::clone(&self.tables), self.probe_every);
             spawn_until(shutdown, probing);
         }
-        let following = follow(self.nodes.clone(), Arc::clone(&self.table), readiness.clone());
+        let following = follow(self.nodes.clone(), Arc::clone(&self.tables), readiness.clone());
         spawn_until(shutdown, following);
         spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.share)));
     }
 
-    /// Its nodes.
+    /// Nodes of the pool.
     pub fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
     }
 
-    /// What was last seen of them.
-    pub fn table(&self) -> &Arc<NodeStateTable> {
-        &self.table
+    /// Tables of what was last seen of the nodes, by projection.
+    pub fn tables(&self) -> &Arc<NodeStateTables> {
+        &self.tables
     }
 
-    /// What ages are measured by.
+    /// Clock that ages are measured by.
     pub fn clock(&self) -> &Arc<WriteClock> {
         &self.clock
     }
 
-    /// How much the read primary takes over from replicas.
+    /// Rate limiter of fallbacks to the read primary.
     pub fn share(&self) -> &Arc<FallbackLimiter> {
         &self.share
     }
 
-    /// Where it is measured.
+    /// Metrics of the process.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Chooses a node by what was last seen of each.
-    pub fn pick(&self, wish: &PickRequest<'_>) -> Choice {
+    /// Chooses a node by what was last seen of each, in the table of a projection.
+    pub fn pick(&self, table: &NodeStateTable, wish: &PickRequest<'_>) -> Choice {
         let now = Instant::now();
         let mut costs = [Cost::default(); NODES_MAX];
         for (cost, node) in costs.iter_mut().zip(&self.nodes) {
             *cost = node.cost(now);
         }
-        self.table.look(|seen| pick(seen, &costs, wish))
-    }
-
-    /// The node that takes writes, if there is one.
-    pub fn primary(&self) -> Option<&Arc<Node>> {
-        self.table.look(primary).map(|index| &self.nodes[index])
+        table.look(|seen| pick(seen, &costs, wish))
     }
 
     /// Another number each time.
@@ -153,12 +148,12 @@ fn spawn_until(shutdown: &Shutdown, work: impl Future<Output = ()> + Send + 'sta
     });
 }
 
-async fn probe(node: Arc<Node>, table: Arc<NodeStateTable>, every: Duration) {
+async fn probe(node: Arc<Node>, tables: Arc<NodeStateTables>, every: Duration) {
     let mut pace = Pace::default();
     loop {
         let begun = Instant::now();
         node.probe().await;
-        table.due(begun, every, &mut pace).await;
+        tables.demand().due(begun, every, &mut pace).await;
     }
 }
 
@@ -174,28 +169,29 @@ async fn count(nodes: Vec<Arc<Node>>, share: Arc<FallbackLimiter>) {
     }
 }
 
-/// Logs changes of role, and keeps the readiness check up to date.
-async fn follow(nodes: Vec<Arc<Node>>, table: Arc<NodeStateTable>, readiness: Readiness) {
-    let mut changes = table.subscribe();
+/// Logs changes of role, and keeps the readiness check up to date: ready while every projection can
+/// be read from some node.
+async fn follow(nodes: Vec<Arc<Node>>, tables: Arc<NodeStateTables>, readiness: Readiness) {
+    let mut changes = tables.subscribe();
     let mut roles = vec![None; nodes.len()];
     loop {
-        let now = changes.borrow_and_update().clone();
-        for (node, (seen, before)) in nodes.iter().zip(now.iter().zip(&mut roles)) {
-            let role = role_of(seen);
+        let now = changes.look();
+        for (node, before) in nodes.iter().zip(&mut roles) {
+            let role = tables.role(node.index);
             if role.is_some() && role != *before {
                 tracing::info!(node = node.name, role = role.map(role_name), "role of a node");
                 *before = role;
             }
         }
-        let ready = now.iter().any(|seen| seen.usable && seen.node_state.is_some());
-        let missing = || format!("none of {} nodes can be read from", nodes.len());
-        readiness.set(READY_CHECK, if ready { Ok(()) } else { Err(missing()) });
-        if changes.changed().await.is_err() {
+        let can_read = |seen: &NodeSeen| seen.usable && seen.node_state.is_some();
+        let mut unread = tables.projections().iter().zip(&now);
+        let unread = unread.find(|(_, seen)| !seen.iter().any(can_read));
+        let missing = |(projection, _): (&String, _)| {
+            Err(format!("{projection} cannot be read from any of {} nodes", nodes.len()))
+        };
+        readiness.set(READY_CHECK, unread.map_or(Ok(()), missing));
+        if !changes.changed().await {
             return;
         }
     }
-}
-
-fn role_of(seen: &NodeSeen) -> Option<NodeRole> {
-    Some(seen.node_state.as_ref()?.role)
 }

@@ -21,7 +21,7 @@ const BATCH_MAX: usize = 128;
 /// Most reads that wait for a node and statement; more are refused. At 100,000 reads/s this is 40
 /// ms of waiting.
 const QUEUE_MAX: usize = 4096;
-/// When to try again after a refusal: by then a full queue has been served.
+/// Delay before another try after a refusal: by then a full queue has been served.
 pub const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// A key that rows are read by.
@@ -31,6 +31,7 @@ impl<K: Ord + Clone + ToSql + Send + Sync + 'static> Key for K {}
 /// Reads the rows of one statement by key, on every node of a pool. Its rows are pairs of key and
 /// row.
 pub struct PointReader<K, R> {
+    projection: &'static str,
     /// By node.
     queues: Vec<mpsc::Sender<Ask<K, R>>>,
 }
@@ -56,7 +57,12 @@ impl<K: Key, R: Clone + Send + 'static> PointReader<K, R> {
             tokio::spawn(Carrier { node, lane, statement, sizes }.run(receiver));
             sender
         });
-        Self { queues: queues.collect() }
+        Self { projection: statement.projection, queues: queues.collect() }
+    }
+
+    /// The projection that it reads.
+    pub fn projection(&self) -> &'static str {
+        self.projection
     }
 
     /// The row with this key on the node with this index.

@@ -8,29 +8,42 @@ use headwater_kernel::{Epoch, EpochStart, Freshness, Lineage, LogId, NodeRole, P
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use uuid::Uuid;
 
+use super::connection::Params;
 use crate::seen::NodeError;
 use crate::seen::{Checkpoint, NodeState};
+
+/// Reads the checkpoints of the projections in `$1`.
+pub const CHECKPOINT: &str = include_str!("../../sql/queries/checkpoint.sql");
 
 /// Role, log, epoch, positions and as-of time: what every statement's rows begin with.
 const HEADER_COLUMNS: usize = 5;
 
 /// A query that gives rows of type `R`.
 ///
-/// Its SQL takes the projection's name as `$1`; its columns are the header and then those that
+/// The SQL takes the projection's name as `$1`; its columns are the header and then those that
 /// `decode` takes. Where nothing is found it gives one row whose columns after the header are NULL.
 pub struct Statement<R> {
     /// Name for metrics and logs.
     pub name: &'static str,
+    /// The projection whose views it reads, and whose checkpoint dates its rows.
+    pub projection: &'static str,
     /// One statement, so that all it reads is of one snapshot.
     pub sql: &'static str,
     /// Takes the columns after the header, in their order.
     pub decode: fn(&mut Columns<'_>) -> Result<R, ColumnError>,
 }
 
-/// What the node answered is not what the statement says.
+impl<R> Statement<R> {
+    /// The projection's name, and then the parameters.
+    pub(super) fn with_projection<'a>(&'a self, params: Params<'a>) -> Vec<&'a (dyn ToSql + Sync)> {
+        std::iter::once(&self.projection as _).chain(params.iter().copied()).collect()
+    }
+}
+
+/// Mismatch of what a node answered with what the statement says.
 #[derive(Debug, Error)]
 pub enum ColumnError {
     /// A column is missing or of another type.
@@ -76,7 +89,7 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// What a statement gave: the node_state of its snapshot, and rows that are not decoded yet.
+/// Answer of a statement: the state of its snapshot, and rows that are not decoded yet.
 pub struct Rows {
     /// Role and checkpoint.
     pub node_state: NodeState,
@@ -88,12 +101,16 @@ impl Rows {
     /// not encoded again.
     ///
     /// # Errors
-    /// [`NodeError::Schema`] without a checkpoint, [`NodeError::Defect`] if the header is not one.
-    pub fn new(rows: Vec<Row>, before: Option<Arc<Checkpoint>>) -> Result<Self, NodeError> {
+    /// [`NodeError::NoCheckpoint`] without rows, [`NodeError::Defect`] if the header is not one.
+    pub fn new(
+        rows: Vec<Row>,
+        projection: &str,
+        before: Option<Arc<Checkpoint>>,
+    ) -> Result<Self, NodeError> {
         let Some(first) = rows.first() else {
-            return Err(NodeError::Schema("there is no checkpoint of the projection".into()));
+            return Err(NodeError::NoCheckpoint(projection.into()));
         };
-        let node_state = node_state(first, before).map_err(NodeError::defect)?;
+        let node_state = state(first, before)?;
         Ok(Self { node_state, rows })
     }
 
@@ -102,14 +119,38 @@ impl Rows {
     /// # Errors
     /// [`NodeError::Defect`] if they are not what the statement says.
     pub fn decode<R>(&self, statement: &Statement<R>) -> Result<Vec<R>, NodeError> {
-        let Some(first) = self.rows.first() else { return Ok(Vec::new()) };
-        let absent = is_null(first, HEADER_COLUMNS).map_err(NodeError::defect)?;
-        let rows = if absent { &[] } else { &self.rows[..] };
-        rows.iter()
-            .map(|row| (statement.decode)(&mut Columns { row, next: HEADER_COLUMNS }))
-            .collect::<Result<_, _>>()
-            .map_err(|error| NodeError::defect(format_args!("{}: {error}", statement.name)))
+        decode(statement, &self.rows)
     }
+}
+
+/// The rows of a statement after their header, if any was found.
+///
+/// # Errors
+/// [`NodeError::Defect`] if they are not what the statement says.
+pub fn decode<R>(statement: &Statement<R>, rows: &[Row]) -> Result<Vec<R>, NodeError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let absent = is_null(first, HEADER_COLUMNS).map_err(NodeError::defect)?;
+    let rows = if absent { &[] } else { rows };
+    rows.iter()
+        .map(|row| (statement.decode)(&mut Columns { row, next: HEADER_COLUMNS }))
+        .collect::<Result<_, _>>()
+        .map_err(|error| NodeError::defect(format_args!("{}: {error}", statement.name)))
+}
+
+/// The name of the projection in a row of [`CHECKPOINT`].
+///
+/// # Errors
+/// It is not such a row.
+pub fn projection_of(row: &Row) -> Result<&str, ColumnError> {
+    Columns { row, next: HEADER_COLUMNS }.take()
+}
+
+/// The header of a row. A checkpoint equal to the one `before` is shared with it.
+///
+/// # Errors
+/// [`NodeError::Defect`] if there is none.
+pub fn state(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<NodeState, NodeError> {
+    node_state(row, before).map_err(NodeError::defect)
 }
 
 fn node_state(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<NodeState, ColumnError> {

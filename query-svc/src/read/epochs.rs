@@ -4,57 +4,55 @@
 use headwater_kernel::{Consistency, Token, TokenMismatch, Tokens};
 use tokio::time::{Instant, timeout_at};
 
-use super::Reads;
 use super::need::ReadError;
-use super::progress::Progress;
+use super::pipeline::Pipeline;
 use crate::choice::shown;
 use crate::choice::{Verdict, judge};
-use crate::seen::Checkpoint;
+use crate::seen::{Checkpoint, NodeStateTable};
 use crate::write_side::EndError;
 use headwater_edge::Required;
 
-/// What tokens are worth by what was last seen of the nodes.
+/// Worth of tokens by what was last seen of the nodes for one projection.
 pub enum Standing {
-    /// This, in the epoch that the nodes show.
+    /// Worth this token, in the epoch that the nodes show.
     Settled(Token),
-    /// They are of another log.
+    /// Of another log.
     Foreign,
-    /// They prove something that is not in the history that the nodes show.
+    /// Proof of something that is not in the history that the nodes show.
     Lost,
-    /// They are of a later epoch than the nodes show.
+    /// Of a later epoch than the nodes show.
     Later,
     /// No node has been seen yet, or not where its epoch began.
     Unknown,
 }
 
-impl Reads {
-    /// What the tokens are worth now.
-    pub fn standing(&self, tokens: &Tokens) -> Standing {
-        let table = self.pool.table();
-        let Some((log, epoch)) = table.look(shown) else { return Standing::Unknown };
-        match tokens.only() {
-            Some(token) if (token.log, token.epoch) == (log, epoch) => {
-                return Standing::Settled(token.clone());
-            }
-            _ if tokens.latest().log != log => return Standing::Foreign,
-            _ if tokens.latest().epoch > epoch => return Standing::Later,
-            _ => {}
+/// Worth of the tokens by what was last seen of the nodes.
+pub fn standing(table: &NodeStateTable, tokens: &Tokens) -> Standing {
+    let Some((log, epoch)) = table.look(shown) else { return Standing::Unknown };
+    match tokens.only() {
+        Some(token) if (token.log, token.epoch) == (log, epoch) => {
+            return Standing::Settled(token.clone());
         }
-        let Some(lineage) = table.lineage(log, epoch) else { return Standing::Unknown };
-        match lineage.settle(tokens) {
-            Ok(token) => Standing::Settled(token),
-            Err(TokenMismatch::Foreign) => Standing::Foreign,
-            Err(TokenMismatch::Lost) => Standing::Lost,
-            Err(TokenMismatch::Later) => Standing::Later,
-        }
+        _ if tokens.latest().log != log => return Standing::Foreign,
+        _ if tokens.latest().epoch > epoch => return Standing::Later,
+        _ => {}
     }
+    let Some(lineage) = table.lineage(log, epoch) else { return Standing::Unknown };
+    match lineage.settle(tokens) {
+        Ok(token) => Standing::Settled(token),
+        Err(TokenMismatch::Foreign) => Standing::Foreign,
+        Err(TokenMismatch::Lost) => Standing::Lost,
+        Err(TokenMismatch::Later) => Standing::Later,
+    }
+}
 
-    /// Whether an answer that shows this is as fresh as required.
+impl Pipeline<'_> {
+    /// True if an answer that shows this is as fresh as required.
     pub(super) fn shows(&self, shown: &Checkpoint, required: &Required) -> bool {
-        let fresh = |required| judge(shown, required, self.time().now) == Verdict::Fresh;
+        let fresh = |required| judge(shown, required, self.backend.time().now) == Verdict::Fresh;
         match required {
             Required::State(required) => fresh(required),
-            Required::Seen(tokens) => match self.standing(tokens) {
+            Required::Seen(tokens) => match standing(self.table, tokens) {
                 Standing::Settled(token) => fresh(&Consistency::AtLeast(token)),
                 Standing::Foreign | Standing::Lost | Standing::Later | Standing::Unknown => false,
             },
@@ -62,45 +60,37 @@ impl Reads {
         }
     }
 
-    /// What the tokens require in the epoch that the nodes show; waits until that can be said.
-    pub(super) async fn settle(
-        &self,
-        tokens: &Tokens,
-        progress: &mut Progress,
-    ) -> Result<Token, ReadError> {
-        let mut waiter = self.pool.table().wait();
+    /// Token that requires the same in the epoch that the nodes show; waits until that can be said.
+    pub(super) async fn settle(&mut self, tokens: &Tokens) -> Result<Token, ReadError> {
+        let mut waiter = self.table.wait();
         loop {
-            match self.standing(tokens) {
+            match standing(self.table, tokens) {
                 Standing::Settled(token) => return Ok(token),
                 Standing::Foreign => return Err(ReadError::Foreign),
                 Standing::Lost => return Err(ReadError::Lost),
-                Standing::Later if !progress.in_tokens_epoch => {
-                    self.later_epoch(tokens.latest(), progress).await?;
+                Standing::Later if !self.progress.in_tokens_epoch => {
+                    self.later_epoch(tokens.latest()).await?;
                 }
                 Standing::Later | Standing::Unknown => {}
             }
-            if Instant::now() >= progress.until {
-                return Err(self.expire(progress));
+            if Instant::now() >= self.progress.until {
+                return Err(self.expire());
             }
             // Whether woken or not: look again.
-            let _ = timeout_at(progress.until, waiter.changed()).await;
+            let _ = timeout_at(self.progress.until, waiter.changed()).await;
         }
     }
 
     /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
     /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
-    pub(super) async fn later_epoch(
-        &self,
-        token: &Token,
-        progress: &mut Progress,
-    ) -> Result<(), ReadError> {
-        match timeout_at(progress.until, self.log.ask()).await {
+    pub(super) async fn later_epoch(&mut self, token: &Token) -> Result<(), ReadError> {
+        match timeout_at(self.progress.until, self.backend.log.ask()).await {
             Ok(Ok(end)) if end.token.log != token.log => Err(ReadError::Foreign),
             Ok(Ok(end)) if !end.epochs.contains(&token.epoch) => Err(ReadError::Lost),
             Ok(Ok(_) | Err(EndError::NotConfigured | EndError::Unavailable(_)))
             | Ok(Err(EndError::Busy | EndError::OtherLog))
             | Err(_) => {
-                progress.in_tokens_epoch = true;
+                self.progress.in_tokens_epoch = true;
                 Ok(())
             }
         }

@@ -1,4 +1,4 @@
-//! Why a read was not answered.
+//! Errors of reads.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::seen::NodeError;
 use crate::seen::NodeState;
 use crate::write_side::EndError;
 
-/// Why a read was not answered.
+/// Error of a read that was not answered.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The token is of another log.
@@ -20,10 +20,10 @@ pub enum ReadError {
     /// No node became fresh enough in time.
     #[error("no node became fresh enough in time")]
     Stale(Best),
-    /// It cannot be said what everything is.
+    /// The end of the log is not known.
     #[error("the end of the log is not known")]
     NoLogEnd {
-        /// Why not.
+        /// Cause.
         cause: EndError,
         /// The freshest state that there was, if any.
         best: Option<Best>,
@@ -34,7 +34,7 @@ pub enum ReadError {
     /// Only the read primary could answer, and its share of the reads is spent.
     #[error("the read primary takes over no more reads")]
     ShareSpent {
-        /// When to try again.
+        /// Delay before another try.
         retry_after: Duration,
         /// The freshest state that a replica could have given.
         best: Option<Best>,
@@ -42,7 +42,7 @@ pub enum ReadError {
     /// Too many reads at once, or one that takes too long.
     #[error("too much to read")]
     Overloaded {
-        /// When to try again.
+        /// Delay before another try.
         retry_after: Duration,
     },
     /// A mistake of ours.
@@ -53,8 +53,8 @@ pub enum ReadError {
 /// The freshest state that a reader could have been given.
 #[derive(Clone, Debug)]
 pub struct Best {
-    /// What was seen.
+    /// State that was seen.
     pub node_state: NodeState,
-    /// How old it was.
+    /// Age of the state.
     pub age: Duration,
 }

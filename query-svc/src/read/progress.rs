@@ -1,9 +1,9 @@
-//! How one read stands: what it has tried, and how long it may go on.
+//! State of one read: its attempts so far, and the time that is left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_kernel::Consistency;
+use headwater_kernel::{Access, Consistency};
 use tokio::time::Instant;
 
 use super::need::ReadError;
@@ -14,41 +14,74 @@ use crate::seen::NodeError;
 use crate::seen::NodeSet;
 use crate::write_side::Reading;
 
-/// How long a read waits for a replica before it may go to the read primary. Replication takes
+/// Wait of a read for a replica before it may go to the read primary. Replication takes
 /// milliseconds; what takes longer than this may take for ever.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What an attempt came to, if not to a reply.
+/// Outcome of an attempt that is no reply.
 pub enum AttemptError {
     /// An answer that was not fresh enough, or of another log.
     TooOld,
-    /// No answer.
+    /// No answer; another node may give one.
     Failed(NodeError),
+    /// No answer, and it must not be asked for again.
+    Final(NodeError),
 }
 
-/// Where a read stands with the read primary.
+impl From<NodeError> for AttemptError {
+    fn from(error: NodeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// End of a wait for a node that is fresh enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// There is one, in the time in which only replicas were waited for.
+    Satisfied,
+    /// There is one, or the read primary does.
+    SatisfiedLate,
+    /// The read primary takes over no more, and nothing is left to wait for.
+    Refused,
+    /// There was none in time.
+    Expired,
+}
+
+impl Waited {
+    /// Label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Satisfied => "satisfied",
+            Self::SatisfiedLate => "satisfied_late",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// State of a read's request for the read primary.
 enum Fallback {
-    /// It has not needed it.
+    /// Not needed so far.
     Unasked,
-    /// It has a turn there, now or later.
+    /// Permit for a turn there, now or later.
     Given(FallbackPermit),
     /// There is no turn in time; when to try again.
     Refused(Duration),
 }
 
-/// How a read stands that was not answered at once.
+/// State of a read under way: what it has tried, and how long it may go on.
 pub struct Progress {
-    /// When waiting has been long enough.
+    /// End of the wait.
     pub until: Instant,
-    /// When the read primary will do, too.
+    /// Moment from which the read primary will do, too.
     pub primary_from: Instant,
     /// Statements sent so far.
     pub attempts: u32,
     /// Nodes that have failed this read, until something changes.
     pub avoided: NodeSet,
-    /// Whether the log itself is in the epoch of the token, or nobody can say that it is not.
+    /// True if the log itself is in the epoch of the token, or nobody can say that it is not.
     pub in_tokens_epoch: bool,
-    /// What the last node said.
+    /// Error of the last node.
     pub error: Option<NodeError>,
     fallback: Fallback,
 }
@@ -72,12 +105,14 @@ impl Progress {
 
     pub fn pick_request<'a>(
         &self,
+        access: Access,
         consistency: &'a Consistency,
         time: Reading,
         random_seed: usize,
     ) -> PickRequest<'a> {
         let now = Instant::now();
         PickRequest {
+            access,
             consistency,
             avoided: self.avoided,
             primary_too: now >= self.primary_from,
@@ -92,14 +127,20 @@ impl Progress {
         }
     }
 
-    /// Asks for a turn on the read primary, once; whether it was asked for only now.
-    pub fn ask(&mut self, share: &Arc<FallbackLimiter>) -> bool {
-        let is_first = matches!(self.fallback, Fallback::Unasked);
-        if is_first {
-            let turn = share.ask(self.until);
-            self.fallback = turn.map_or_else(Fallback::Refused, Fallback::Given);
-        }
-        is_first
+    /// True until a permit for the read primary has been asked for.
+    pub fn needs_permit(&self) -> bool {
+        matches!(self.fallback, Fallback::Unasked)
+    }
+
+    /// Asks for a permit for the read primary, now or before the wait is over.
+    pub fn ask_permit(&mut self, share: &Arc<FallbackLimiter>) {
+        let turn = share.ask(self.until);
+        self.fallback = turn.map_or_else(Fallback::Refused, Fallback::Given);
+    }
+
+    /// End of a wait at `now` with a node that will do.
+    pub fn satisfied(&self, now: Instant) -> Waited {
+        if now < self.primary_from { Waited::Satisfied } else { Waited::SatisfiedLate }
     }
 
     /// The read primary is read from.
@@ -138,7 +179,10 @@ impl Progress {
             AttemptError::Failed(NodeError::TooSlow) => {
                 return Err(ReadError::Overloaded { retry_after: RETRY_AFTER });
             }
-            AttemptError::Failed(error) => return Err(ReadError::Defect(error)),
+            AttemptError::Failed(error) | AttemptError::Final(error @ NodeError::Defect(_)) => {
+                return Err(ReadError::Defect(error));
+            }
+            AttemptError::Final(error) => return Err(ReadError::NoNode(Some(error))),
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use headwater_kernel::{NodeRole, Token};
 
+use super::node_set::NodeSet;
 use super::node_state::NodeSeen;
 
 /// Places where a state is visible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The read primary shows it.
     pub primary: bool,
@@ -26,15 +27,27 @@ pub enum Level {
     Replicated(Option<u32>),
 }
 
-/// Places that show the token's state, by what was last seen of each node. A node of another
-/// log or epoch does not.
-pub fn applied(seen: &[NodeSeen], token: &Token) -> Applied {
-    let mut applied = Applied { primary: false, replicas: 0, replicas_healthy: 0 };
-    for node in seen.iter().filter(|node| node.usable) {
-        let Some(node_state) = &node.node_state else { continue };
+/// The usable nodes that show the token's state, by what was last seen of them. One that shows
+/// another log or epoch does not show it.
+pub fn showing(seen: &[NodeSeen], token: &Token) -> NodeSet {
+    let mut showing = NodeSet::default();
+    for (node, seen) in seen.iter().enumerate().filter(|(_, node)| node.usable) {
+        let Some(node_state) = &seen.node_state else { continue };
         let shown = &node_state.checkpoint;
         let is_ours = (shown.log, shown.epoch) == (token.log, token.epoch);
-        let shows = is_ours && token.is_covered_by(&shown.freshness.positions);
+        if is_ours && token.is_covered_by(&shown.freshness.positions) {
+            showing.insert(node);
+        }
+    }
+    showing
+}
+
+/// How far a state has come that these nodes show.
+pub fn applied(seen: &[NodeSeen], showing: NodeSet) -> Applied {
+    let mut applied = Applied { primary: false, replicas: 0, replicas_healthy: 0 };
+    for (node, seen) in seen.iter().enumerate().filter(|(_, node)| node.usable) {
+        let Some(node_state) = &seen.node_state else { continue };
+        let shows = showing.contains(node);
         match node_state.role {
             NodeRole::Primary => applied.primary |= shows,
             NodeRole::Replica => {
@@ -96,7 +109,7 @@ mod tests {
         let replica = |position| node(NodeRole::Replica, LOG, position, true);
         let ill = |position| node(NodeRole::Replica, LOG, position, false);
         let check = |seen: &[NodeSeen], asked: Level, expected: Level| {
-            let applied = applied(seen, &token);
+            let applied = applied(seen, showing(seen, &token));
             assert_eq!(applied.reached(asked), expected, "{applied:?} {asked:?}");
             assert_eq!(applied.reaches(asked), asked == expected, "{applied:?} {asked:?}");
         };
@@ -127,7 +140,8 @@ mod tests {
         let token = Token::of_positions(LOG, Epoch(1), &[Position(10)]);
         let other = |role| node(role, LogId(Uuid::from_u128(2)), 50, true);
         let ours = node(NodeRole::Replica, LOG, 10, true);
-        let found = applied(&[other(NodeRole::Primary), other(NodeRole::Replica), ours], &token);
+        let seen = [other(NodeRole::Primary), other(NodeRole::Replica), ours];
+        let found = applied(&seen, showing(&seen, &token));
         assert_eq!(found, Applied { primary: false, replicas: 1, replicas_healthy: 2 });
     }
 }

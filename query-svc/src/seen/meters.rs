@@ -16,7 +16,7 @@ pub struct NodeMeters {
     /// By role: the two outcomes that are counted for every read.
     fresh: [Counter; 2],
     stale: [Counter; 2],
-    staleness: GaugeF64,
+    staleness: Family<Labels<2>, GaugeF64>,
     breaker: Gauge,
 }
 
@@ -47,9 +47,10 @@ impl NodeMeters {
             [counter("primary"), counter("replica")]
         };
         let (fresh, stale) = (of("fresh"), of("stale"));
-        let staleness = metrics.gauges_f64::<Labels<1>>(
+        let staleness = metrics.gauges_f64::<Labels<2>>(
             "headwater_node_staleness_seconds",
-            "Age of the newest state seen on a node, by the write database's clock if it is known",
+            "Age of the newest state of a projection seen on a node, by the write database's clock \
+             if it is known",
         );
         let breaker = metrics.gauges::<Labels<1>>(
             "headwater_node_breaker_state",
@@ -57,7 +58,7 @@ impl NodeMeters {
         );
         let label = [("node", node.to_owned())];
         Self {
-            staleness: staleness.get_or_create(&label).clone(),
+            staleness,
             breaker: breaker.get_or_create(&label).clone(),
             node: node.to_owned(),
             reads,
@@ -83,9 +84,10 @@ impl NodeMeters {
         self.reads.get_or_create(&read_labels(&self.node, role, error.label())).inc();
     }
 
-    /// The age of what was seen.
-    pub fn staleness(&self, age: std::time::Duration) {
-        self.staleness.set(age.as_secs_f64());
+    /// The age of what was seen of a projection.
+    pub fn staleness(&self, projection: &str, age: std::time::Duration) {
+        let labels = [("node", self.node.clone()), ("projection", projection.to_owned())];
+        self.staleness.get_or_create(&labels).set(age.as_secs_f64());
     }
 
     /// Exports the state of the circuit breaker.

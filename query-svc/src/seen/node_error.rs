@@ -22,6 +22,10 @@ pub enum NodeError {
     /// migrated.
     #[error("lacks what is read: {0}")]
     Schema(Arc<str>),
+    /// It shows no checkpoint of the projection that is read, though it may show others: that
+    /// projection has not begun, or the node has not replayed its beginning.
+    #[error("shows no checkpoint of the projection {0}")]
+    NoCheckpoint(Arc<str>),
     /// Replay of the primary's changes cancelled the statement.
     #[error("cancelled by replay: {0}")]
     Conflict(Arc<str>),
@@ -48,6 +52,7 @@ impl NodeError {
             Self::Unreachable(_) => "unreachable",
             Self::Silent => "silent",
             Self::Schema(_) => "schema",
+            Self::NoCheckpoint(_) => "no_checkpoint",
             Self::Conflict(_) => "conflict",
             Self::TooSlow => "too_slow",
             Self::Busy => "busy",
@@ -59,7 +64,11 @@ impl NodeError {
     pub fn blames_node(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Schema(_) => true,
-            Self::Conflict(_) | Self::TooSlow | Self::Busy | Self::Defect(_) => false,
+            Self::NoCheckpoint(_)
+            | Self::Conflict(_)
+            | Self::TooSlow
+            | Self::Busy
+            | Self::Defect(_) => false,
         }
     }
 
@@ -68,7 +77,7 @@ impl NodeError {
     pub fn penalises_latency(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Schema(_) | Self::Conflict(_) => true,
-            Self::TooSlow | Self::Busy | Self::Defect(_) => false,
+            Self::NoCheckpoint(_) | Self::TooSlow | Self::Busy | Self::Defect(_) => false,
         }
     }
 
@@ -79,6 +88,7 @@ impl NodeError {
             Self::Unreachable(_)
             | Self::Silent
             | Self::Schema(_)
+            | Self::NoCheckpoint(_)
             | Self::Conflict(_)
             | Self::Busy => true,
             Self::TooSlow | Self::Defect(_) => false,
@@ -135,8 +145,9 @@ pub fn is_stale_plan(error: &Error) -> bool {
 
 /// The driver prints "db error" and keeps what the server said as its source.
 fn describe(error: &Error) -> String {
+    let state = error.code().map(|code| format!(" ({})", code.code())).unwrap_or_default();
     match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
+        Some(cause) => format!("{error}: {cause}{state}"),
         None => error.to_string(),
     }
 }

@@ -24,6 +24,11 @@ impl NodeSet {
         Self(self.0 & !other.0)
     }
 
+    /// The nodes that are in the other set, too.
+    pub fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// True if there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

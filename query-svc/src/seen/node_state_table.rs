@@ -1,5 +1,5 @@
-//! Last observations of all nodes, in one place: reads are decided on it, and reads that wait are
-//! woken by it.
+//! Last observations of all nodes for one projection, in one place: reads are decided on it, and
+//! reads that wait are woken by it.
 //!
 //! Once the log is known, from the write database, what nodes of other logs show is not put on it,
 //! unless no node shows ours: then it is the read database that is another one, and a matter for
@@ -7,53 +7,37 @@
 //! the truth, and our own nodes be left out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use headwater_kernel::{Epoch, Lineage, LogId};
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use headwater_kernel::{Epoch, Lineage, LogId, NodeRole};
+use tokio::sync::watch;
 
 use super::node_set::NODES_MAX;
 use super::node_state::{Checkpoint, NodeSeen, NodeState};
-
-/// The first pause between probes while reads wait, and the least there is in any case.
-const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Pauses grow up to this while reads go on waiting: 200 probes a second and node at most.
-const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
+use super::probe_demand::ProbeDemand;
 
 /// Epochs of logs that are remembered: one for each node, in case that all show different ones, and
 /// as many that they have shown before.
 const LINEAGES_MAX: usize = 2 * NODES_MAX;
 
-/// The table of a pool's nodes.
+/// The table of a pool's nodes, as they show one projection.
 pub struct NodeStateTable {
     seen: watch::Sender<Vec<NodeSeen>>,
     /// The write database's log.
     log: ArcSwapOption<LogId>,
     /// The epochs of the logs that nodes show, newest last.
     lineages: Mutex<VecDeque<Arc<Lineage>>>,
-    /// Reads that wait for something fresher than was seen.
-    waiting: AtomicUsize,
-    /// Rung when the first of them begins to wait.
-    hurry: Notify,
+    demand: Arc<ProbeDemand>,
 }
 
 impl NodeStateTable {
-    /// Nothing has been seen of any node.
-    pub fn new(nodes: usize) -> Self {
+    /// Nothing has been seen of any node; reads that wait are counted by `demand`.
+    pub fn new(nodes: usize, demand: Arc<ProbeDemand>) -> Self {
         // Usable until it fails: it joins the choice with its first node_state.
         let unseen = NodeSeen { usable: true, node_state: None };
         let (seen, _) = watch::channel(vec![unseen; nodes]);
-        Self {
-            seen,
-            log: ArcSwapOption::empty(),
-            lineages: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            hurry: Notify::new(),
-        }
+        Self { seen, log: ArcSwapOption::empty(), lineages: Mutex::default(), demand }
     }
 
     /// Looks at it. The look must be short: it holds up those who write on it.
@@ -64,6 +48,16 @@ impl NodeStateTable {
     /// The checkpoint last seen on a node.
     pub fn checkpoint(&self, node: usize) -> Option<Arc<Checkpoint>> {
         self.look(|seen| Some(Arc::clone(&seen[node].node_state.as_ref()?.checkpoint)))
+    }
+
+    /// The role in which a node was last seen.
+    pub fn role(&self, node: usize) -> Option<NodeRole> {
+        self.look(|seen| Some(seen[node].node_state.as_ref()?.role))
+    }
+
+    /// Notes that a node shows no checkpoint of the projection: nothing can be read from there.
+    pub fn absent(&self, node: usize) {
+        self.put(node, |seen| seen.node_state = None);
     }
 
     /// Notes what a read found. Of two reads that overtook each other the older one changes
@@ -138,27 +132,8 @@ impl NodeStateTable {
     /// Begins to wait for a change; probes are hurried until the waiter is dropped.
     pub fn wait(&self) -> Waiter<'_> {
         let seen = self.seen.subscribe();
-        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.hurry.notify_waiters();
-        }
+        self.demand.enter();
         Waiter { table: self, seen }
-    }
-
-    /// Waits until a node that was probed at `last` is due again: after `calm`, or soon if reads
-    /// wait.
-    pub async fn due(&self, last: Instant, calm: Duration, pace: &mut Pace) {
-        let hurry = self.hurry.notified();
-        tokio::pin!(hurry);
-        // Listen first, look then: a read that begins to wait in between is not missed.
-        hurry.as_mut().enable();
-        if self.waiting.load(Ordering::SeqCst) == 0 {
-            *pace = Pace::default();
-            tokio::select! {
-                () = sleep_until(last + calm) => return,
-                () = hurry => {}
-            }
-        }
-        sleep_until(last + pace.next().min(calm)).await;
     }
 
     fn put(&self, node: usize, change: impl FnOnce(&mut NodeSeen)) {
@@ -191,24 +166,6 @@ fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
     dropped
 }
 
-/// Pauses between probes of a node while reads wait.
-#[derive(Debug)]
-pub struct Pace(Duration);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(HURRIED_PAUSE_MIN)
-    }
-}
-
-impl Pace {
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(HURRIED_PAUSE_MAX);
-        pause
-    }
-}
-
 /// A read that waits.
 pub struct Waiter<'b> {
     table: &'b NodeStateTable,
@@ -225,19 +182,23 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.table.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.table.demand.leave();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use headwater_kernel::{Epoch, Freshness, NodeRole, Position};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
     use super::*;
 
-    const CALM: Duration = Duration::from_millis(250);
+    fn table(nodes: usize) -> NodeStateTable {
+        NodeStateTable::new(nodes, Arc::default())
+    }
 
     fn node_state(position: u64) -> NodeState {
         let as_of = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(position);
@@ -248,7 +209,7 @@ mod tests {
 
     #[test]
     fn only_a_correction_goes_back() {
-        let table = NodeStateTable::new(1);
+        let table = table(1);
         let shown = || table.checkpoint(0).map(|seen| seen.freshness.positions[0].0);
         assert_eq!(shown(), None);
         table.read(0, &node_state(5));
@@ -270,7 +231,7 @@ mod tests {
         let logs = |table: &NodeStateTable| -> Vec<_> {
             (0..2).map(|node| table.checkpoint(node).map(|seen| seen.log)).collect()
         };
-        let table = NodeStateTable::new(2);
+        let table = table(2);
         table.read(0, &of(ours, 5));
         table.corrected(1, &of(other, 9));
         assert_eq!(logs(&table), [Some(ours), Some(other)], "the log is not known");
@@ -295,46 +256,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn probes_are_calm_while_nobody_waits_and_quick_while_somebody_does() {
-        let table = NodeStateTable::new(1);
-        let mut pace = Pace::default();
-        let mut pause = async |table: &NodeStateTable| {
-            let begun = Instant::now();
-            table.due(begun, CALM, &mut pace).await;
-            begun.elapsed()
-        };
-        assert_eq!(pause(&table).await, CALM);
-        let waiter = table.wait();
-        let mut pauses = Vec::new();
-        for _ in 0..5 {
-            pauses.push(pause(&table).await.as_millis());
-        }
-        assert_eq!(pauses, [1, 2, 4, 5, 5]);
-        drop(waiter);
-        assert_eq!(pause(&table).await, CALM);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_that_begins_to_wait_ends_the_calm() {
-        let table = NodeStateTable::new(1);
-        let begun = Instant::now();
-        let mut pace = Pace::default();
-        let waiting = async {
-            tokio::time::sleep(Duration::from_millis(40)).await;
-            let waiter = table.wait();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            drop(waiter);
-        };
-        tokio::select! {
-            () = table.due(begun, CALM, &mut pace) => {}
-            () = waiting => {}
-        }
-        assert!(begun.elapsed() < Duration::from_millis(60), "{:?}", begun.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_waiter_is_woken_by_a_change_and_by_nothing_else() {
-        let table = NodeStateTable::new(2);
+        let table = table(2);
         table.read(0, &node_state(5));
         let mut waiter = table.wait();
         table.read(0, &node_state(5));

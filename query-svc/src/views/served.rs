@@ -64,11 +64,13 @@ impl<S: ServedView> Statements<S> {
         let view = S::View::NAME;
         let by_key: &'static ByKey<S> = Box::leak(Box::new(Statement {
             name: leaked(format!("{view}_by_key")),
+            projection: S::PROJECTION,
             sql: leaked(sql::by_key::<S::View>()),
             decode: keyed_message::<S>,
         }));
         let changed = Box::leak(Box::new(Statement {
             name: leaked(format!("{view}_changed")),
+            projection: S::PROJECTION,
             sql: leaked(sql::changed::<S::View>()),
             decode: |columns| change(columns, keyed_message::<S>),
         }));
@@ -80,6 +82,7 @@ impl<S: ServedView> Statements<S> {
                 filter,
                 statement: Statement {
                     name: leaked(sql::page_name::<S::View>(list, filter)),
+                    projection: S::PROJECTION,
                     sql: leaked(sql::page::<S::View>(list, filter)),
                     decode: keyed_row::<S>,
                 },
@@ -87,6 +90,12 @@ impl<S: ServedView> Statements<S> {
         }
         Self { by_key, source, pages }
     }
+}
+
+/// The statement that gives messages by their keys, an array of UUIDs, for queries of several
+/// statements.
+pub fn by_key<S: ServedView>() -> &'static Statement<(Uuid, S::Message)> {
+    Statements::<S>::shared().by_key
 }
 
 /// Names and texts of the statements that a view is served by, in order: for snapshots and for

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::clock::{Look, WriteClock};
-use crate::seen::NodeStateTable;
+use crate::seen::NodeStateTables;
 
 /// Most reads that wait for a look; more are refused. A look takes about a millisecond.
 const QUEUE_MAX: usize = 4096;
@@ -61,19 +61,19 @@ impl LogEnds {
         Self { queue: None }
     }
 
-    /// Of the log on these servers; `clock` learns from every look, and `table` which log it is.
+    /// Of the log on these servers; `clock` learns from every look, and `tables` which log it is.
     /// Starts a task that ends with the last clone of this. The database need not be there.
     pub fn watch(
         servers: Servers,
         clock: Arc<WriteClock>,
-        table: Arc<NodeStateTable>,
+        tables: Arc<NodeStateTables>,
         metrics: &Metrics,
     ) -> Self {
         let held = Arc::new(Mutex::new(None));
         Self::asking(Outcomes::new(metrics), move || {
-            let (clock, table) = (Arc::clone(&clock), Arc::clone(&table));
+            let (clock, tables) = (Arc::clone(&clock), Arc::clone(&tables));
             let looked = look(servers.clone(), Arc::clone(&held), clock);
-            async move { looked.await.inspect(|end| table.log_is(end.token.log)) }
+            async move { looked.await.inspect(|end| tables.log_is(end.token.log)) }
         })
     }
 

@@ -45,6 +45,7 @@ impl ServedView for Items {
 
 static BY_SKU: Statement<StockItem> = Statement {
     name: "item_by_sku",
+    projection: PROJECTION,
     sql: include_str!("../../sql/item_by_sku.sql"),
     decode: |columns| ItemRow::read(columns).map(Items::message),
 };

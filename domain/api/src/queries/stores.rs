@@ -6,10 +6,11 @@ use headwater_domain_model::views::StoreRow;
 use headwater_domain_proto::stores::v1::store_query_service_server::StoreQueryService;
 use headwater_domain_proto::stores::v1::{
     BatchGetStoresRequest, BatchGetStoresResponse, GetStoreOverviewRequest,
-    GetStoreOverviewResponse, GetStoreRequest, GetStoreResponse, ListStoreOverviewsRequest,
-    ListStoreOverviewsResponse, ListStoresRequest, ListStoresResponse, SearchStoresRequest,
-    SearchStoresResponse, StoreStatus, WatchStoreOverviewRequest, WatchStoreOverviewResponse,
-    WatchStoreRequest, WatchStoreResponse, WatchStoresRequest, WatchStoresResponse,
+    GetStoreOverviewResponse, GetStoreReportRequest, GetStoreReportResponse, GetStoreRequest,
+    GetStoreResponse, ListStoreOverviewsRequest, ListStoreOverviewsResponse, ListStoresRequest,
+    ListStoresResponse, SearchStoresRequest, SearchStoresResponse, StoreStatus,
+    WatchStoreOverviewRequest, WatchStoreOverviewResponse, WatchStoreRequest, WatchStoreResponse,
+    WatchStoresRequest, WatchStoresResponse,
 };
 use headwater_edge::{ListReply as _, Page, Scope, Violations, checked, prefix_query};
 use headwater_kernel::row::Row as _;
@@ -23,8 +24,12 @@ use uuid::Uuid;
 use rows::status_text;
 pub use rows::{Overviews, Stores};
 
+use super::report::get_store_report;
+use crate::PROJECTION;
+
 static SEARCH: Statement<(Uuid, StoreRow)> = Statement {
     name: "stores_search",
+    projection: PROJECTION,
     sql: include_str!("../../sql/stores_search.sql"),
     decode: |columns| StoreRow::read(columns).map(|row| (row.store_id, row)),
 };
@@ -106,6 +111,13 @@ impl StoreQueryService for StoreQueries {
         request: Request<ListStoreOverviewsRequest>,
     ) -> Result<Response<ListStoreOverviewsResponse>, Status> {
         self.overviews.list(request, |_, _| Some(Listing::by("revenue", Filters::none()))).await
+    }
+
+    async fn get_store_report(
+        &self,
+        request: Request<GetStoreReportRequest>,
+    ) -> Result<Response<GetStoreReportResponse>, Status> {
+        get_store_report(&self.reads, request).await
     }
 
     type WatchStoreStream = Changes<WatchStoreResponse>;

@@ -41,6 +41,7 @@ impl ServedView for Users {
 
 static BY_EMAIL: Statement<(String, User)> = Statement {
     name: "users_by_email",
+    projection: PROJECTION,
     sql: include_str!("../../sql/users_by_email.sql"),
     decode: |columns| {
         let row = UserRow::read(columns)?;

@@ -106,7 +106,8 @@ impl Projector {
         let position = self.position;
         let sql = format!(
             "BEGIN; {sql}; UPDATE headwater_read.checkpoint SET positions = '{{{position}}}', \
-             as_of = clock_timestamp() - make_interval(secs => {seconds_ago}); COMMIT"
+             as_of = clock_timestamp() - make_interval(secs => {seconds_ago}) \
+             WHERE projection = 'retail'; COMMIT"
         );
         self.client.batch_execute(&sql).await.unwrap();
         token(position)
@@ -114,7 +115,8 @@ impl Projector {
 
     /// Nothing new: only the time of the checkpoint.
     pub async fn heartbeat(&self) {
-        let sql = "UPDATE headwater_read.checkpoint SET as_of = clock_timestamp()";
+        let sql = "UPDATE headwater_read.checkpoint SET as_of = clock_timestamp() \
+                   WHERE projection = 'retail'";
         self.client.batch_execute(sql).await.unwrap();
     }
 

@@ -2,6 +2,7 @@
 //! slow, and that can lead to another server, as a name does after a failover.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +23,23 @@ struct Way {
 pub struct Proxy {
     pub port: u16,
     way: Arc<watch::Sender<Way>>,
+    round_trips: Arc<AtomicU64>,
+}
+
+/// Counts the round trips of a connection: whenever the client speaks after the server did.
+#[derive(Clone)]
+struct Turns {
+    servers: Arc<AtomicBool>,
+    round_trips: Arc<AtomicU64>,
+}
+
+impl Turns {
+    fn spoke(&self, client: bool) {
+        let was_servers = self.servers.swap(!client, Ordering::SeqCst);
+        if client && was_servers {
+            self.round_trips.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Proxy {
@@ -31,17 +49,27 @@ impl Proxy {
         let way =
             Arc::new(watch::channel(Way { port, blocked: false, delay: Duration::ZERO, cut: 0 }).0);
         let sender = Arc::clone(&way);
+        let round_trips = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&round_trips);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let port = sender.borrow().port;
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(copy(from_client, to_server, sender.subscribe(), true));
-                tokio::spawn(copy(from_server, to_client, sender.subscribe(), false));
+                let servers = Arc::new(AtomicBool::new(true));
+                let turns = Turns { servers, round_trips: Arc::clone(&counted) };
+                let way = || sender.subscribe();
+                tokio::spawn(copy(from_client, to_server, way(), (true, turns.clone())));
+                tokio::spawn(copy(from_server, to_client, way(), (false, turns)));
             }
         });
-        Self { port: own_port, way }
+        Self { port: own_port, way, round_trips }
+    }
+
+    /// Round trips so far, over all connections.
+    pub fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::SeqCst)
     }
 
     /// From now on nothing passes, or everything does again.
@@ -69,7 +97,7 @@ async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
-    delayed: bool,
+    (client, turns): (bool, Turns),
 ) {
     let cut = way.borrow().cut;
     let mut cuts = way.clone();
@@ -80,8 +108,9 @@ async fn copy(
             if way.wait_for(|way| !way.blocked).await.is_err() {
                 return;
             }
+            turns.spoke(client);
             let delay = way.borrow().delay;
-            if delayed && !delay.is_zero() {
+            if client && !delay.is_zero() {
                 // tidy: allow sleep: this is the slowness
                 tokio::time::sleep(delay).await;
             }

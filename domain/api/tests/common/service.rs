@@ -11,6 +11,7 @@ use headwater_domain_proto::stores::v1::store_query_service_client::StoreQuerySe
 use headwater_domain_proto::stores::v1::{GetStoreRequest, Store};
 use headwater_domain_proto::users::v1::user_query_service_client::UserQueryServiceClient;
 use headwater_proto::headwater::v1::consistency::Requirement;
+use headwater_proto::headwater::v1::sync_query_service_client::SyncQueryServiceClient;
 use headwater_proto::headwater::v1::{Consistency, Freshness, NodeRole};
 use headwater_query_svc::{
     Address, CONNECTED_MAX, PoolConfig, READY_CHECK, ReadPool, Reads, sync_service,
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use super::eventually;
 
 pub struct Service {
+    pub reads: Reads,
     pub pool: Arc<ReadPool>,
     pub metrics: Metrics,
     pub readiness: Readiness,
@@ -62,12 +64,24 @@ impl Service {
         probe_every: Duration,
         (primary_share, connected_max): (u8, Duration),
     ) -> Self {
+        let served = [PROJECTION];
+        let limits = (primary_share, connected_max);
+        Self::serving(&served, urls, (wait_ms, probe_every), limits)
+    }
+
+    /// The same with these projections.
+    pub fn serving(
+        projections: &[&str],
+        urls: &[String],
+        (wait_ms, probe_every): (u64, Duration),
+        (primary_share, connected_max): (u8, Duration),
+    ) -> Self {
         let address = |url: &String| Address::parse(&Secret::new(url.as_str())).unwrap();
         let config = PoolConfig {
             nodes: urls.iter().map(address).collect(),
             connections: 4,
             probe_every,
-            projection: PROJECTION.to_owned(),
+            projections: projections.iter().map(|name| (*name).to_owned()).collect(),
             primary_share,
             connected_max,
         };
@@ -78,7 +92,7 @@ impl Service {
         pool.watch(&readiness, &shutdown);
         let reads = Reads::new(Arc::clone(&pool), Duration::from_millis(wait_ms));
         let routes = queries::routes(&reads).add_service(sync_service(&reads)).prepare();
-        Self { pool, metrics, readiness, routes, shutdown }
+        Self { reads, pool, metrics, readiness, routes, shutdown }
     }
 
     /// The same, once all nodes have been seen.
@@ -99,7 +113,7 @@ impl Service {
 
     /// By node; `None` if it is not in the choice.
     pub fn roles(&self) -> Vec<Option<NodeRole>> {
-        self.pool.table().look(|seen| {
+        self.pool.tables().of(PROJECTION).unwrap().look(|seen| {
             let role = |role| match role {
                 headwater_kernel::NodeRole::Primary => NodeRole::Primary,
                 headwater_kernel::NodeRole::Replica => NodeRole::Replica,
@@ -120,6 +134,10 @@ impl Service {
 
     pub fn users(&self) -> UserQueryServiceClient<Routes> {
         UserQueryServiceClient::new(self.routes.clone())
+    }
+
+    pub fn sync(&self) -> SyncQueryServiceClient<Routes> {
+        SyncQueryServiceClient::new(self.routes.clone())
     }
 
     /// One store: its row, and what the reply says of its freshness.

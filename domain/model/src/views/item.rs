@@ -45,6 +45,7 @@ impl View for ItemView {
         List::by("sku").filtered(&[&["store_id"]]).only("listed"),
         List::by("price").filtered(&[&["store_id"]]).only("listed"),
     ];
+    const INDEXES: &'static [&'static str] = &["(store_id, units_sold DESC, item_id)"];
     const WATCHED: bool = true;
     type Event = ItemEvent;
     type Row = ItemRow;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use headwater_kernel::{Consistency, Epoch, Freshness, LogId, NodeRole, Position, Token};
+use headwater_kernel::{Access, Consistency, Epoch, Freshness, LogId, NodeRole, Position, Token};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,12 +45,27 @@ fn token(log: u128, epoch: u32, position: u64) -> Consistency {
     Consistency::AtLeast(Token::of_positions(log, Epoch(epoch), &[Position(position)]))
 }
 
+fn earlier(log: u128, epoch: u32, position: u64) -> Choice {
+    match token(log, epoch, position) {
+        Consistency::AtLeast(token) => Earlier(token),
+        other => panic!("{other:?} is no token"),
+    }
+}
+
+fn later(log: u128, epoch: u32, position: u64) -> Choice {
+    match earlier(log, epoch, position) {
+        Earlier(token) => Later(token),
+        other => other,
+    }
+}
+
 fn within(seconds: u64) -> Consistency {
     Consistency::MaxStaleness(std::time::Duration::from_secs(seconds))
 }
 
 fn wish(consistency: &Consistency) -> PickRequest<'_> {
     PickRequest {
+        access: Access::ReadOnly,
         consistency,
         avoided: NodeSet::default(),
         primary_too: false,
@@ -97,6 +112,32 @@ fn any_goes_to_a_replica() {
 }
 
 #[test]
+fn read_write_goes_to_the_primary_or_nowhere() {
+    let write = |nodes: &[N], consistency: &Consistency, avoided: &[usize]| {
+        let seen: Vec<_> = nodes.iter().map(seen).collect();
+        let mut set = NodeSet::default();
+        avoided.iter().for_each(|node| set.insert(*node));
+        let wish = PickRequest {
+            access: Access::ReadWrite,
+            avoided: set,
+            primary_room: PrimaryRoom::Never,
+            ..wish(consistency)
+        };
+        pick(&seen, &costs(&vec![0; nodes.len()]), &wish)
+    };
+    let any = Consistency::Any;
+    let both = [n('R', 9, NOW), n('P', 9, NOW)];
+    assert_eq!(write(&both, &any, &[]), Read(1), "not within the share: it is no fallback");
+    assert_eq!(write(&both, &token(1, 1, 9), &[]), Read(1));
+    assert_eq!(write(&both, &token(1, 1, 10), &[]), Wait);
+    assert_eq!(write(&both, &any, &[1]), Wait);
+    assert_eq!(write(&[n('R', 9, NOW), down(n('P', 9, NOW))], &any, &[]), Wait);
+    assert_eq!(write(&[n('R', 9, NOW)], &any, &[]), Wait);
+    assert_eq!(write(&both, &token(1, 2, 1), &[]), later(1, 2, 1));
+    assert_eq!(write(&both, &token(2, 1, 1), &[]), Foreign);
+}
+
+#[test]
 fn any_goes_to_the_primary_if_no_replica_gives_hope() {
     let any = Consistency::Any;
     check(&[n('P', 9, NOW)], &any, Read(0), Read(0));
@@ -131,9 +172,9 @@ fn a_token_goes_to_a_replica_that_shows_it_or_waits_for_one() {
 #[test]
 fn a_token_is_not_waited_for_where_no_replica_gives_hope() {
     let lagging = n('R', 5, NOW - 11);
-    let now = Fallback(0);
-    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), now, now);
-    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), now, now);
+    let now = || Fallback(0);
+    check(&[n('P', 9, NOW), lagging.clone()], &token(1, 1, 9), now(), now());
+    check(&[n('P', 9, NOW), down(n('R', 9, NOW))], &token(1, 1, 9), now(), now());
     // But it is fresh enough for an old token.
     check(&[n('P', 9, NOW), lagging], &token(1, 1, 5), Read(1), Read(1));
 }
@@ -162,17 +203,18 @@ fn tokens_of_other_logs_are_foreign() {
     let nodes = [of_log(n('P', 9, NOW), 1, 3), of_log(n('R', 9, NOW), 1, 3)];
     check(&nodes, &token(2, 3, 1), Foreign, Foreign);
     // How much of it is in this history, the fork points say.
-    check(&nodes, &token(1, 2, 1), Earlier, Earlier);
+    check(&nodes, &token(1, 2, 1), earlier(1, 2, 1), earlier(1, 2, 1));
     check(&nodes, &token(1, 3, 1), Read(1), Read(1));
     // A new epoch that is not projected yet, or of another copy of the log: the log knows.
-    check(&nodes, &token(1, 4, 1), Later, Later);
+    check(&nodes, &token(1, 4, 1), later(1, 4, 1), later(1, 4, 1));
     let gone: Vec<_> = nodes.iter().map(seen).collect();
-    let later = token(1, 4, 1);
-    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&later) };
+    let of_later = token(1, 4, 1);
+    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&of_later) };
     assert_eq!(pick(&gone, &[], &confirmed), Wait);
     // What the log says of one epoch does not help a token of another one.
-    let earlier = token(1, 2, 1);
-    assert_eq!(pick(&gone, &[], &PickRequest { in_tokens_epoch: true, ..wish(&earlier) }), Earlier);
+    let of_earlier = token(1, 2, 1);
+    let confirmed = PickRequest { in_tokens_epoch: true, ..wish(&of_earlier) };
+    assert_eq!(pick(&gone, &[], &confirmed), earlier(1, 2, 1));
     // Also while nothing can be read: what the nodes showed last still tells.
     let gone: Vec<_> = nodes.iter().cloned().map(down).collect();
     check(&gone, &token(2, 3, 1), Foreign, Foreign);
@@ -186,7 +228,7 @@ fn a_node_of_another_log_is_left_out() {
         let nodes = [of_log(n('P', 9, NOW), 1, 2), other];
         check(&nodes, &Consistency::Any, Fallback(0), Fallback(0));
         check(&nodes, &token(1, 2, 9), Fallback(0), Fallback(0));
-        check(&nodes, &token(1, 1, 9), Earlier, Earlier);
+        check(&nodes, &token(1, 1, 9), earlier(1, 1, 9), earlier(1, 1, 9));
     }
 }
 
@@ -275,7 +317,7 @@ fn past_its_share_the_primary_is_left_alone() {
     let unseen = N('R', true, 0, 0, 0, 0);
     let two = |other: &N| [primary.clone(), other.clone()];
     // Its share is nobody's business while a replica answers.
-    check_room(&two(&replica), &token(1, 1, 9), [Read(1); 3]);
+    check_room(&two(&replica), &token(1, 1, 9), [const { Read(1) }; 3]);
     // Behind: it may come in time.
     check_room(&two(&behind), &token(1, 1, 9), [Fallback(0), Wait, Wait]);
     // Nothing to wait for.
@@ -287,8 +329,8 @@ fn past_its_share_the_primary_is_left_alone() {
     // Old is better than nothing for who has asked for nothing.
     check_room(&two(&lagging), &any, [Fallback(0), Read(1), Read(1)]);
     // The primary would not do either: then its share is not what is missing.
-    check_room(&two(&gone), &token(1, 1, 10), [Wait; 3]);
-    check_room(&two(&behind), &token(1, 1, 10), [Wait; 3]);
+    check_room(&two(&gone), &token(1, 1, 10), [const { Wait }; 3]);
+    check_room(&two(&behind), &token(1, 1, 10), [const { Wait }; 3]);
 }
 
 #[test]
@@ -301,8 +343,8 @@ fn a_primary_without_replicas_serves_everything() {
         vec![primary.clone(), n('P', 8, NOW - 60)],
     ];
     for nodes in table {
-        check_room(&nodes, &Consistency::Any, [Read(0); 3]);
-        check_room(&nodes, &token(1, 1, 9), [Read(0); 3]);
+        check_room(&nodes, &Consistency::Any, [const { Read(0) }; 3]);
+        check_room(&nodes, &token(1, 1, 9), [const { Read(0) }; 3]);
         let seen: Vec<_> = nodes.iter().map(seen).collect();
         assert_eq!(fallbacks(&seen), NodeSet::default());
     }
@@ -382,7 +424,7 @@ proptest! {
                     prop_assert!(best, "any of {rivals:?} is better than {node}");
                 }
             }
-            Earlier | Foreign | Later => {
+            Earlier(_) | Foreign | Later(_) => {
                 prop_assert!(matches!(consistency, Consistency::AtLeast(_)));
             }
             Wait => {}

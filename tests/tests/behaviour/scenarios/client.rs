@@ -145,6 +145,12 @@ impl Client {
         done(self.store_queries().get_store_overview(request).await).overview.expect("one")
     }
 
+    pub async fn report(&self, store: &str, token: &str) -> stores::StoreReport {
+        let (store_id, consistency) = (store.to_owned(), at_least(token));
+        let request = stores::GetStoreReportRequest { store_id, consistency };
+        done(self.store_queries().get_store_report(request).await).report.expect("one")
+    }
+
     pub async fn user(&self, user: &str, token: &str) -> users::User {
         let (user_id, consistency) = (user.to_owned(), at_least(token));
         let request = users::GetUserRequest { user_id, consistency };

@@ -168,6 +168,7 @@ async fn of_queries(client: &Client) {
         stores.get_store_overview(stores::GetStoreOverviewRequest::default()).await,
         &["store_id"],
     );
+    check(stores.get_store_report(stores::GetStoreReportRequest::default()).await, &["store_id"]);
     check(stock.get_item(stores::GetItemRequest::default()).await, &["item_id"]);
     let request = stores::GetItemBySkuRequest { sku: "\t".to_owned(), ..Default::default() };
     check(stock.get_item_by_sku(request).await, &["sku", "store_id"]);

@@ -56,6 +56,13 @@ pub async fn an_overview_is_the_sum_of_its_items(client: Client) {
     (expected.items, expected.units_in_stock, expected.stock_value) = (3, 34, eur(21_292));
     (expected.units_sold, expected.revenue) = (8, eur(2_904));
     assert_eq!(client.overview(&store, &delisted.token).await, expected);
+    let report = client.report(&store, &delisted.token).await;
+    assert_eq!(report.overview.as_ref(), Some(&expected));
+    let sold = report.best_sellers.iter().map(|item| (item.units_sold, item.item_id.clone()));
+    let sold: Vec<_> = sold.collect();
+    items.sort();
+    assert_eq!(sold, items.iter().map(|item| (2, item.clone())).collect::<Vec<_>>());
+    assert_eq!(report.manager, None);
 
     // And from the items themselves, as far as they are still listed.
     let (store_id, consistency) = (store.clone(), at_least(&delisted.token));

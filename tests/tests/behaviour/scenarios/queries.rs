@@ -87,6 +87,8 @@ queries! {
         stores::SearchStoresRequest { query: s.city.clone(), ..Default::default() });
     "stores.v1.StoreQueryService/GetStoreOverview": Store = store_queries.get_store_overview(s =>
         stores::GetStoreOverviewRequest { store_id: s.store.clone(), ..Default::default() });
+    "stores.v1.StoreQueryService/GetStoreReport": Store = store_queries.get_store_report(s =>
+        stores::GetStoreReportRequest { store_id: s.store.clone(), ..Default::default() });
     // The subject's revenue is the largest there can be, so that it is on the first page.
     "stores.v1.StoreQueryService/ListStoreOverviews": Store =
         store_queries.list_store_overviews(_s =>

@@ -11,7 +11,7 @@ use super::world::{SOON, World};
 
 /// What programs log while a node of the read side is unreachable, or is not what it was.
 const READ_SIDE_LOST: &[&str] = &[
-    r#""message":"node leaves the choice""#,
+    r#""message":"node ejected from load balancing""#,
     r#""target":"deadpool.postgres""#,
     r#""message":"the projection starts anew","projection":"retail","error":"the read primary"#,
 ];

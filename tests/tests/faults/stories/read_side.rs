@@ -16,7 +16,7 @@ static STAGE: Stage = Stage::new(|| Options { partitions: 4, ..Options::default(
 
 /// What query-svc logs when it loses a node.
 const NODE_LOST: &[&str] =
-    &[r#""message":"node leaves the choice""#, r#""target":"deadpool.postgres""#];
+    &[r#""message":"node ejected from load balancing""#, r#""target":"deadpool.postgres""#];
 /// What the others log when the read primary is unavailable, or all nodes are.
 const READ_DATABASE_AWAY: &[&str] = &[
     r#""message":"the projection starts anew","projection":"retail","error":"the read primary"#,

@@ -16,7 +16,7 @@ const DATABASE_AWAY: &[&str] = &[
     r#""message":"the write database is unavailable""#,
     r#""message":"streams could not be loaded""#,
     r#""message":"the projection starts anew""#,
-    r#""message":"node leaves the choice""#,
+    r#""message":"node ejected from load balancing""#,
     r#""message":"endpoint","upstream":"command""#,
     r#""message":"error occurred while testing the connection on-release""#,
     r#""target":"deadpool.postgres""#,

@@ -25,7 +25,7 @@ static STAGE: Stage = Stage::new(|| Options { partitions: 4, ..Options::default(
 
 /// What is logged while nodes and copies come and go.
 const LOST: &[&str] = &[
-    r#""message":"node leaves the choice""#,
+    r#""message":"node ejected from load balancing""#,
     r#""target":"deadpool.postgres""#,
     r#""message":"watches are given up""#,
     r#""message":"the projection starts anew""#,
