@@ -162,7 +162,9 @@ fn flags(command: &str, help: &str) -> Facts {
     let mut flags = Facts::new();
     for (index, start) in starts.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(lines.len());
-        let text = lines[*start..end].join(" ");
+        // Long lines of the help are wrapped.
+        let words = lines[*start..end].iter().flat_map(|line| line.split_whitespace());
+        let text = words.collect::<Vec<_>>().join(" ");
         let flag = text.split([' ', ',']).find(|word| word.starts_with("--")).expect("a flag");
         let given = |mark: &str| {
             let (_, rest) = text.rsplit_once(mark)?;
