@@ -7,9 +7,9 @@ use headwater_projector::projection::Projection;
 /// What the tool needs to know of a domain.
 #[derive(Clone, Copy)]
 pub struct Domain {
-    /// Its projections, whose views are migrated.
+    /// The projections, whose views are migrated.
     pub projections: fn() -> Vec<Projection>,
-    /// Its contract, an encoded descriptor set: events are decoded by it.
+    /// The contract, an encoded descriptor set: events are decoded by it.
     pub descriptors: &'static [u8],
 }
 

@@ -37,7 +37,7 @@ pub struct ViewInfo {
     pub name: &'static str,
     /// Version of its columns and of its fold.
     pub version: u32,
-    /// Its columns, the key first.
+    /// The columns, the key first.
     pub columns: &'static [Column],
     /// All its indexes, as [`View::INDEXES`] writes them.
     pub indexes: Vec<String>,
@@ -59,12 +59,12 @@ impl Projection {
         Builder { name, knows: E::knows, views: Vec::new(), members: Vec::new() }
     }
 
-    /// Its name, such as `retail`.
+    /// The name, such as `retail`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its views, in the order in which they are folded.
+    /// The views, in the order in which they are folded.
     pub fn views(&self) -> &[ViewInfo] {
         &self.views
     }

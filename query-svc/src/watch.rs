@@ -54,7 +54,7 @@ fn start(projection: &'static str) -> Statement<(bool, i64)> {
     }
 }
 
-/// Why a watch ended.
+/// Reason why a watch ended.
 #[derive(Debug, Error)]
 pub enum WatchError {
     /// The changes cannot be read.
@@ -68,7 +68,7 @@ pub enum WatchError {
     Ending,
 }
 
-/// Where a watch begins.
+/// Place where a watch begins.
 #[derive(Clone, Debug)]
 pub enum Start {
     /// With a state of this freshness; of a single row that state is told first.
@@ -86,7 +86,7 @@ pub struct Message<R> {
     pub at: Arc<Mark>,
     /// Up to where all that has changed has been told.
     pub reached: Place,
-    /// Whether that is the whole state: otherwise more of it follows.
+    /// True if that is the whole state: otherwise more of it follows.
     pub whole: bool,
 }
 
@@ -110,7 +110,7 @@ pub struct Watch<R: Send + Sync + 'static> {
     least: Option<Tokens>,
     /// Up to where all that has changed has been told.
     reached: Place,
-    /// Whether it has to read on by itself, since the hub is further or has found no room.
+    /// True if it has to read on by itself, since the hub is further or has found no room.
     behind: bool,
     pending: VecDeque<Message<R>>,
     progress: Interval,

@@ -542,7 +542,8 @@ async fn a_token_of_an_earlier_epoch_counts_up_to_the_fork() {
         };
         assert_eq!(outcome, expected, "{tokens:?}");
     };
-    let (kept, lost, now) = (of(2, 1), of(2, 2), of(3, 2));
+    let (kept, lost) = (of(2, 1), of(2, 2));
+    let now = of(3, 2);
     check(&[&kept], "OK").await;
     check(&[&kept, &now], "OK").await;
     check(&[&now, &kept, &of(3, 3)], "FRESHNESS_UNAVAILABLE").await;

@@ -728,7 +728,8 @@ async fn reads_that_arrive_together_go_out_together() {
     let service = Service::ready(&urls(&cluster), 2_000).await;
     // Some of them twice and more, some of stores that there are not.
     let reads = (0..600_u128).map(|n| {
-        let (service, written, n) = (&service, &written, n % 150 + 1);
+        let (service, written) = (&service, &written);
+        let n = n % 150 + 1;
         async move { (n, service.get(id(n), at_least(written)).await) }
     });
     for (n, outcome) in futures_util::future::join_all(reads).await {

@@ -16,7 +16,7 @@ use crate::store::{open_mark, stock_mark};
 use crate::values::{Money, Quantity, Sku, TOTAL_MAX};
 
 event_set! {
-    /// What can have happened to an item.
+    /// Events of an item.
     pub enum ItemEvent {
         Listed(ItemListed) = "stores.v1.ItemListed" @ 1;
         Repriced(ItemRepriced) = "stores.v1.ItemRepriced" @ 1;
@@ -27,16 +27,16 @@ event_set! {
     }
 }
 
-/// What an item of a store can be told to do.
+/// Commands on an item of a store.
 #[derive(Clone, Debug)]
 pub struct ItemCommand {
     /// The store it belongs to, and whose id is its partition key.
     pub store_id: Uuid,
-    /// What to do.
+    /// The action.
     pub action: ItemAction,
 }
 
-/// What to do with an item.
+/// Action on an item.
 #[derive(Clone, Debug)]
 pub enum ItemAction {
     /// Begin to be sold in the store.
@@ -54,11 +54,11 @@ pub enum ItemAction {
     Receive(Quantity),
     /// Have units sold.
     RecordSale {
-        /// How many.
+        /// Number of units.
         quantity: Quantity,
-        /// What was paid for all of them.
+        /// Amount paid for all of them.
         amount: Money,
-        /// When, if not just now.
+        /// Time of the sale, if not just now.
         sold_at: Option<OffsetDateTime>,
     },
     /// Have the count put right.

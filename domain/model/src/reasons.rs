@@ -1,4 +1,5 @@
-//! Why the domain says no: the stable codes that clients branch on. docs/errors.md explains each.
+//! Reason why the domain says no: the stable codes that clients branch on. docs/errors.md explains
+//! each.
 
 use headwater_kernel::RejectionKind::{
     AlreadyExists, FailedPrecondition, InvalidArgument, NotFound,
@@ -12,7 +13,7 @@ pub struct Reason {
     pub domain: &'static str,
     /// `ErrorInfo.reason` it is sent as; never changes.
     pub code: &'static str,
-    /// Its class, and so its gRPC status.
+    /// The class, and so its gRPC status.
     pub kind: RejectionKind,
 }
 

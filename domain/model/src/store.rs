@@ -11,7 +11,7 @@ use crate::reasons;
 use crate::values::Currency;
 
 event_set! {
-    /// What can have happened to a store.
+    /// Events of a store.
     pub enum StoreEvent {
         Opened(StoreOpened) = "stores.v1.StoreOpened" @ 2, upcast opened_before_currencies;
         Renamed(StoreRenamed) = "stores.v1.StoreRenamed" @ 1;
@@ -22,7 +22,7 @@ event_set! {
     }
 }
 
-/// What a store can be told to do.
+/// Commands on a store.
 #[derive(Clone, Debug)]
 pub enum StoreCommand {
     /// Begin to trade.
@@ -52,9 +52,9 @@ pub enum Store {
     /// Not opened yet.
     #[default]
     Absent,
-    /// It trades.
+    /// The store trades.
     Open(OpenStore),
-    /// It has closed for good.
+    /// The store has closed for good.
     Closed,
 }
 

@@ -9,7 +9,7 @@ use crate::reasons;
 use crate::values::Email;
 
 event_set! {
-    /// What can have happened to a user.
+    /// Events of a user.
     pub enum UserEvent {
         Registered(UserRegistered) = "users.v1.UserRegistered" @ 1;
         Renamed(UserRenamed) = "users.v1.UserRenamed" @ 1;
@@ -18,7 +18,7 @@ event_set! {
     }
 }
 
-/// What a user can be told to do.
+/// Commands on a user.
 #[derive(Clone, Debug)]
 pub enum UserCommand {
     /// Join.
@@ -46,7 +46,7 @@ pub enum User {
     Active {
         /// The e-mail address it has taken.
         email: String,
-        /// What it is called.
+        /// The name.
         name: String,
     },
     /// Gone for good.

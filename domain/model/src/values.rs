@@ -78,12 +78,12 @@ impl Money {
         (0..=AMOUNT_MAX).contains(&minor_units).then_some(Self { currency, minor_units })
     }
 
-    /// Its currency.
+    /// The currency.
     pub fn currency(self) -> Currency {
         self.currency
     }
 
-    /// Its amount in the currency's minor unit.
+    /// The amount in the currency's minor unit.
     pub fn minor_units(self) -> i64 {
         self.minor_units
     }

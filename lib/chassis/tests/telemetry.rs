@@ -45,13 +45,11 @@ async fn start(
 ) -> (SocketAddr, JoinHandle<anyhow::Result<()>>) {
     let listener = bind(common.listen).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(
-        common.clone(),
-        Metrics::new(),
-        Readiness::new(&[]),
-        shutdown.clone(),
-        listener,
-    );
+    let (metrics, readiness) = (Metrics::new(), Readiness::new(&[]));
+    let server = Server {
+        descriptors: vec![headwater_domain_proto::FILE_DESCRIPTOR_SET],
+        ..Server::new(common.clone(), metrics, readiness, shutdown.clone(), listener)
+    };
     (address, tokio::spawn(serve(server, handler)))
 }
 

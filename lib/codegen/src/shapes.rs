@@ -81,7 +81,7 @@ pub fn rows<'m>(reply: &'m DescriptorProto, beside: &str) -> Option<(&'m str, &'
     (names == [beside]).then(|| (rows.name(), rows.type_name()))
 }
 
-/// Whether the message has a version of its own: a field `uint64 version`.
+/// True if the message has a version of its own: a field `uint64 version`.
 pub fn has_version(message: &DescriptorProto) -> bool {
     let is = |field: &FieldDescriptorProto| {
         field.name() == "version" && field.r#type() == Type::Uint64 && !is_repeated(field)

@@ -54,11 +54,11 @@ pub enum ColumnType {
 /// A column of a view's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its SQL name.
+    /// The SQL name.
     pub name: &'static str,
-    /// Its type.
+    /// The type.
     pub kind: ColumnType,
-    /// Whether it may be NULL.
+    /// True if it may be NULL.
     pub nullable: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct Column {
 pub trait ColumnValue: Sized {
     /// The column's type.
     const KIND: ColumnType;
-    /// Whether the column may be NULL.
+    /// True if the column may be NULL.
     const NULLABLE: bool = false;
     /// To the engine.
     fn into_value(self) -> Value;
@@ -88,7 +88,7 @@ pub trait ColumnValue: Sized {
 
 /// The columns of a stored row, taken one after the other.
 pub trait ColumnSource {
-    /// Why a column cannot be taken.
+    /// Reason why a column cannot be taken.
     type Error;
     /// The next column, a `boolean`.
     ///

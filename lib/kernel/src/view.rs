@@ -30,7 +30,7 @@ pub trait View: Send + Sync + 'static {
     const WATCHED: bool = false;
     /// The events it reads; all others of the log pass it by.
     type Event: EventSet;
-    /// Its rows.
+    /// The rows.
     type Row: Row;
 
     /// The rows an event changes: unless the view says otherwise, the one whose key is the id of
@@ -155,23 +155,23 @@ pub enum Touch {
     Where {
         /// Name of the column.
         column: &'static str,
-        /// Its value.
+        /// The value.
         value: Value,
     },
 }
 
-/// Where an event stands.
+/// Place where an event stands.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Its partition.
+    /// The partition.
     pub partition: Partition,
-    /// Its place in the partition.
+    /// The place in the partition.
     pub position: Position,
-    /// Its stream.
+    /// The stream.
     pub stream: StreamId,
-    /// Its place in the stream.
+    /// The place in the stream.
     pub version: StreamVersion,
-    /// When it was recorded.
+    /// Time at which it was recorded.
     pub recorded_at: OffsetDateTime,
 }
 
@@ -182,7 +182,7 @@ pub trait Lookup {
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
 }
 
-/// Why an event could not be applied.
+/// Reason why an event could not be applied.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct ViewError(pub String);

@@ -24,7 +24,7 @@ const PARTITIONS: u16 = 2;
 /// What the services need to know of a domain.
 #[derive(Clone, Copy)]
 pub struct Domain {
-    /// Its projections.
+    /// The projections.
     pub projections: fn() -> Vec<Projection>,
     /// The services of its commands.
     pub commands: fn(&Arc<Executor>) -> Routes,
@@ -34,9 +34,9 @@ pub struct Domain {
 
 /// A domain that runs; everything ends when this is dropped.
 pub struct Running {
-    /// Where its commands are served, as a URL.
+    /// Place where its commands are served, as a URL.
     pub commands: String,
-    /// Where its queries are served, as a URL.
+    /// Place where its queries are served, as a URL.
     pub queries: String,
     shutdown: Shutdown,
     _postgres: Postgres,

@@ -49,7 +49,7 @@ impl Postgres {
         postgres
     }
 
-    /// Its only database, as its superuser.
+    /// The only database, as its superuser.
     pub fn url(&self) -> String {
         format!("postgres://postgres@{}/postgres", self.address)
     }

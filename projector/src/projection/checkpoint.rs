@@ -57,9 +57,9 @@ pub enum Mismatch {
     Lost {
         /// The partition.
         partition: Partition,
-        /// Where the log ends.
+        /// Place where the log ends.
         head: Position,
-        /// What was applied.
+        /// Everything that was applied.
         applied: Position,
     },
     /// The log has another history up to the same position.
@@ -130,7 +130,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Where the checkpoint is.
+    /// Place where the checkpoint is.
     pub fn at(checkpoint: &Checkpoint) -> Self {
         let seen_until = vec![checkpoint.as_of; checkpoint.heads.len()];
         Self { heads: checkpoint.heads.clone(), seen_until }

@@ -22,7 +22,7 @@ pub struct Parked {
     pub row_key: String,
     /// The event.
     pub event: RecordedEvent,
-    /// Why it was not applied.
+    /// Reason why it was not applied.
     pub error: String,
 }
 
@@ -39,7 +39,7 @@ impl Blocked {
         self.rows.len() + self.streams.len()
     }
 
-    /// Whether nothing waits.
+    /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -52,12 +52,12 @@ impl Blocked {
         };
     }
 
-    /// Whether the stream is blocked.
+    /// True if the stream is blocked.
     pub fn has_stream(&self, stream: StreamId) -> bool {
         self.streams.contains(&stream)
     }
 
-    /// Whether the row is blocked.
+    /// True if the row is blocked.
     pub fn has_row(&self, view: &str, key: &Value) -> bool {
         // Usually nothing is blocked: then no key is rendered.
         !self.rows.is_empty() && self.rows.contains(&(view.to_owned(), key.to_string()))

@@ -22,7 +22,7 @@ pub(super) trait Workset: Send {
     /// # Errors
     /// It cannot be decoded.
     fn read(&mut self, event: &RecordedEvent, about: &About) -> Result<Asked, ViewError>;
-    /// Whether the touch names a column of the view and a value of its type.
+    /// True if the touch names a column of the view and a value of its type.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -59,7 +59,7 @@ pub(super) struct Fact<'a> {
     /// Index of the event among those of the view.
     pub event: usize,
     pub about: &'a About,
-    /// Whether its payload has a zero byte. Encoded messages hardly ever have one, unless in a
+    /// True if its payload has a zero byte. Encoded messages hardly ever have one, unless in a
     /// text: then the rows it makes are looked through, since Postgres would refuse such a text,
     /// and with it the batch.
     pub has_zeros: bool,

@@ -64,10 +64,10 @@ pub enum Choice {
     /// Only the read primary will do, its fallback quota is exhausted, and no replica can be
     /// expected to catch up.
     Refused,
-    /// This token is of an earlier epoch than the nodes show. How much of it is in their history
+    /// The token is of an earlier epoch than the nodes show. How much of it is in their history
     /// has to be found out first.
     Earlier(Token),
-    /// This token is of a later epoch than any node shows. Either the log has begun it and the
+    /// The token is of a later epoch than any node shows. Either the log has begun it and the
     /// nodes do not show it yet, or nobody of this log has made the token: only the log itself can
     /// tell.
     Later(Token),

@@ -155,7 +155,7 @@ pub fn in_order<R: Clone>(ids: &[Uuid], found: Vec<(Uuid, R)>) -> (Vec<R>, Vec<S
     (ids.iter().filter_map(|id| rows.get(id).cloned()).collect(), missing)
 }
 
-/// Why a read was not answered, as the client is told.
+/// Reason why a read was not answered, as the client is told.
 pub fn failure(error: ReadError) -> Failure {
     match error {
         ReadError::Foreign => token_failure(TokenError::Foreign),

@@ -37,7 +37,7 @@ const CHECKOUT_MAX: Duration = Duration::from_millis(500);
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Where a node is and how to log in.
+/// Place where a node is and how to log in.
 #[derive(Clone)]
 pub struct Address {
     /// Host and port: the node's name in metrics and logs.

@@ -71,7 +71,7 @@ impl<'r> Columns<'r> {
         Ok(value)
     }
 
-    /// Whether the next column is NULL.
+    /// True if the next column is NULL.
     ///
     /// # Errors
     /// If there is none.

@@ -1,5 +1,5 @@
-//! What was last seen of each node, by projection: the views of one projection may lag behind those
-//! of another on the same node, so each has a table of its own.
+//! Everything that was last seen of each node, by projection: the views of one projection may lag
+//! behind those of another on the same node, so each has a table of its own.
 
 use std::sync::Arc;
 

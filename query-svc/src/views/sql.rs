@@ -30,7 +30,8 @@ WHERE c.projection = $1
 /// Rows that changed after a place in the changes (`$2`, `$3`), at most `$4`, each at its last
 /// change.
 pub fn changed<V: View>() -> String {
-    let (view, key, name) = (table::<V>(), key::<V>(), V::NAME);
+    let (view, key) = (table::<V>(), key::<V>());
+    let name = V::NAME;
     format!(
         r#"-- Rows of the view {name} that changed after the place ($2, $3), at most $4, each at its last change.
 -- lock: none; one statement, hence one snapshot for changes, rows and checkpoint
@@ -54,7 +55,8 @@ ORDER BY ch.applied, ch.key COLLATE "C"
 /// A page of a list: rows after the order value `$2` and the key `$3`, at most `$4`; the values of
 /// the filters follow.
 pub fn page<V: View>(list: &List, filter: &[&str]) -> String {
-    let (view, key, order) = (table::<V>(), key::<V>(), list.order);
+    let (view, key) = (table::<V>(), key::<V>());
+    let order = list.order;
     let direction = if list.descending { " DESC" } else { "" };
     let filters = filter.iter().zip(5..).map(|(column, n)| format!("r.{column} = ${n} AND "));
     let only = list.only.map(|column| format!("r.{column} AND ")).unwrap_or_default();

@@ -106,7 +106,7 @@ pub struct Seen<R> {
 pub struct Mark {
     /// Events that had been applied: what states are ordered by.
     pub applied: i64,
-    /// Where it was seen.
+    /// Place where it was seen.
     pub node_state: NodeState,
 }
 
@@ -124,7 +124,7 @@ impl Mark {
         Token::of_positions(*log, *epoch, &freshness.positions)
     }
 
-    /// Whether more had been applied, or the same later.
+    /// True if more had been applied, or the same later.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         let age = |mark: &Self| (mark.applied, mark.node_state.checkpoint.freshness.as_of);
         age(self) > age(other)

@@ -40,11 +40,11 @@ const CATCH_UPS_MAX: usize = 8;
 
 /// How a view is watched.
 pub struct Source<R: 'static> {
-    /// Its name.
+    /// The name.
     pub view: &'static str,
-    /// Its changed rows, after a place and up to a number.
+    /// The changed rows, after a place and up to a number.
     pub changed: &'static Statement<Change<R>>,
-    /// Its rows by key.
+    /// The rows by key.
     pub by_id: &'static Statement<(Uuid, R)>,
 }
 
@@ -57,7 +57,7 @@ pub struct Update<R> {
     pub at: Arc<Mark>,
     /// Up to where all that has changed is told with this.
     pub reached: Place,
-    /// Whether that is the whole state.
+    /// True if that is the whole state.
     pub whole: bool,
 }
 
@@ -275,7 +275,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
         });
     }
 
-    /// Whether anybody watches; otherwise the reader has to end.
+    /// True if anybody watches; otherwise the reader has to end.
     fn goes_on(&self) -> bool {
         let mut register = self.locked();
         register.running = !register.entries.is_empty();
@@ -313,7 +313,7 @@ impl<R> Outbox<R> {
 }
 
 impl<R: Send + Sync + 'static> Registration<R> {
-    /// Whether something was not handed out since the last call, for want of room. What is in the
+    /// True if something was not handed out since the last call, for want of room. What is in the
     /// way is thrown away then, since all of it has to be read again.
     pub fn overflowed(&mut self) -> bool {
         let overflowed = self.overflowed.swap(false, Ordering::AcqRel);

@@ -15,7 +15,7 @@ impl Place {
     /// After everything that there can be.
     pub const END: Self = Self { applied: i64::MAX, key: String::new() };
 
-    /// Whether a change comes after it.
+    /// True if a change comes after it.
     pub fn is_before<R>(&self, seen: &Seen<R>) -> bool {
         (self.applied, self.key.as_str()) < (seen.applied, seen.key.to_string().as_str())
     }
@@ -36,12 +36,12 @@ impl<R> Page<R> {
     /// Changes of a page at most.
     pub const ROWS_MAX: i32 = 500;
 
-    /// What was found.
+    /// Everything that was found.
     pub fn new(changes: Vec<Change<R>>) -> Self {
         Self { changes }
     }
 
-    /// Where to go on, if there may be more.
+    /// Place where to go on, if there may be more.
     pub fn next(&self) -> Option<Place> {
         let last = self.changes.last()?;
         let is_full = self.changes.len() >= Self::ROWS_MAX as usize;

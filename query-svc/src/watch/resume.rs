@@ -1,4 +1,4 @@
-//! Where to resume a watch, as text. Pure.
+//! Place where to resume a watch, as text. Pure.
 
 use headwater_kernel::{TokenError, Tokens};
 
@@ -7,7 +7,7 @@ use super::pages::Place;
 /// Separates the token from a place in the changes; no token has it.
 const SEPARATOR: char = '~';
 
-/// Where to resume.
+/// Place where to resume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// A state that must be shown.

@@ -9,15 +9,12 @@ use super::repository::Source;
 
 /// As many as may be bound at once to a tuple that is written out.
 const PACKED_MAX: usize = 2;
-/// How many there are all the same. The goal is none; this was the state when the rule was made,
-/// and it is only ever lowered.
-const LEFT_MAX: usize = 10;
 
 /// Tuples of more than two that are written out only to be taken apart, in programs and in tests.
 pub fn packed(sources: &[Source]) -> Vec<String> {
     let found: Vec<String> = sources.iter().flat_map(places).collect();
-    println!("{} statements bind more than {PACKED_MAX} things; {LEFT_MAX} may", found.len());
-    if found.len() > LEFT_MAX { found } else { Vec::new() }
+    println!("{} statements bind more than {PACKED_MAX} things", found.len());
+    found
 }
 
 fn places(source: &Source) -> Vec<String> {

@@ -74,7 +74,8 @@ impl StockCommandService for StockCommands {
             let quantity = quantity(v, "quantity", r.quantity);
             let amount = money(v, "amount", r.amount.as_ref());
             let sold_at = time(v, "sold_time", r.sold_time);
-            let (quantity, amount, sold_at) = (quantity?, amount?, sold_at?);
+            let (quantity, amount) = (quantity?, amount?);
+            let sold_at = sold_at?;
             let action = ItemAction::RecordSale { quantity, amount, sold_at };
             of_store(item_id, store_id, action)
         };

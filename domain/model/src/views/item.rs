@@ -10,13 +10,13 @@ use crate::ItemEvent;
 row! {
     /// A product in a store.
     pub struct ItemRow {
-        /// Its id.
+        /// The id.
         pub item_id: Uuid,
         /// The store it belongs to.
         pub store_id: Uuid,
         /// The store's own product number.
         pub sku: String,
-        /// What it is called.
+        /// The name.
         pub name: String,
         /// ISO 4217.
         pub currency: String,
@@ -26,7 +26,7 @@ row! {
         pub on_hand: i64,
         /// Units sold, ever.
         pub units_sold: i64,
-        /// What was paid for them, in minor units.
+        /// Amount paid for them, in minor units.
         pub revenue: i64,
         /// False once it is no longer sold in the store.
         pub listed: bool,

@@ -11,11 +11,11 @@ use crate::StoreEvent;
 row! {
     /// A store.
     pub struct StoreRow {
-        /// Its id.
+        /// The id.
         pub store_id: Uuid,
-        /// What it is called.
+        /// The name.
         pub name: String,
-        /// Where it is.
+        /// The city.
         pub city: String,
         /// ISO 4217.
         pub currency: String,
@@ -23,7 +23,7 @@ row! {
         pub status: String,
         /// The user who manages it, if any.
         pub manager_id: Option<Uuid>,
-        /// When it was opened.
+        /// Time at which it was opened.
         pub opened_at: OffsetDateTime,
         /// Version of the aggregate.
         pub version: i64,

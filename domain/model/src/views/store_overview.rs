@@ -16,11 +16,11 @@ use crate::{ItemEvent, StoreEvent, UserEvent};
 row! {
     /// A store with the facts of its manager and of all its items.
     pub struct StoreOverviewRow {
-        /// Its id.
+        /// The id.
         pub store_id: Uuid,
-        /// What it is called.
+        /// The name.
         pub name: String,
-        /// Where it is.
+        /// The city.
         pub city: String,
         /// ISO 4217.
         pub currency: String,
@@ -38,7 +38,7 @@ row! {
         pub stock_value: i64,
         /// Units sold, ever, over all items.
         pub units_sold: i64,
-        /// What was paid for them, in minor units.
+        /// Amount paid for them, in minor units.
         pub revenue: i64,
     }
 }

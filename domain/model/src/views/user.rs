@@ -11,15 +11,15 @@ use crate::UserEvent;
 row! {
     /// A user.
     pub struct UserRow {
-        /// Its id.
+        /// The id.
         pub user_id: Uuid,
         /// In lower case.
         pub email: String,
-        /// What it is called.
+        /// The name.
         pub name: String,
         /// [`ACTIVE`] or [`DEACTIVATED`].
         pub status: String,
-        /// When it was registered.
+        /// Time at which it was registered.
         pub registered_at: OffsetDateTime,
         /// Version of the aggregate.
         pub version: i64,

@@ -14,7 +14,8 @@ const ADA: Uuid = Uuid::from_u128(1);
 const BOB: Uuid = Uuid::from_u128(2);
 
 fn opened() -> StoreEvent {
-    let (name, city, currency) = ("Corner".into(), "Austin".into(), "USD".into());
+    let (name, city) = ("Corner".into(), "Austin".into());
+    let currency = "USD".into();
     StoreOpened { name, city, currency }.into()
 }
 
