@@ -106,7 +106,7 @@ impl Front {
             }
         }
         drop(listener);
-        let under_way = || self.shared.meters.in_flight.get();
+        let under_way = || self.shared.meters.places.calls.get();
         self.open.drain(deadline, &self.shared.cut, under_way).await
     }
 

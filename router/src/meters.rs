@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use headwater_chassis::Metrics;
+use headwater_chassis::in_flight::Places;
 use headwater_chassis::metrics::{Counter, Family, Gauge, Histogram, LATENCY_SECONDS, Labels};
 use headwater_chassis::server::code_name;
 use tonic::Code;
@@ -15,10 +16,8 @@ const CODES: usize = 17;
 /// Everything that is counted.
 pub struct Meters {
     methods: Vec<Method>,
-    /// Requests under way; also what their limit is measured by.
-    pub in_flight: Gauge,
-    /// Answers that wait for something to pass on, such as watches.
-    pub waiting: Gauge,
+    /// Requests under way, and answers that wait for something to pass on.
+    pub places: Places,
     /// Client connections.
     pub connections: Gauge,
     /// Client connections that were closed at once because there were too many.
@@ -67,11 +66,13 @@ impl Meters {
             });
         Meters {
             methods: methods.collect(),
-            in_flight: metrics.gauge("headwater_router_in_flight", "Requests under way"),
-            waiting: metrics.gauge(
-                "headwater_router_waiting",
-                "Streams of answers that wait for something to pass on",
-            ),
+            places: Places {
+                calls: metrics.gauge("headwater_router_in_flight", "Requests under way"),
+                waiting: metrics.gauge(
+                    "headwater_router_waiting",
+                    "Streams of answers that wait for something to pass on",
+                ),
+            },
             connections: metrics.gauge("headwater_router_connections", "Client connections"),
             connections_refused: metrics.counter(
                 "headwater_router_connections_refused_total",

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use headwater_chassis::in_flight::{EndedEarly, ended_early};
 use headwater_edge::Failure;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -104,15 +105,9 @@ pub struct End {
 
 impl End {
     async fn wait(self, route: Route) -> Failure {
-        let passed = async {
-            match self.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = passed => respond::deadline_exceeded(route.upstream, self.stated),
-            () = self.cut.cancelled() => respond::shutting_down(),
+        match ended_early(self.deadline, &self.cut).await {
+            EndedEarly::Deadline => respond::deadline_exceeded(route.upstream, self.stated),
+            EndedEarly::ShuttingDown => respond::shutting_down(),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod connection;
 
 pub mod backoff;
 pub mod breaker;
+pub mod in_flight;
 pub mod load;
 pub mod shutdown;
 

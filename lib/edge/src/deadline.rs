@@ -1,8 +1,9 @@
-//! Deadlines of calls.
+//! What every call carries in its headers: its deadline, and its status.
 
 use std::time::Duration;
 
 use http::HeaderMap;
+use tonic::Code;
 
 /// The time a caller gives, from the header `grpc-timeout` (1 to 8 digits and a unit); `None` if it
 /// is absent or malformed. See the gRPC over HTTP/2 protocol, "Timeout".
@@ -22,6 +23,11 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         b'n' => Duration::from_nanos(amount),
         _ => return None,
     })
+}
+
+/// The status that headers or trailers carry, if any.
+pub fn grpc_status(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
 }
 
 #[cfg(test)]

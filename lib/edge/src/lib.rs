@@ -25,7 +25,7 @@ mod validate;
 pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};
 pub use command::{Call, CallOptions, CommandRequest, Envelope, KeyHashes, Target, read_command};
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
-pub use deadline::grpc_timeout;
+pub use deadline::{grpc_status, grpc_timeout};
 pub use etag::{ETag, Tags};
 pub use failure::{ErrorReason, Failure, PLATFORM, code_of, code_of_rejection, reason_name};
 pub use fields::{checked, id_or_new, ids, time, timestamp};

@@ -4,18 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
+use headwater_edge::Failure;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::call::Call;
 use super::refusals;
-use headwater_edge::Failure;
+use crate::in_flight::{EndedEarly, ended_early};
 
 /// A reply's body, with the call it belongs to: the call ends when the body is dropped.
 pub(super) struct ReplyBody {
@@ -81,15 +82,9 @@ impl ReplyBody {
 }
 
 async fn ending(deadline: Option<Instant>, cut: Arc<CancellationToken>) -> Failure {
-    let passed = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = passed => refusals::deadline_exceeded(),
-        () = cut.cancelled() => refusals::shutting_down(),
+    match ended_early(deadline, &cut).await {
+        EndedEarly::Deadline => refusals::deadline_exceeded(),
+        EndedEarly::ShuttingDown => refusals::shutting_down(),
     }
 }
 

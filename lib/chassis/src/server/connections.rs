@@ -51,7 +51,7 @@ impl<S: Handler> Connections<S> {
         }
         drop(listener);
         let methods = &self.stack.methods;
-        let under_way = || methods.in_flight.get() + methods.streams.get();
+        let under_way = || methods.places.calls.get() + methods.places.waiting.get();
         self.open.drain(deadline, &self.stack.cut, under_way).await
     }
 

@@ -9,7 +9,8 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::Code;
 
-use crate::metrics::{Counter, Family, Gauge, Histogram, LATENCY_SECONDS, Labels, Metrics};
+use crate::in_flight::Places;
+use crate::metrics::{Counter, Family, Histogram, LATENCY_SECONDS, Labels, Metrics};
 
 /// Number of gRPC status codes.
 const CODES: usize = 17;
@@ -21,10 +22,8 @@ const BUILT_IN: &str = "grpc.";
 pub(super) struct Methods {
     by_path: HashMap<String, usize>,
     methods: Vec<Method>,
-    /// Calls under way; also what their limit is measured by.
-    pub in_flight: Gauge,
-    /// Streams that wait for something to send; also what their limit is measured by.
-    pub streams: Gauge,
+    /// Calls under way and streams that wait; also what their limits are measured by.
+    pub places: Places,
 }
 
 /// One method.
@@ -63,9 +62,11 @@ impl Methods {
         Ok(Self {
             by_path,
             methods: methods.collect(),
-            in_flight: metrics.gauge("headwater_grpc_in_flight", "Calls under way"),
-            streams: metrics
-                .gauge("headwater_grpc_streams", "Streams waiting for something to send"),
+            places: Places {
+                calls: metrics.gauge("headwater_grpc_in_flight", "Calls under way"),
+                waiting: metrics
+                    .gauge("headwater_grpc_streams", "Streams waiting for something to send"),
+            },
         })
     }
 
