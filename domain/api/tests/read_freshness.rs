@@ -744,7 +744,7 @@ async fn reads_that_arrive_together_go_out_together() {
             }
         }
     }
-    let statements = service.metric("headwater_read_batch_keys_count", "stores_by_id");
-    let keys = service.metric("headwater_read_batch_keys_sum", "stores_by_id");
+    let statements = service.metric("headwater_read_batch_keys_count", "store_by_key");
+    let keys = service.metric("headwater_read_batch_keys_sum", "store_by_key");
     assert!(statements * 4.0 < keys, "{statements} statements for {keys} keys");
 }

@@ -30,6 +30,18 @@ async fn next<M>(stream: &mut Streaming<M>) -> M {
     message.expect("no error").expect("no end")
 }
 
+/// The next message that tells of changes: while nothing happens, others say that time passes.
+macro_rules! next_changes {
+    ($stream:expr) => {
+        loop {
+            let message = next($stream).await;
+            if !message.changes.is_empty() {
+                break message.changes;
+            }
+        }
+    };
+}
+
 async fn watch_store(
     client: &Client,
     store: &str,
@@ -263,15 +275,15 @@ pub async fn every_kind_is_watched(client: Client) {
 
     client.sell(&shop.store, &shop.item, 5, 1_250).await;
     client.rename_user(&user, "After").await;
-    let change = next(&mut item).await.changes.remove(0).change;
+    let change = next_changes!(&mut item).remove(0).change;
     let Some(item_change::Change::Item(after)) = change else { panic!("{change:?}") };
     assert_eq!((after.on_hand, after.units_sold), (0, 5));
-    let change = next(&mut items).await.changes.remove(0).change;
+    let change = next_changes!(&mut items).remove(0).change;
     assert_eq!(change, Some(item_change::Change::Item(after)));
-    let change = next(&mut overview).await.changes.remove(0).change;
+    let change = next_changes!(&mut overview).remove(0).change;
     let Some(store_overview_change::Change::Overview(after)) = change else { panic!("{change:?}") };
     assert_eq!((after.units_in_stock, after.units_sold), (0, 5));
-    let change = next(&mut watched).await.changes.remove(0).change;
+    let change = next_changes!(&mut watched).remove(0).change;
     let Some(user_change::Change::User(after)) = change else { panic!("{change:?}") };
     assert_eq!(after.name, "After");
 
@@ -279,9 +291,9 @@ pub async fn every_kind_is_watched(client: Client) {
     let (store_id, item_id) = (shop.store.clone(), shop.item.clone());
     let request = stores::DelistItemRequest { store_id, item_id, options: None };
     done(client.stock_commands().delist_item(request).await);
-    let change = next(&mut items).await.changes.remove(0).change;
+    let change = next_changes!(&mut items).remove(0).change;
     assert_eq!(change, Some(item_change::Change::RemovedItemId(shop.item.clone())));
-    let change = next(&mut item).await.changes.remove(0).change;
+    let change = next_changes!(&mut item).remove(0).change;
     let Some(item_change::Change::Item(after)) = change else { panic!("{change:?}") };
     assert!(!after.listed);
 }
