@@ -3,8 +3,11 @@
 //! A program of its own: it builds the platform anew for that repository, which takes minutes and
 //! both cores, and must not stand beside tests that measure time.
 
+mod walk;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -43,8 +46,17 @@ fn a_new_repository_builds_and_its_tests_pass() {
     std::fs::copy(repository().join("Cargo.lock"), root.join("Cargo.lock")).expect("copied");
     let target =
         tool().parent().and_then(Path::parent).expect("the target folder").join("newcomer");
+    its_tests_pass(&root, &target);
+    // As a newcomer goes on: one more view with a list, by the page.
+    let begun = Instant::now();
+    walk::one_more_view(&root, "line_item", "LineItem");
+    its_tests_pass(&root, &target);
+    println!("one more view, built and tested: {:.0} s", begun.elapsed().as_secs_f64());
+}
+
+fn its_tests_pass(root: &Path, target: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--offline"]).current_dir(&root).env("CARGO_TARGET_DIR", target);
+    cargo.args(["test", "--offline"]).current_dir(root).env("CARGO_TARGET_DIR", target);
     // Not those of the cargo that runs this test.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
