@@ -4,8 +4,8 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../../../docs/your-own-domain.md");
 
-/// Adds the view of the page to the repository of an aggregate with this name, and looks at it in the
-/// repository's test.
+/// Adds the view of the page to the repository of an aggregate with this name, and looks at it in
+/// the repository's test.
 pub fn one_more_view(root: &Path, name: &str, camel: &str) {
     let step = |step: &str| block(step).replace("counter", name).replace("Counter", camel);
     edit(&root.join("Cargo.toml"), |text| {
