@@ -90,15 +90,16 @@ pub struct Change {
 }
 
 impl Change {
-    fn of<V: View>(key: &Value, before: Option<&[Value]>, after: Option<&[Value]>) -> Self {
+    /// `watched` are the places of the columns that lists are filtered by.
+    fn of(
+        key: &Value,
+        watched: &[usize],
+        before: Option<&[Value]>,
+        after: Option<&[Value]>,
+    ) -> Self {
         let watched = |row: &[Value]| -> Vec<Option<String>> {
-            let place = |name: &str| V::Row::COLUMNS.iter().position(|column| column.name == name);
             let text = |value: &Value| (*value != Value::Null).then(|| value.to_string());
-            filter_columns::<V>()
-                .into_iter()
-                .filter_map(place)
-                .map(|place| text(&row[place]))
-                .collect()
+            watched.iter().map(|place| text(&row[*place])).collect()
         };
         let (before, after) = (before.map(watched), after.map(watched));
         let former = (before != after).then(|| json!(before).to_string());
@@ -260,13 +261,16 @@ impl<V: View> Workset for Rows<V> {
 
     fn changes(self: Box<Self>) -> Changes {
         let mut changes = Changes::default();
+        let place = |name: &str| V::Row::COLUMNS.iter().position(|column| column.name == name);
+        let watched: Vec<usize> = filter_columns::<V>().into_iter().filter_map(place).collect();
         for (key, Slot { loaded, now }) in self.slots {
             if loaded == now {
                 continue;
             }
             let (before, after) = (loaded.map(Row::into_values), now.map(Row::into_values));
             if V::WATCHED {
-                changes.log.push(Change::of::<V>(&key, before.as_deref(), after.as_deref()));
+                let change = Change::of(&key, &watched, before.as_deref(), after.as_deref());
+                changes.log.push(change);
             }
             match (before, after) {
                 (None, Some(row)) => changes.inserts.push(row),
