@@ -13,6 +13,55 @@ pub struct Domain {
     pub descriptors: &'static [u8],
 }
 
+/// Names what the platform takes of a domain: its contract, its projections with the views of each,
+/// and the services of its commands and queries. Makes of that the module of the contract and
+/// `FILE_DESCRIPTOR_SET`, `PROJECTIONS` (which are served), `projections()` (for the projector),
+/// `commands()` (for the command service) and `queries()` (for the query service). Views of one
+/// projection stand in the order in which they are folded; a service is a type that
+/// `command_service!` or `query_service!` made, or any with a function `server` like theirs.
+///
+/// ```text
+/// domain! {
+///     contract v1 = "counter.v1";
+///     projection "counters" of aggregate::CounterEvent: view::CounterRow;
+///     commands api::CounterCommands;
+///     queries api::CounterQueries;
+/// }
+/// ```
+#[macro_export]
+macro_rules! domain {
+    (
+        contract $module:ident = $package:literal;
+        $(projection $projection:literal of $events:ty: $($view:ty),+;)+
+        commands $($commands:ty),+;
+        queries $($queries:ty),+;
+    ) => {
+        $crate::parts::include_contract!($module = $package);
+
+        /// The projections whose views are served.
+        pub const PROJECTIONS: &[&str] = &[$($projection),+];
+
+        /// The views, for the projector.
+        pub fn projections() -> ::std::vec::Vec<$crate::parts::Projection> {
+            vec![$(
+                $crate::parts::Projection::of::<$events>($projection)$(.view::<$view>())+.build()
+            ),+]
+        }
+
+        /// The commands, for the command service.
+        pub fn commands(
+            executor: &::std::sync::Arc<$crate::parts::Executor>,
+        ) -> $crate::parts::Routes {
+            $crate::parts::Routes::default()$(.add_service(<$commands>::server(executor)))+
+        }
+
+        /// The queries, for the query service.
+        pub fn queries(reads: &$crate::parts::Reads) -> $crate::parts::Routes {
+            $crate::parts::Routes::default()$(.add_service(<$queries>::server(reads)))+
+        }
+    };
+}
+
 static DOMAIN: OnceLock<Domain> = OnceLock::new();
 
 impl Domain {

@@ -21,3 +21,13 @@ mod program;
 
 pub use domain::Domain;
 pub use program::run;
+
+/// What the code that [`domain!`] makes names.
+#[doc(hidden)]
+pub mod parts {
+    pub use headwater_command_svc::Executor;
+    pub use headwater_edge::include_contract;
+    pub use headwater_projector::projection::Projection;
+    pub use headwater_query_svc::Reads;
+    pub use tonic::service::Routes;
+}

@@ -72,26 +72,29 @@ impl Committed {
     }
 }
 
-/// Implements a command service on one aggregate: for each method what its fields make of the
-/// aggregate's id and the command, or record as wrong. Whatever else a service offers is written by
-/// hand, on [`Commands`].
+/// Implements a command service on one aggregate: for each method the field with the aggregate's
+/// id, and the command that the others make, or what they record as wrong. Without such a field
+/// (`by`), it is the aggregate and the command. The service is named by the module that
+/// `headwater_codegen` makes for it. Whatever else it offers is written by hand, on [`Commands`].
 ///
 /// ```text
 /// command_service! {
-///     CounterCommandService for CounterCommands on Counter {
-///         increment(IncrementRequest) -> IncrementResponse = |r, v| {
-///             let id = v.uuid("counter_id", &r.counter_id);
-///             Some((id?, CounterCommand::Increment(v.number("by", r.by, 1..=100)?)))
-///         };
-///     }
+///     counter_command_service for CounterCommands on Counter;
+///
+///     increment(IncrementRequest) -> IncrementResponse, by counter_id = |r, v| {
+///         let by = v.number("by", r.by, 1..=100);
+///         Some(CounterCommand::Increment(by?))
+///     };
 /// }
 /// ```
 #[macro_export]
 macro_rules! command_service {
-    ($service:ident for $name:ident on $aggregate:ty {
-        $($method:ident($request:ty) -> $reply:ty = |$r:ident, $v:ident| $fields:expr;)*
-    }) => {
-        #[doc = concat!("`", stringify!($service), "`, carried out on its aggregate.")]
+    (
+        $($service:ident)::+ for $name:ident on $aggregate:ty;
+        $($method:ident($request:ty) -> $reply:ty $(, by $key:ident)?
+            = |$r:ident, $v:ident| $fields:expr;)*
+    ) => {
+        #[doc = concat!("`", stringify!($($service)::+), "`, carried out on its aggregate.")]
         pub struct $name($crate::Commands<$aggregate>);
 
         impl $name {
@@ -99,16 +102,34 @@ macro_rules! command_service {
             pub fn new(executor: &::std::sync::Arc<$crate::Executor>) -> Self {
                 Self($crate::Commands::new(executor))
             }
+
+            /// The server of the service, on this executor.
+            pub fn server(
+                executor: &::std::sync::Arc<$crate::Executor>,
+            ) -> $($service)::+::Server<Self> {
+                $($service)::+::Server::new(Self::new(executor))
+            }
         }
 
         #[::tonic::async_trait]
-        impl $service for $name {
+        impl $($service)::+::Service for $name {
             $(async fn $method(
                 &self,
                 request: ::tonic::Request<$request>,
             ) -> Result<::tonic::Response<$reply>, ::tonic::Status> {
-                self.0.execute(request, |$r: &$request, $v| $fields).await
+                self.0
+                    .execute(request, |$r: &$request, $v| {
+                        $crate::command_service!(@fields $r, $v, $fields $(, $key)?)
+                    })
+                    .await
             })*
         }
     };
+    (@fields $r:ident, $v:ident, $fields:expr) => { $fields };
+    (@fields $r:ident, $v:ident, $fields:expr, $key:ident) => {{
+        // Both are read before one is missed: a client is told everything that is wrong.
+        let id = $v.uuid(stringify!($key), &$r.$key);
+        let command = (|| $fields)();
+        Some((id?, command?))
+    }};
 }

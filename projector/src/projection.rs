@@ -14,7 +14,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use headwater_kernel::row::{Column, Row};
+use headwater_kernel::row::Column;
 use headwater_kernel::view::{filter_columns, indexes};
 use headwater_kernel::{EventSet, RecordedEvent, View};
 
@@ -111,14 +111,14 @@ impl Builder {
         });
         let orders = V::LISTS.iter().map(|list| list.order);
         for name in filter_columns::<V>().into_iter().chain(orders) {
-            let has = V::Row::COLUMNS.iter().any(|column| column.name == name);
+            let has = V::COLUMNS.iter().any(|column| column.name == name);
             assert!(has, "{} has no column {name} for its lists", V::NAME);
         }
         self.members.push(Blank { name: V::NAME, referenced, rows: workset::of::<V> });
         self.views.push(ViewInfo {
             name: V::NAME,
             version: V::VERSION,
-            columns: V::Row::COLUMNS,
+            columns: V::COLUMNS,
             indexes: indexes::<V>(),
             watched: V::WATCHED,
         });

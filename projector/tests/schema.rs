@@ -6,9 +6,8 @@ mod counters;
 mod projector_rig;
 
 use common_pg::sql;
-use counters::{CounterView, Event, OwnerView};
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{Touch, View, ViewError};
+use counters::{CounterRow, Event, OwnerRow};
+use headwater_kernel::{About, FoldResult, Touch, View, row};
 use headwater_projector::migrate::{SchemaError, check, migrate};
 use headwater_projector::projection::Projection;
 use headwater_projector::statements;
@@ -48,40 +47,43 @@ async fn the_views_of_the_domain_migrate() {
     }
 }
 
-/// Owners in another version, or with other columns under the same one.
-struct Owners<const VERSION: u32>;
+/// Defines the view of owners with another column, in a version.
+macro_rules! owners {
+    ($row:ident, $version:literal) => {
+        row! {
+            struct $row {
+                bucket: String,
+            }
+        }
 
-impl<const NEW: u32> View for Owners<NEW> {
-    const NAME: &'static str = "owner";
-    const VERSION: u32 = NEW;
-    const INDEXES: &'static [&'static str] = &[];
-    type Event = Event;
-    type Row = counters::BucketRow;
+        impl View for $row {
+            const NAME: &'static str = "owner";
+            const VERSION: u32 = $version;
+            type Event = Event;
 
-    fn touches(_: &Event, _: &About) -> Vec<Touch> {
-        Vec::new()
-    }
+            fn touches(_: &Event, _: &About) -> Vec<Touch> {
+                Vec::new()
+            }
 
-    fn fold(
-        row: Option<Self::Row>,
-        _: &Event,
-        _: &About,
-        _: &dyn Lookup,
-    ) -> Result<Option<Self::Row>, ViewError> {
-        Ok(row)
-    }
+            fn fold(row: Option<Self>, _: &Event, _: &About) -> FoldResult<Self> {
+                Ok(row)
+            }
+        }
+    };
 }
+owners!(OtherColumns, 1);
+owners!(OtherVersion, 2);
 
 #[tokio::test]
 async fn a_changed_view_is_not_mixed_with_the_old_one() {
     let server = common_pg::shared();
     let url = server.database().await;
-    let old = Projection::of::<Event>("counters").view::<OwnerView>().build();
+    let old = Projection::of::<Event>("counters").view::<OwnerRow>().build();
     migrate(&url, &[old]).await.expect("migrated");
     let client = connect(&url).await.expect("connected");
     let cases = [
-        (Projection::of::<Event>("counters").view::<Owners<1>>().build(), "raise View::VERSION"),
-        (Projection::of::<Event>("counters").view::<Owners<2>>().build(), "headwater up --wipe"),
+        (Projection::of::<Event>("counters").view::<OtherColumns>().build(), "raise View::VERSION"),
+        (Projection::of::<Event>("counters").view::<OtherVersion>().build(), "headwater up --wipe"),
     ];
     for (new, cure) in cases {
         let refused = migrate(&url, std::slice::from_ref(&new)).await.expect_err("not the same");
@@ -90,7 +92,7 @@ async fn a_changed_view_is_not_mixed_with_the_old_one() {
         assert!(refused.to_string().contains(cure), "{refused}");
     }
     sql(&url, "UPDATE headwater_read.view_version SET version = 7").await;
-    let known = Projection::of::<Event>("counters").view::<OwnerView>().build();
+    let known = Projection::of::<Event>("counters").view::<OwnerRow>().build();
     let refused = check(&client, &[known]).await.expect_err("newer");
     assert!(refused.to_string().contains("upgrade this program"), "{refused}");
     sql(&url, "UPDATE headwater_read.schema_version SET version = 99").await;
@@ -102,10 +104,10 @@ async fn a_changed_view_is_not_mixed_with_the_old_one() {
 async fn a_view_cannot_join_a_projection_whose_events_have_gone_by() {
     let rig = Rig::new(1).await;
     let read_url = rig.server.database().await;
-    let old = Projection::of::<Event>("counters").view::<OwnerView>().build();
+    let old = Projection::of::<Event>("counters").view::<OwnerRow>().build();
     migrate(&read_url, std::slice::from_ref(&old)).await.expect("migrated");
     let rig = Rig { read_url, projection: old, ..rig };
-    let wider = Projection::of::<Event>("counters").view::<OwnerView>().view::<CounterView>();
+    let wider = Projection::of::<Event>("counters").view::<OwnerRow>().view::<CounterRow>();
     let wider = wider.build();
     rig.writer().await.append(&[(1_000, Event::Named("Ann".into()))]).await;
     let running = rig.run();

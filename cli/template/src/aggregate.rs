@@ -1,6 +1,6 @@
 //! Write side: what a counter can be told to do, and what can have happened to it.
 
-use headwater_kernel::{Aggregate, Context, Decision, Rejection, event_set};
+use headwater_kernel::{Aggregate, Context, Decided, Decision, Rejection, event_set};
 
 use super::v1::Incremented;
 
@@ -15,7 +15,6 @@ event_set! {
 }
 
 /// What a counter can be told to do.
-#[derive(Clone, Debug)]
 pub enum CounterCommand {
     /// Add this to the total; at least 1.
     Increment(i64),
@@ -32,11 +31,7 @@ impl Aggregate for Counter {
     type Command = CounterCommand;
     type Event = CounterEvent;
 
-    fn decide(
-        &self,
-        command: &CounterCommand,
-        _context: &Context,
-    ) -> Result<Decision<CounterEvent>, Rejection> {
+    fn decide(&self, command: &CounterCommand, _context: &Context) -> Decided<CounterEvent> {
         let CounterCommand::Increment(by) = *command;
         if by > TOTAL_MAX - self.total {
             let text = format!("the counter stands at {} and ends at {TOTAL_MAX}", self.total);

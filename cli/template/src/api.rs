@@ -1,32 +1,20 @@
 //! The gRPC adapters: fields in, receipts and rows out.
 
-use headwater_command_svc::command_service;
-use headwater_query_svc::{query_service, served_view};
+use super::{aggregate, v1::*, view};
 
-use super::aggregate::{self, CounterCommand};
-use super::v1::counter_command_service_server::CounterCommandService;
-use super::v1::counter_query_service_server::CounterQueryService;
-use super::v1::*;
-use super::view::CounterView;
+headwater_command_svc::command_service! {
+    counter_command_service for CounterCommands on aggregate::Counter;
 
-command_service! {
-    CounterCommandService for CounterCommands on aggregate::Counter {
-        increment(IncrementRequest) -> IncrementResponse = |r, v| {
-            let id = v.uuid("counter_id", &r.counter_id);
-            let by = v.number("by", r.by, 1..=aggregate::TOTAL_MAX);
-            Some((id?, CounterCommand::Increment(by?)))
-        };
-    }
+    increment(IncrementRequest) -> IncrementResponse, by counter_id = |r, v| {
+        v.number("by", r.by, 1..=aggregate::TOTAL_MAX).map(aggregate::CounterCommand::Increment)
+    };
 }
 
-served_view! {
-    pub Counters: CounterView as Counter, in "counters",
-    |row| Counter { counter_id: row.counter_id.to_string(), total: row.total }
-}
+headwater_query_svc::query_service! {
+    counter_query_service for CounterQueries;
 
-query_service! {
-    CounterQueryService for CounterQueries on Counters {
-        get get_counter(GetCounterRequest) -> GetCounterResponse, by counter_id;
-        list list_counters(ListCountersRequest) -> ListCountersResponse, by total;
-    }
+    view Counters: view::CounterRow as Counter, in "counters",
+    |row| Counter { counter_id: row.counter_id.to_string(), total: row.total };
+    get get_counter(GetCounterRequest) -> GetCounterResponse, by counter_id;
+    list list_counters(ListCountersRequest) -> ListCountersResponse, by total;
 }

@@ -1,8 +1,6 @@
 //! Read side: the table `counter`, one row a counter.
 
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{List, View, ViewError, row};
-use uuid::Uuid;
+use headwater_kernel::{About, FoldResult, List, Uuid, View, row};
 
 use super::aggregate::CounterEvent;
 
@@ -16,22 +14,12 @@ row! {
     }
 }
 
-/// The view `counter`.
-pub struct CounterView;
-
-impl View for CounterView {
+impl View for CounterRow {
     const NAME: &'static str = "counter";
-    const VERSION: u32 = 1;
     const LISTS: &'static [List] = &[List::by_descending("total")];
     type Event = CounterEvent;
-    type Row = CounterRow;
 
-    fn fold(
-        row: Option<CounterRow>,
-        event: &CounterEvent,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<CounterRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &CounterEvent, about: &About) -> FoldResult<Self> {
         let CounterEvent::Incremented(event) = event;
         let total = row.map_or(0, |row| row.total) + event.by;
         Ok(Some(CounterRow { counter_id: about.stream.0, total }))

@@ -1,7 +1,7 @@
 //! The views that are served.
 
 use headwater_domain_model::DomainEvent;
-use headwater_domain_model::views::{ItemView, StoreOverviewView, StoreView, UserView};
+use headwater_domain_model::views::{ItemRow, StoreOverviewRow, StoreRow, UserRow};
 
 use headwater_projector::projection::Projection;
 
@@ -12,10 +12,10 @@ pub const PROJECTION: &str = "retail";
 /// those before it.
 pub fn projections() -> Vec<Projection> {
     let retail = Projection::of::<DomainEvent>(PROJECTION)
-        .view::<UserView>()
-        .view::<StoreView>()
-        .view::<ItemView>()
-        .view::<StoreOverviewView>()
+        .view::<UserRow>()
+        .view::<StoreRow>()
+        .view::<ItemRow>()
+        .view::<StoreOverviewRow>()
         .build();
     vec![retail]
 }

@@ -6,9 +6,8 @@ mod stores;
 mod users;
 
 use headwater_chassis::PAYLOAD_BYTES_MAX;
-use headwater_domain_proto::stores::v1::stock_query_service_server::StockQueryServiceServer;
-use headwater_domain_proto::stores::v1::store_query_service_server::StoreQueryServiceServer;
-use headwater_domain_proto::users::v1::user_query_service_server::UserQueryServiceServer;
+use headwater_domain_proto::stores::v1::{stock_query_service, store_query_service};
+use headwater_domain_proto::users::v1::user_query_service;
 use headwater_query_svc::Reads;
 use tonic::service::Routes;
 
@@ -22,9 +21,9 @@ use users::UserQueries;
 
 /// The domain's services, answered from the pool; on the tokio runtime.
 pub fn routes(reads: &Reads) -> Routes {
-    let stores = StoreQueryServiceServer::new(StoreQueries::new(reads));
-    let stock = StockQueryServiceServer::new(StockQueries::new(reads));
-    let users = UserQueryServiceServer::new(UserQueries::new(reads));
+    let stores = store_query_service::Server::new(StoreQueries::new(reads));
+    let stock = stock_query_service::Server::new(StockQueries::new(reads));
+    let users = user_query_service::Server::new(UserQueries::new(reads));
     Routes::new(stores.max_decoding_message_size(PAYLOAD_BYTES_MAX))
         .add_service(stock.max_decoding_message_size(PAYLOAD_BYTES_MAX))
         .add_service(users.max_decoding_message_size(PAYLOAD_BYTES_MAX))

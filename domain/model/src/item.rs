@@ -5,7 +5,7 @@ use headwater_domain_proto::stores::v1::{
     ItemDelisted, ItemListed, ItemRepriced, SaleRecorded, StockAdjusted, StockReceived,
 };
 use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{Aggregate, Context, Decision, Rejection, event_set};
+use headwater_kernel::{Aggregate, Context, Decided, Decision, Rejection, event_set};
 use prost::Message as _;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
@@ -103,11 +103,7 @@ impl Aggregate for Item {
     type Command = ItemCommand;
     type Event = ItemEvent;
 
-    fn decide(
-        &self,
-        command: &ItemCommand,
-        context: &Context,
-    ) -> Result<Decision<ItemEvent>, Rejection> {
+    fn decide(&self, command: &ItemCommand, context: &Context) -> Decided<ItemEvent> {
         let (id, store_id) = (context.stream, command.store_id);
         match &command.action {
             ItemAction::List { .. } if !self.store_id.is_empty() => Err(reasons::ITEM_EXISTS
@@ -175,7 +171,7 @@ fn list(store_id: Uuid, sku: &Sku, name: &str, price: Money) -> Decision<ItemEve
 }
 
 impl Item {
-    fn reprice(&self, price: Money) -> Result<Decision<ItemEvent>, Rejection> {
+    fn reprice(&self, price: Money) -> Decided<ItemEvent> {
         self.must_trade_in(price)?;
         let new_price = price.minor_units();
         if new_price == self.price {
@@ -190,11 +186,7 @@ impl Item {
         }))
     }
 
-    fn receive(
-        &self,
-        store_id: Uuid,
-        quantity: Quantity,
-    ) -> Result<Decision<ItemEvent>, Rejection> {
+    fn receive(&self, store_id: Uuid, quantity: Quantity) -> Decided<ItemEvent> {
         let on_hand = self.more(quantity.units())?;
         let decision = Decision::event(StockReceived {
             store_id: self.store_id.clone(),
@@ -212,7 +204,7 @@ impl Item {
         quantity: Quantity,
         amount: Money,
         sold_at: Option<OffsetDateTime>,
-    ) -> Result<Decision<ItemEvent>, Rejection> {
+    ) -> Decided<ItemEvent> {
         self.must_trade_in(amount)?;
         let on_hand = self.fewer(quantity.units())?;
         within_limit("units sold", self.units_sold.checked_add(quantity.units()))?;
@@ -228,12 +220,7 @@ impl Item {
         Ok(self.marked(store_id, on_hand, decision))
     }
 
-    fn adjust(
-        &self,
-        store_id: Uuid,
-        delta: i64,
-        reason: &str,
-    ) -> Result<Decision<ItemEvent>, Rejection> {
+    fn adjust(&self, store_id: Uuid, delta: i64, reason: &str) -> Decided<ItemEvent> {
         let on_hand = match delta {
             0 => return Ok(Decision::nothing()),
             1.. => self.more(delta)?,
@@ -250,7 +237,7 @@ impl Item {
         Ok(if delta > 0 { self.while_open(store_id, decision) } else { decision })
     }
 
-    fn delist(&self, store_id: Uuid) -> Result<Decision<ItemEvent>, Rejection> {
+    fn delist(&self, store_id: Uuid) -> Decided<ItemEvent> {
         if self.on_hand > 0 {
             return Err(reasons::ITEM_HAS_STOCK
                 .because(format!("{} units are still in stock", self.on_hand)));

@@ -3,7 +3,7 @@
 use headwater_domain_proto::stores::v1::{
     ManagerAssigned, ManagerRemoved, StoreClosed, StoreOpened, StoreRelocated, StoreRenamed,
 };
-use headwater_kernel::{Aggregate, Context, Decision, Rejection, event_set};
+use headwater_kernel::{Aggregate, Context, Decided, Decision, event_set};
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -84,11 +84,7 @@ impl Aggregate for Store {
     type Command = StoreCommand;
     type Event = StoreEvent;
 
-    fn decide(
-        &self,
-        command: &StoreCommand,
-        context: &Context,
-    ) -> Result<Decision<StoreEvent>, Rejection> {
+    fn decide(&self, command: &StoreCommand, context: &Context) -> Decided<StoreEvent> {
         let id = context.stream;
         match (self, command) {
             (Self::Absent, StoreCommand::Open { name, city, currency }) => {

@@ -3,7 +3,7 @@
 use headwater_domain_proto::users::v1::{
     UserDeactivated, UserEmailChanged, UserRegistered, UserRenamed,
 };
-use headwater_kernel::{Aggregate, Context, Decision, Rejection, event_set};
+use headwater_kernel::{Aggregate, Context, Decided, Decision, Rejection, event_set};
 
 use crate::reasons;
 use crate::values::Email;
@@ -58,11 +58,7 @@ impl Aggregate for User {
     type Command = UserCommand;
     type Event = UserEvent;
 
-    fn decide(
-        &self,
-        command: &UserCommand,
-        context: &Context,
-    ) -> Result<Decision<UserEvent>, Rejection> {
+    fn decide(&self, command: &UserCommand, context: &Context) -> Decided<UserEvent> {
         let id = context.stream;
         match (self, command) {
             (Self::Absent, UserCommand::Register { email, name }) => {

@@ -8,14 +8,13 @@ pub mod store;
 
 pub mod store_overview;
 
-use headwater_kernel::ViewError;
-use headwater_kernel::view::About;
+use headwater_kernel::{About, ViewError};
 use uuid::Uuid;
 
-pub use item::{ItemRow, ItemView};
-pub use store::{StoreRow, StoreView};
-pub use store_overview::{StoreOverviewRow, StoreOverviewView};
-pub use user::{UserRow, UserView};
+pub use item::ItemRow;
+pub use store::StoreRow;
+pub use store_overview::StoreOverviewRow;
+pub use user::UserRow;
 
 /// The id that an event names as text. Commands write nothing else than UUIDs; should an event hold
 /// anything else, it names no row at all, and the fold parks it.

@@ -11,7 +11,9 @@
 //! stands as a descriptor set in `descriptors.bin` of the build script's output.
 //!
 //! What is generated is what would be written by hand otherwise: `CommandRequest`, `QueryRequest`
-//! and `DatedReply` of `headwater_edge` for the messages of each method.
+//! and `DatedReply` of `headwater_edge` for the messages of each method; and for each service a
+//! module of its name, such as `counter_command_service`, in which `Service` is the trait that a
+//! server implements and `Server` is what serves it.
 
 mod shapes;
 mod text;

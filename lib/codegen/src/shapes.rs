@@ -51,6 +51,19 @@ pub fn rust_type(message: &str, package: &str) -> String {
     format!("{supers}{}", path.join("::"))
 }
 
+/// What tonic calls a service's modules, before `_client` and `_server`: an underscore before each
+/// capital letter, also within an abbreviation.
+pub fn service_module(name: &str) -> String {
+    let mut module = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !module.is_empty() {
+            module.push('_');
+        }
+        module.push(letter.to_ascii_lowercase());
+    }
+    module
+}
+
 /// A command's reply of a receipt and at most one id: their names.
 pub fn receipt(reply: &DescriptorProto) -> Option<(&str, Option<&str>)> {
     let receipt = field(reply, RECEIPT)?;

@@ -6,6 +6,14 @@ pub fn filled(template: &str, message: &str, fill: &[(&str, &str)]) -> String {
     fill.iter().fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
+pub const SERVICE: &str = r#"
+/// Trait and server of `{message}`, under names that macros know.
+pub mod {module} {
+    pub use super::{module}_server::{message} as Service;
+    pub use super::{module}_server::{message}Server as Server;
+}
+"#;
+
 pub const COMMAND: &str = r#"
 impl ::headwater_edge::CommandRequest for {message} {
     const METHOD: &'static str = "{method}";

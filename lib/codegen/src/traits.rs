@@ -18,6 +18,7 @@ pub fn of(set: &FileDescriptorSet) -> anyhow::Result<BTreeMap<String, String>> {
         Generator { messages: shapes::messages(set), done: BTreeSet::new(), code: BTreeMap::new() };
     for file in set.file.iter().filter(|file| file.package() != "headwater.v1") {
         for service in &file.service {
+            generator.service(file.package(), service.name());
             for method in &service.method {
                 let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
                 generator.method(&name, file.package(), method)?;
@@ -35,6 +36,12 @@ struct Generator<'s> {
 }
 
 impl<'s> Generator<'s> {
+    fn service(&mut self, package: &str, name: &str) {
+        let module = shapes::service_module(name);
+        let written = filled(text::SERVICE, name, &[("module", &module)]);
+        self.code.entry(package.to_owned()).or_default().push_str(&written);
+    }
+
     fn method(
         &mut self,
         name: &str,

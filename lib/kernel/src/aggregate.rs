@@ -25,11 +25,7 @@ pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     ///
     /// # Errors
     /// The rejection that the client is answered with.
-    fn decide(
-        &self,
-        command: &Self::Command,
-        context: &Context,
-    ) -> Result<Decision<Self::Event>, Rejection>;
+    fn decide(&self, command: &Self::Command, context: &Context) -> Decided<Self::Event>;
 
     /// The state after an event. Never refuses: what is in the log has happened.
     fn evolve(&mut self, event: &Self::Event);
@@ -69,6 +65,9 @@ pub struct Context {
     /// Arrival time.
     pub now: OffsetDateTime,
 }
+
+/// The effects of a command, or its refusal.
+pub type Decided<E> = Result<Decision<E>, Rejection>;
 
 /// Effects of a command; all of them are committed in one transaction, or nothing.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,11 +13,15 @@ pub mod token;
 pub mod view;
 
 pub use access::Access;
-pub use aggregate::{Aggregate, Context, Decision, Rejection, RejectionKind};
+pub use aggregate::{Aggregate, Context, Decided, Decision, Rejection, RejectionKind};
 pub use digest::Digest;
 pub use envelope::{DecodeError, EventSet, NewEvent, RecordedEvent};
 pub use freshness::{Consistency, Freshness, NodeRole};
 pub use ids::{Epoch, LogId, Partition, PartitionKey, Position, StreamId, StreamVersion};
 pub use lineage::{EpochStart, Lineage, TokenMismatch, Tokens};
 pub use token::{Token, TokenError};
-pub use view::{List, Touch, View, ViewError};
+pub use view::{About, FoldResult, List, Touch, View, ViewError};
+
+// Columns are of these types.
+pub use time::OffsetDateTime;
+pub use uuid::Uuid;

@@ -7,17 +7,17 @@ use crate::envelope::EventSet;
 use crate::ids::{Partition, Position, StreamId, StreamVersion};
 use crate::row::{Row, Value};
 
-/// A table of denormalised rows, folded from the log.
+/// A table of denormalised rows, folded from the log; the type of its rows is the view.
 ///
 /// Order is defined within a partition only: whatever the interleaving of partitions, the fold must
 /// come to the same rows. Facts of an aggregate that lives in another partition therefore arrive by
 /// two ways (see [`Touch::Where`] and [`View::references`]), and the row is right by whichever
 /// comes last.
-pub trait View: Send + Sync + 'static {
+pub trait View: Row {
     /// Name of the table queries read, such as `store`.
     const NAME: &'static str;
     /// Raised whenever columns or the fold change: the table is then built anew beside the old one.
-    const VERSION: u32;
+    const VERSION: u32 = 1;
     /// The lists of it that queries page through. Their indexes, statements and filters follow from
     /// this.
     const LISTS: &'static [List] = &[];
@@ -30,8 +30,6 @@ pub trait View: Send + Sync + 'static {
     const WATCHED: bool = false;
     /// The events it reads; all others of the log pass it by.
     type Event: EventSet;
-    /// The rows.
-    type Row: Row;
 
     /// The rows an event changes: unless the view says otherwise, the one whose key is the id of
     /// the event's stream.
@@ -49,15 +47,10 @@ pub trait View: Send + Sync + 'static {
     ///
     /// # Errors
     /// The event cannot be applied to this row; it is parked, with all that follows on the row.
-    fn fold(
-        row: Option<Self::Row>,
-        event: &Self::Event,
-        about: &About,
-        lookup: &dyn Lookup,
-    ) -> Result<Option<Self::Row>, ViewError>;
+    fn fold(row: Option<Self>, event: &Self::Event, about: &About) -> FoldResult<Self>;
 
-    /// The view of the same projection whose rows [`Lookup`] gives, if any. It must stand before
-    /// this one in the projection: its rows are those after the event.
+    /// The view of the same projection whose rows [`About::lookup`] gives, if any. It must stand
+    /// before this one in the projection: its rows are those after the event.
     const REFERENCED: Option<&'static str> = None;
 }
 
@@ -132,7 +125,7 @@ pub fn filter_columns<V: View>() -> Vec<&'static str> {
 
 /// All indexes of a view: those of its lists, and its own.
 pub fn indexes<V: View>() -> Vec<String> {
-    let key = V::Row::COLUMNS[0].name;
+    let key = V::COLUMNS[0].name;
     let mut indexes: Vec<String> = Vec::new();
     for list in V::LISTS {
         for filter in list.filters {
@@ -160,9 +153,9 @@ pub enum Touch {
     },
 }
 
-/// Place where an event stands.
-#[derive(Clone, Debug)]
-pub struct About {
+/// Place where an event stands, and the rows that folding it may look at.
+#[derive(Clone, Copy)]
+pub struct About<'l> {
     /// The partition.
     pub partition: Partition,
     /// The place in the partition.
@@ -173,6 +166,34 @@ pub struct About {
     pub version: StreamVersion,
     /// Time at which it was recorded.
     pub recorded_at: OffsetDateTime,
+    referenced: Option<&'l dyn Lookup>,
+}
+
+impl About<'static> {
+    /// The place of an event, with no rows to look at.
+    pub fn new(
+        partition: Partition,
+        position: Position,
+        stream: StreamId,
+        version: StreamVersion,
+        recorded_at: OffsetDateTime,
+    ) -> Self {
+        Self { partition, position, stream, version, recorded_at, referenced: None }
+    }
+}
+
+impl About<'_> {
+    /// The same place, with these rows to look at.
+    #[must_use]
+    pub fn referring<'l>(&self, referenced: &'l dyn Lookup) -> About<'l> {
+        About { referenced: Some(referenced), ..*self }
+    }
+
+    /// The value of a column of the row of [`View::REFERENCED`] with this key, after the event;
+    /// `None` if there is no such row, or it was not announced by [`View::references`].
+    pub fn lookup(&self, key: &Value, column: &str) -> Option<Value> {
+        self.referenced?.column(key, column)
+    }
 }
 
 /// Rows of the referenced view, as they are after the event that is being folded.
@@ -181,6 +202,9 @@ pub trait Lookup {
     /// not announced by [`View::references`].
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
 }
+
+/// The row after an event, `None` if there is none any more; or why the event cannot be applied.
+pub type FoldResult<R> = Result<Option<R>, ViewError>;
 
 /// Reason why an event could not be applied.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

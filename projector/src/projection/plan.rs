@@ -79,35 +79,28 @@ struct Batch {
 
 struct Item {
     event: RecordedEvent,
-    about: About,
     /// By view; or why nothing can be said about the event.
     asked: Result<Vec<Asked>, String>,
 }
 
 impl Batch {
     fn item(&mut self, event: RecordedEvent, knows: fn(&str) -> bool) -> Item {
-        let about = About {
-            partition: event.partition,
-            position: event.position,
-            stream: event.stream,
-            version: event.version,
-            recorded_at: event.recorded_at,
-        };
         let asked = match knows(&event.type_name) {
-            true => guarded(|| self.ask(&event, &about)).map_err(|error| error.0),
+            true => guarded(|| self.ask(&event)).map_err(|error| error.0),
             false => {
                 let type_name = event.type_name.clone();
                 Err(DecodeError::UnknownType { type_name }.to_string())
             }
         };
-        Item { event, about, asked }
+        Item { event, asked }
     }
 
-    fn ask(&mut self, event: &RecordedEvent, about: &About) -> Result<Vec<Asked>, ViewError> {
+    fn ask(&mut self, event: &RecordedEvent) -> Result<Vec<Asked>, ViewError> {
+        let about = about(event);
         let mut all = Vec::with_capacity(self.members.len());
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
-            let mut asked = member.rows.read(event, about)?;
+            let mut asked = member.rows.read(event, &about)?;
             asked.touches.iter().try_for_each(|touch| member.rows.check(touch))?;
             match member.referenced {
                 None => asked.references.clear(),
@@ -199,29 +192,36 @@ impl Parking {
 
 const FOLLOWS: &str = "waits for an earlier parked event of the same row";
 
+fn about(event: &RecordedEvent) -> About<'static> {
+    let RecordedEvent { partition, position, stream, version, recorded_at, .. } = *event;
+    About::new(partition, position, stream, version, recorded_at)
+}
+
 fn apply(item: Item, members: &mut [Member], parking: &mut Parking) {
-    let Item { event, about, asked } = item;
+    let Item { event, asked } = item;
     let asked =
         if parking.blocked.has_stream(event.stream) { Err(FOLLOWS.to_owned()) } else { asked };
     let asked = match asked {
         Ok(asked) => asked,
         Err(error) => return parking.park(NO_VIEW, event.stream.to_string(), &event, error),
     };
+    let about = about(&event);
     let has_zeros = event.payload.contains(&0);
     let mut keys = Vec::new();
     for (index, asked) in asked.iter().enumerate() {
-        let fact = Fact { event: asked.event, about: &about, has_zeros };
         let (before, rest) = members.split_at_mut(index);
         let Some(member) = rest.first_mut() else { return };
         keys.clear();
         asked.touches.iter().for_each(|touch| member.rows.resolve(touch, &mut keys));
         let referenced = member.referenced.and_then(|index| before.get(index));
-        let lookup = Announced { referenced, references: &asked.references };
+        let announced = Announced { referenced, references: &asked.references };
+        let about = about.referring(&announced);
+        let fact = Fact { event: asked.event, about, has_zeros };
         for key in &keys {
             let applied = if parking.blocked.has_row(member.name, key) {
                 Err(ViewError(FOLLOWS.to_owned()))
             } else {
-                guarded(|| member.rows.fold(key, &fact, &lookup))
+                guarded(|| member.rows.fold(key, &fact))
             };
             if let Err(ViewError(error)) = applied {
                 parking.park(member.name, key.to_string(), &event, error);

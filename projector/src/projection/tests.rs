@@ -9,16 +9,16 @@ use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::counters::{BucketView, CounterView, Event, OwnerView};
+use super::counters::{BucketRow, CounterRow, Event, OwnerRow};
 use super::parked::{Blocked, NO_VIEW, Parked};
 use super::plan::Need;
 use super::{Changes, Projection};
 
 fn projection() -> Projection {
     Projection::of::<Event>("counters")
-        .view::<OwnerView>()
-        .view::<CounterView>()
-        .view::<BucketView>()
+        .view::<OwnerRow>()
+        .view::<CounterRow>()
+        .view::<BucketRow>()
         .build()
 }
 
@@ -256,5 +256,5 @@ fn a_text_that_postgres_cannot_store_is_parked() {
 #[test]
 #[should_panic(expected = "counter must come after owner")]
 fn a_view_stands_after_the_one_it_looks_at() {
-    let _ = Projection::of::<Event>("wrong").view::<CounterView>().view::<OwnerView>();
+    let _ = Projection::of::<Event>("wrong").view::<CounterRow>().view::<OwnerRow>();
 }

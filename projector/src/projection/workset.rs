@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use headwater_kernel::row::{ColumnType, Row, Value};
-use headwater_kernel::view::{About, Lookup, filter_columns};
+use headwater_kernel::view::{About, filter_columns};
 use headwater_kernel::{EventSet as _, RecordedEvent, Touch, View, ViewError};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ pub(super) trait Workset: Send {
     fn resolve(&self, touch: &Touch, keys: &mut Vec<Value>);
     /// Folds one of the events that were read into the row with this key, which stays as it was if
     /// that fails.
-    fn fold(&mut self, key: &Value, fact: &Fact<'_>, lookup: &dyn Lookup) -> Result<(), ViewError>;
+    fn fold(&mut self, key: &Value, fact: &Fact<'_>) -> Result<(), ViewError>;
     /// The value of a column of a row, as it is now.
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
     /// What has to be written.
@@ -58,7 +58,7 @@ pub(super) struct Asked {
 pub(super) struct Fact<'a> {
     /// Index of the event among those of the view.
     pub event: usize,
-    pub about: &'a About,
+    pub about: About<'a>,
     /// True if its payload has a zero byte. Encoded messages hardly ever have one, unless in a
     /// text: then the rows it makes are looked through, since Postgres would refuse such a text,
     /// and with it the batch.
@@ -121,7 +121,7 @@ pub(super) fn of<V: View>() -> Box<dyn Workset> {
 
 struct Rows<V: View> {
     events: Vec<V::Event>,
-    slots: HashMap<Value, Slot<V::Row>>,
+    slots: HashMap<Value, Slot<V>>,
     indexes: Vec<Index>,
 }
 
@@ -149,7 +149,7 @@ impl Index {
 }
 
 impl<V: View> Rows<V> {
-    fn reindex(&mut self, key: &Value, before: Option<&V::Row>, after: Option<&V::Row>) {
+    fn reindex(&mut self, key: &Value, before: Option<&V>, after: Option<&V>) {
         let (before, after) =
             (before.map(|r| r.clone().into_values()), after.map(|r| r.clone().into_values()));
         for index in &mut self.indexes {
@@ -178,9 +178,9 @@ impl<V: View> Workset for Rows<V> {
 
     fn check(&self, touch: &Touch) -> Result<(), ViewError> {
         let (column, value) = match touch {
-            Touch::Key(key) => (V::Row::COLUMNS.first(), key),
+            Touch::Key(key) => (V::COLUMNS.first(), key),
             Touch::Where { column, value } => {
-                (V::Row::COLUMNS.iter().find(|c| c.name == *column), value)
+                (V::COLUMNS.iter().find(|c| c.name == *column), value)
             }
         };
         if let Value::Text(text) = value
@@ -195,7 +195,7 @@ impl<V: View> Workset for Rows<V> {
     }
 
     fn index_by(&mut self, column: &'static str) {
-        let position = V::Row::COLUMNS.iter().position(|c| c.name == column);
+        let position = V::COLUMNS.iter().position(|c| c.name == column);
         if let Some(position) = position
             && self.indexes.iter().all(|index| index.name != column)
         {
@@ -204,7 +204,7 @@ impl<V: View> Workset for Rows<V> {
     }
 
     fn load(&mut self, values: Vec<Value>) -> Result<(), ViewError> {
-        let row = V::Row::from_values(values).ok_or_else(|| {
+        let row = V::from_values(values).ok_or_else(|| {
             ViewError(format!("a stored row of {} does not fit the view's columns", V::NAME))
         })?;
         let key = row.key();
@@ -232,9 +232,9 @@ impl<V: View> Workset for Rows<V> {
         }
     }
 
-    fn fold(&mut self, key: &Value, fact: &Fact<'_>, lookup: &dyn Lookup) -> Result<(), ViewError> {
+    fn fold(&mut self, key: &Value, fact: &Fact<'_>) -> Result<(), ViewError> {
         let before = self.slots.get(key).and_then(|slot| slot.now.as_ref());
-        let after = V::fold(before.cloned(), &self.events[fact.event], fact.about, lookup)?;
+        let after = V::fold(before.cloned(), &self.events[fact.event], &fact.about)?;
         if fact.has_zeros && after.as_ref().is_some_and(has_zero_text) {
             return Err(ViewError("a text has a zero byte, which cannot be stored".to_owned()));
         }
@@ -255,13 +255,13 @@ impl<V: View> Workset for Rows<V> {
 
     fn column(&self, key: &Value, column: &str) -> Option<Value> {
         let row = self.slots.get(key)?.now.clone()?;
-        let position = V::Row::COLUMNS.iter().position(|c| c.name == column)?;
+        let position = V::COLUMNS.iter().position(|c| c.name == column)?;
         row.into_values().into_iter().nth(position)
     }
 
     fn changes(self: Box<Self>) -> Changes {
         let mut changes = Changes::default();
-        let place = |name: &str| V::Row::COLUMNS.iter().position(|column| column.name == name);
+        let place = |name: &str| V::COLUMNS.iter().position(|column| column.name == name);
         let watched: Vec<usize> = filter_columns::<V>().into_iter().filter_map(place).collect();
         for (key, Slot { loaded, now }) in self.slots {
             if loaded == now {

@@ -6,8 +6,9 @@
 #![allow(dead_code, missing_docs)]
 
 use headwater_kernel::row::Value;
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{DecodeError, EventSet, NewEvent, Touch, View, ViewError, row};
+use headwater_kernel::{
+    About, DecodeError, EventSet, FoldResult, NewEvent, Touch, View, ViewError, row,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -68,14 +69,11 @@ row! {
     }
 }
 
-pub struct OwnerView;
-
-impl View for OwnerView {
+impl View for OwnerRow {
     const NAME: &'static str = "owner";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(name)"];
     type Event = Event;
-    type Row = OwnerRow;
 
     fn touches(event: &Event, about: &About) -> Vec<Touch> {
         match event {
@@ -84,12 +82,7 @@ impl View for OwnerView {
         }
     }
 
-    fn fold(
-        row: Option<OwnerRow>,
-        event: &Event,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<OwnerRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &Event, about: &About) -> FoldResult<Self> {
         let Event::Named(name) = event else { return Ok(row) };
         let version = about.version.0 as i64;
         Ok(Some(OwnerRow { owner_id: about.stream.0, name: name.clone(), version }))
@@ -107,15 +100,12 @@ row! {
     }
 }
 
-pub struct CounterView;
-
-impl View for CounterView {
+impl View for CounterRow {
     const NAME: &'static str = "counter";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(owner_id)", "(total, counter_id) WHERE even"];
     const REFERENCED: Option<&'static str> = Some("owner");
     type Event = Event;
-    type Row = CounterRow;
 
     fn touches(event: &Event, about: &About) -> Vec<Touch> {
         let id = Value::from(about.stream.0);
@@ -132,12 +122,7 @@ impl View for CounterView {
         }
     }
 
-    fn fold(
-        row: Option<CounterRow>,
-        event: &Event,
-        about: &About,
-        lookup: &dyn Lookup,
-    ) -> Result<Option<CounterRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &Event, about: &About) -> FoldResult<Self> {
         let mut row = row.unwrap_or(CounterRow {
             counter_id: about.stream.0,
             owner_id: None,
@@ -154,7 +139,7 @@ impl View for CounterView {
             }
             Event::Owned(owner) => {
                 row.owner_id = Some(*owner);
-                row.owner_name = match lookup.column(&(*owner).into(), "name") {
+                row.owner_name = match about.lookup(&(*owner).into(), "name") {
                     Some(Value::Text(name)) => Some(name),
                     _ => None,
                 };
@@ -184,14 +169,11 @@ pub fn bucket(counter: Uuid) -> String {
     format!("bucket {}", counter.as_u128() % 3)
 }
 
-pub struct BucketView;
-
-impl View for BucketView {
+impl View for BucketRow {
     const NAME: &'static str = "bucket";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &[];
     type Event = Event;
-    type Row = BucketRow;
 
     fn touches(event: &Event, about: &About) -> Vec<Touch> {
         match event {
@@ -200,12 +182,7 @@ impl View for BucketView {
         }
     }
 
-    fn fold(
-        row: Option<BucketRow>,
-        event: &Event,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<BucketRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &Event, about: &About) -> FoldResult<Self> {
         let new = BucketRow { bucket: bucket(about.stream.0), total: 0, events: 0 };
         let mut row = row.unwrap_or(new);
         if let Event::Added(amount) = event {

@@ -23,7 +23,7 @@ use tokio_postgres::{Client, NoTls, Row};
 use uuid::Uuid;
 
 use crate::common_pg::{self, Postgres};
-use crate::counters::{BucketView, CounterView, Event, OwnerView, bucket};
+use crate::counters::{BucketRow, CounterRow, Event, OwnerRow, bucket};
 
 /// Streams of owners begin here; those below are counters.
 pub const OWNERS: u128 = 1_000;
@@ -33,9 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn projection() -> Projection {
     Projection::of::<Event>("counters")
-        .view::<OwnerView>()
-        .view::<CounterView>()
-        .view::<BucketView>()
+        .view::<OwnerRow>()
+        .view::<CounterRow>()
+        .view::<BucketRow>()
         .build()
 }
 

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::filters::{Filters, Listing, Watched};
-use super::served::{self, RowOf, ServedView, Statements};
+use super::served::{self, ServedView, Statements};
 use super::value::Parameter;
 use crate::grpc::{Changes, failure, found, in_order, watch};
 use crate::nodes::PointReader;
@@ -119,7 +119,7 @@ impl<S: ServedView> ViewReader<S> {
             scope = scope.with(column).with(&value.to_string());
             filters.push(Parameter(value));
         }
-        let cursor = Page::read(scope, sized, first::<RowOf<S>>(page.list), violations)?;
+        let cursor = Page::read(scope, sized, first::<S::View>(page.list), violations)?;
         Some(Asked { page, filters, cursor })
     }
 

@@ -19,17 +19,15 @@ pub trait ServedView: Send + Sync + 'static {
     const NAME: &'static str;
     /// The projection that keeps the view.
     const PROJECTION: &'static str;
-    /// The view; its key is a UUID.
+    /// The view, whose rows these are; its key is a UUID.
     type View: View;
     /// The message of a row.
     type Message: Entity + Sync + 'static;
 
     /// The message of a row.
-    fn message(row: RowOf<Self>) -> Self::Message;
+    fn message(row: Self::View) -> Self::Message;
 }
 
-/// The rows of a served view.
-pub(super) type RowOf<S> = <<S as ServedView>::View as View>::Row;
 /// A statement that gives messages by their keys.
 pub(super) type ByKey<S> = Statement<(Uuid, <S as ServedView>::Message)>;
 
@@ -44,7 +42,7 @@ pub(super) struct Statements<S: ServedView> {
 pub(super) struct Page<S: ServedView> {
     pub list: &'static List,
     pub filter: &'static [&'static str],
-    pub statement: Statement<(Uuid, RowOf<S>)>,
+    pub statement: Statement<(Uuid, S::View)>,
 }
 
 impl<S: ServedView> Statements<S> {
@@ -115,8 +113,8 @@ fn leaked(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-fn keyed_row<S: ServedView>(columns: &mut Columns<'_>) -> Result<(Uuid, RowOf<S>), ColumnError> {
-    let row = RowOf::<S>::read(columns)?;
+fn keyed_row<S: ServedView>(columns: &mut Columns<'_>) -> Result<(Uuid, S::View), ColumnError> {
+    let row = S::View::read(columns)?;
     let key = Uuid::from_value(row.key());
     let key = key.ok_or_else(|| ColumnError::Value("a key that is no UUID".to_owned()))?;
     Ok((key, row))

@@ -1,7 +1,7 @@
 //! The statements on a view, as text. Pure; each text is what a person would write, and kept beside
 //! the domain's code as a snapshot that is reviewed.
 
-use headwater_kernel::row::{Column, ColumnType, Row as _};
+use headwater_kernel::row::{Column, ColumnType};
 use headwater_kernel::view::filter_columns;
 use headwater_kernel::{List, View};
 
@@ -118,15 +118,15 @@ fn table<V: View>() -> String {
 }
 
 fn key<V: View>() -> &'static str {
-    V::Row::COLUMNS[0].name
+    V::COLUMNS[0].name
 }
 
 /// All columns, in lines of at most 90 characters.
 fn columns<V: View>() -> String {
     let mut text = String::new();
     let mut width = 0;
-    for (index, column) in V::Row::COLUMNS.iter().enumerate() {
-        let comma = if index + 1 < V::Row::COLUMNS.len() { "," } else { "" };
+    for (index, column) in V::COLUMNS.iter().enumerate() {
+        let comma = if index + 1 < V::COLUMNS.len() { "," } else { "" };
         let name = format!("r.{}{comma}", column.name);
         if width > 0 && width + name.len() > 80 {
             text.push_str("\n       ");
@@ -143,7 +143,7 @@ fn columns<V: View>() -> String {
 /// What the columns hold that lists are filtered by, as texts.
 fn watched<V: View>() -> String {
     let text = |name: &&str| {
-        let column: Option<&Column> = V::Row::COLUMNS.iter().find(|column| column.name == *name);
+        let column: Option<&Column> = V::COLUMNS.iter().find(|column| column.name == *name);
         match column.map(|column| column.kind) {
             Some(ColumnType::Text) => format!("r.{name}"),
             _ => format!("r.{name}::text"),

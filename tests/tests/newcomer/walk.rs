@@ -9,7 +9,7 @@ const PAGE: &str = include_str!("../../../docs/your-own-domain.md");
 pub fn one_more_view(root: &Path, name: &str, camel: &str) {
     let step = |step: &str| block(step).replace("counter", name).replace("Counter", camel);
     edit(&root.join("Cargo.toml"), |text| {
-        text.replace("\nprost = ", "\nprost-types = \"0.14\"\ntime = \"0.3\"\nprost = ")
+        text.replace("\nprost = ", "\nprost-types = \"0.14\"\nprost = ")
     });
     edit(&root.join(format!("proto/{name}/v1/{name}.proto")), |text| {
         let imported = text.replace(
@@ -22,14 +22,13 @@ pub fn one_more_view(root: &Path, name: &str, camel: &str) {
     });
     std::fs::write(root.join("src/recent.rs"), step("view")).expect("written");
     edit(&root.join("src/lib.rs"), |text| {
-        let view = format!(".view::<{camel}View>()");
+        let view = format!("view::{camel}Row");
         text.replace("pub mod api;", "pub mod api;\npub mod recent;")
-            .replace(&view, &format!("{view}.view::<recent::RecentView>()"))
+            .replace(&view, &format!("{view}, recent::RecentRow"))
     });
     edit(&root.join("src/api.rs"), |text| {
-        let used = "use headwater_query_svc::{query_service, served_view};\n";
-        let (before, _) = text.split_once("query_service! {").expect("the queries");
-        format!("{}{}", before.replace(used, &step("imports")), step("adapter"))
+        let all = text.trim_end().strip_suffix('}').expect("the end of the queries");
+        format!("{}\n{}}}\n", all.replace("{aggregate,", "{aggregate, recent,"), step("adapter"))
     });
     edit(&root.join(format!("tests/{name}.rs")), |text| {
         text.replace("IncrementRequest,", "IncrementRequest, ListRecentRequest,")

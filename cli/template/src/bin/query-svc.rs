@@ -3,5 +3,5 @@
 use counter::{FILE_DESCRIPTOR_SET, PROJECTIONS, queries};
 
 fn main() -> anyhow::Result<()> {
-    headwater_query_svc::run_program(&PROJECTIONS, FILE_DESCRIPTOR_SET, queries)
+    headwater_query_svc::run_program(PROJECTIONS, FILE_DESCRIPTOR_SET, queries)
 }

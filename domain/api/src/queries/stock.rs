@@ -1,7 +1,7 @@
 //! `stores.v1.StockQueryService`.
 
 use headwater_domain_model::values::{SKU_LEN_MAX, Sku};
-use headwater_domain_model::views::{ItemRow, ItemView};
+use headwater_domain_model::views::ItemRow;
 use headwater_domain_proto::stores::v1::stock_query_service_server::StockQueryService;
 use headwater_domain_proto::stores::v1::{
     BatchGetItemsRequest, BatchGetItemsResponse, GetItemBySkuRequest, GetItemBySkuResponse,
@@ -23,7 +23,7 @@ pub struct Items;
 impl ServedView for Items {
     const NAME: &'static str = "item";
     const PROJECTION: &'static str = PROJECTION;
-    type View = ItemView;
+    type View = ItemRow;
     type Message = StockItem;
 
     fn message(row: ItemRow) -> StockItem {

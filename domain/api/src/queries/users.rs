@@ -1,6 +1,5 @@
 //! `users.v1.UserQueryService`.
 
-use headwater_domain_model::views::UserView;
 use headwater_domain_model::views::user::{ACTIVE, UserRow};
 use headwater_domain_proto::users::v1::user_query_service_server::UserQueryService;
 use headwater_domain_proto::users::v1::{
@@ -22,7 +21,7 @@ pub struct Users;
 impl ServedView for Users {
     const NAME: &'static str = "user";
     const PROJECTION: &'static str = PROJECTION;
-    type View = UserView;
+    type View = UserRow;
     type Message = User;
 
     fn message(row: UserRow) -> User {

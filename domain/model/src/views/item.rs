@@ -1,7 +1,6 @@
 //! `item`: stock items by id, and the listed ones of a store by price and by SKU.
 
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{List, View, ViewError, row};
+use headwater_kernel::{About, FoldResult, List, View, row};
 use uuid::Uuid;
 
 use super::{existing, fresh, id, sum, version};
@@ -35,10 +34,7 @@ row! {
     }
 }
 
-/// The view `item`.
-pub struct ItemView;
-
-impl View for ItemView {
+impl View for ItemRow {
     const NAME: &'static str = "item";
     const VERSION: u32 = 1;
     const LISTS: &'static [List] = &[
@@ -48,14 +44,8 @@ impl View for ItemView {
     const INDEXES: &'static [&'static str] = &["(store_id, units_sold DESC, item_id)"];
     const WATCHED: bool = true;
     type Event = ItemEvent;
-    type Row = ItemRow;
 
-    fn fold(
-        row: Option<ItemRow>,
-        event: &ItemEvent,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<ItemRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &ItemEvent, about: &About) -> FoldResult<Self> {
         let mut row = match event {
             ItemEvent::Listed(event) => {
                 let new = ItemRow {

@@ -1,7 +1,6 @@
 //! `store`: stores by id, by city and status, by words of their name.
 
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{List, View, ViewError, row};
+use headwater_kernel::{About, FoldResult, List, View, row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -36,10 +35,7 @@ pub const OPEN: &str = "open";
 /// Status of a store that has closed for good.
 pub const CLOSED: &str = "closed";
 
-/// The view `store`.
-pub struct StoreView;
-
-impl View for StoreView {
+impl View for StoreRow {
     const NAME: &'static str = "store";
     const VERSION: u32 = 1;
     const LISTS: &'static [List] =
@@ -47,14 +43,8 @@ impl View for StoreView {
     const INDEXES: &'static [&'static str] = &["USING gin (to_tsvector('simple', name))"];
     const WATCHED: bool = true;
     type Event = StoreEvent;
-    type Row = StoreRow;
 
-    fn fold(
-        row: Option<StoreRow>,
-        event: &StoreEvent,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<StoreRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &StoreEvent, about: &About) -> FoldResult<Self> {
         let mut row = match event {
             StoreEvent::Opened(event) => {
                 let new = StoreRow {

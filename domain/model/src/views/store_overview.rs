@@ -6,11 +6,10 @@
 //! renamed. Whichever comes last leaves the right name.
 
 use headwater_kernel::row::Value;
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{List, Touch, View, ViewError, event_sets, row};
+use headwater_kernel::{About, FoldResult, List, Touch, View, ViewError, event_sets, row};
 use uuid::Uuid;
 
-use super::{UserView, existing, fresh, id, store, sum};
+use super::{UserRow, existing, fresh, id, store, sum};
 use crate::{ItemEvent, StoreEvent, UserEvent};
 
 row! {
@@ -55,18 +54,14 @@ event_sets! {
     }
 }
 
-/// The view `store_overview`.
-pub struct StoreOverviewView;
-
-impl View for StoreOverviewView {
+impl View for StoreOverviewRow {
     const NAME: &'static str = "store_overview";
     const VERSION: u32 = 1;
     const LISTS: &'static [List] = &[List::by_descending("revenue")];
     const INDEXES: &'static [&'static str] = &["(manager_id)"];
     const WATCHED: bool = true;
-    const REFERENCED: Option<&'static str> = Some(UserView::NAME);
+    const REFERENCED: Option<&'static str> = Some(UserRow::NAME);
     type Event = OverviewEvent;
-    type Row = StoreOverviewRow;
 
     fn touches(event: &OverviewEvent, about: &About) -> Vec<Touch> {
         match event {
@@ -91,14 +86,9 @@ impl View for StoreOverviewView {
         }
     }
 
-    fn fold(
-        row: Option<StoreOverviewRow>,
-        event: &OverviewEvent,
-        about: &About,
-        lookup: &dyn Lookup,
-    ) -> Result<Option<StoreOverviewRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &OverviewEvent, about: &About) -> FoldResult<Self> {
         match event {
-            OverviewEvent::Store(event) => of_store(row, event, about, lookup).map(Some),
+            OverviewEvent::Store(event) => of_store(row, event, about).map(Some),
             OverviewEvent::Item(event) => of_item(existing(row, about)?, event).map(Some),
             OverviewEvent::User(event) => Ok(row.map(|row| of_manager(row, event, about.stream.0))),
         }
@@ -109,7 +99,6 @@ fn of_store(
     row: Option<StoreOverviewRow>,
     event: &StoreEvent,
     about: &About,
-    lookup: &dyn Lookup,
 ) -> Result<StoreOverviewRow, ViewError> {
     if let StoreEvent::Opened(event) = event {
         let new = StoreOverviewRow {
@@ -136,7 +125,7 @@ fn of_store(
         StoreEvent::ManagerAssigned(event) => {
             let manager_id = id(&event.user_id);
             row.manager_id = Some(manager_id);
-            row.manager_name = name_of(manager_id, lookup);
+            row.manager_name = name_of(manager_id, about);
         }
         StoreEvent::ManagerRemoved(_) => (row.manager_id, row.manager_name) = (None, None),
         StoreEvent::Closed(_) => store::CLOSED.clone_into(&mut row.status),
@@ -182,8 +171,8 @@ fn of_manager(mut row: StoreOverviewRow, event: &UserEvent, user_id: Uuid) -> St
     row
 }
 
-fn name_of(user_id: Uuid, lookup: &dyn Lookup) -> Option<String> {
-    match lookup.column(&user_id.into(), "name")? {
+fn name_of(user_id: Uuid, about: &About) -> Option<String> {
+    match about.lookup(&user_id.into(), "name")? {
         Value::Text(name) => Some(name),
         _ => None,
     }

@@ -1,7 +1,6 @@
 //! `user`: users by id and by e-mail address.
 
-use headwater_kernel::view::{About, Lookup};
-use headwater_kernel::{View, ViewError, row};
+use headwater_kernel::{About, FoldResult, View, row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,23 +31,14 @@ pub const ACTIVE: &str = "active";
 /// Status of a user that has left for good.
 pub const DEACTIVATED: &str = "deactivated";
 
-/// The view `user`.
-pub struct UserView;
-
-impl View for UserView {
+impl View for UserRow {
     const NAME: &'static str = "user";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(email)"];
     const WATCHED: bool = true;
     type Event = UserEvent;
-    type Row = UserRow;
 
-    fn fold(
-        row: Option<UserRow>,
-        event: &UserEvent,
-        about: &About,
-        _lookup: &dyn Lookup,
-    ) -> Result<Option<UserRow>, ViewError> {
+    fn fold(row: Option<Self>, event: &UserEvent, about: &About) -> FoldResult<Self> {
         let mut row = match event {
             UserEvent::Registered(event) => {
                 let new = UserRow {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use headwater_domain_model::views::{ItemView, StoreOverviewView, StoreView, UserView};
+use headwater_domain_model::views::{ItemRow, StoreOverviewRow, StoreRow, UserRow};
 use headwater_domain_model::{
     DomainEvent, Item, ItemCommand, Store, StoreCommand, User, UserCommand,
 };
@@ -21,9 +21,9 @@ use uuid::Uuid;
 pub const PARTITIONS: u16 = 3;
 
 /// An event and where it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
-    pub about: About,
+    pub about: About<'static>,
     pub event: DomainEvent,
 }
 
@@ -130,7 +130,7 @@ impl World {
             let position = Position(entries.len() as u64 + 1);
             let recorded_at = OffsetDateTime::UNIX_EPOCH + Duration::seconds(position.0 as i64);
             let version = version.plus(count);
-            let about = About { partition, position, stream, version, recorded_at };
+            let about = About::new(partition, position, stream, version, recorded_at);
             entries.push(Entry { about, event: event.into() });
         }
     }
@@ -162,29 +162,24 @@ pub type Rows<R> = BTreeMap<String, R>;
 /// The projection `retail`.
 #[derive(Debug, Default, PartialEq)]
 pub struct ReadModels {
-    pub users: Rows<<UserView as View>::Row>,
-    pub stores: Rows<<StoreView as View>::Row>,
-    pub items: Rows<<ItemView as View>::Row>,
-    pub overviews: Rows<<StoreOverviewView as View>::Row>,
+    pub users: Rows<UserRow>,
+    pub stores: Rows<StoreRow>,
+    pub items: Rows<ItemRow>,
+    pub overviews: Rows<StoreOverviewRow>,
 }
 
 impl ReadModels {
     pub fn of(entries: &[&Entry]) -> Self {
         let mut models = Self::default();
         for entry in entries {
-            apply::<UserView>(&mut models.users, entry, &NoRows);
-            apply::<StoreView>(&mut models.stores, entry, &NoRows);
-            apply::<ItemView>(&mut models.items, entry, &NoRows);
-            apply::<StoreOverviewView>(
-                &mut models.overviews,
-                entry,
-                &Announced {
-                    keys: read::<StoreOverviewView>(entry).map_or_else(Vec::new, |event| {
-                        StoreOverviewView::references(&event, &entry.about)
-                    }),
-                    rows: &models.users,
-                },
-            );
+            apply::<UserRow>(&mut models.users, entry, entry.about);
+            apply::<StoreRow>(&mut models.stores, entry, entry.about);
+            apply::<ItemRow>(&mut models.items, entry, entry.about);
+            let keys = read::<StoreOverviewRow>(entry)
+                .map_or_else(Vec::new, |event| StoreOverviewRow::references(&event, &entry.about));
+            let users = Announced { keys, rows: &models.users };
+            let about = entry.about.referring(&users);
+            apply::<StoreOverviewRow>(&mut models.overviews, entry, about);
         }
         models
     }
@@ -197,15 +192,15 @@ fn read<V: View>(entry: &Entry) -> Option<V::Event> {
     known.then(|| V::Event::decode(event.type_name, event.schema_version, &event.payload).unwrap())
 }
 
-fn apply<V: View>(rows: &mut Rows<V::Row>, entry: &Entry, lookup: &dyn Lookup) {
+fn apply<V: View>(rows: &mut Rows<V>, entry: &Entry, about: About) {
     let Some(event) = read::<V>(entry) else { return };
-    for touch in V::touches(&event, &entry.about) {
+    for touch in V::touches(&event, &about) {
         let keys = match touch {
             Touch::Key(key) => vec![name(&key)],
             Touch::Where { column, value } => with_value::<V>(rows, column, &value),
         };
         for key in keys {
-            let row = V::fold(rows.remove(&key), &event, &entry.about, lookup).unwrap();
+            let row = V::fold(rows.remove(&key), &event, &about).unwrap();
             if let Some(row) = row {
                 assert_eq!(name(&row.key()), key, "a fold keeps its row's key");
                 rows.insert(key, row);
@@ -214,10 +209,10 @@ fn apply<V: View>(rows: &mut Rows<V::Row>, entry: &Entry, lookup: &dyn Lookup) {
     }
 }
 
-fn with_value<V: View>(rows: &Rows<V::Row>, column: &str, value: &Value) -> Vec<String> {
+fn with_value<V: View>(rows: &Rows<V>, column: &str, value: &Value) -> Vec<String> {
     let indexed = indexes::<V>().iter().any(|index| index.starts_with(&format!("({column}")));
     assert!(indexed, "{} selects rows by {column}, which has no index", V::NAME);
-    let has_value = |row: &V::Row| column_of(row, column).as_ref() == Some(value);
+    let has_value = |row: &V| column_of(row, column).as_ref() == Some(value);
     rows.iter().filter(|(_, row)| has_value(row)).map(|(key, _)| key.clone()).collect()
 }
 
@@ -228,14 +223,6 @@ fn column_of<R: Row>(row: &R, column: &str) -> Option<Value> {
 
 fn name(key: &Value) -> String {
     format!("{key:?}")
-}
-
-struct NoRows;
-
-impl Lookup for NoRows {
-    fn column(&self, _key: &Value, _column: &str) -> Option<Value> {
-        None
-    }
 }
 
 /// Rows of a view, but only those that were announced: the engine loads no others.

@@ -35,8 +35,8 @@ const FILES: [&str; 5] = [
     "cli/template/src/api.rs",
     "cli/template/src/lib.rs",
 ];
-/// Lines of these that are neither blank nor comments. The goal is 120; see BENCHMARKS.md.
-const LINES_MAX: usize = 165;
+/// Lines of these that are neither blank nor comments: the goal, reached.
+const LINES_MAX: usize = 120;
 
 /// The files, by their paths from the repository's root.
 fn files() -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! Rows of the views `store` and `store_overview`, as messages.
 
 use headwater_domain_model::views::store::{CLOSED, OPEN};
-use headwater_domain_model::views::{StoreOverviewRow, StoreOverviewView, StoreRow, StoreView};
+use headwater_domain_model::views::{StoreOverviewRow, StoreRow};
 use headwater_domain_proto::stores::v1::{Money, Store, StoreOverview, StoreStatus};
 use headwater_edge::timestamp;
 use headwater_query_svc::ServedView;
@@ -15,7 +15,7 @@ pub struct Stores;
 impl ServedView for Stores {
     const NAME: &'static str = "store";
     const PROJECTION: &'static str = PROJECTION;
-    type View = StoreView;
+    type View = StoreRow;
     type Message = Store;
 
     fn message(row: StoreRow) -> Store {
@@ -38,7 +38,7 @@ pub struct Overviews;
 impl ServedView for Overviews {
     const NAME: &'static str = "store";
     const PROJECTION: &'static str = PROJECTION;
-    type View = StoreOverviewView;
+    type View = StoreOverviewRow;
     type Message = StoreOverview;
 
     fn message(row: StoreOverviewRow) -> StoreOverview {
