@@ -18,4 +18,6 @@ mod pick;
 pub use cost::{Cost, RECOVERY, recovered};
 pub use fallback::{FallbackLimiter, FallbackPermit, NO_LIMIT};
 pub use judge::{Verdict, judge};
-pub use pick::{Choice, PickRequest, PrimaryRoom, best_on_offer, fallbacks, freshest, pick, shown};
+pub use pick::{
+    Choice, PickRequest, PrimaryFallback, best_on_offer, fallbacks, freshest, pick, shown,
+};

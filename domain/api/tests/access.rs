@@ -90,7 +90,7 @@ async fn the_flag_alone_chooses_the_node() {
     // Nor is a write sent to the only node that can be reached, if that is a replica.
     let alone = Service::ready(&[cluster.replica.url("query")], 200).await;
     let error = found(&alone, Access::ReadWrite, &any).await.unwrap_err();
-    assert!(matches!(error, ReadError::Stale(_)), "{error:?}");
+    assert!(matches!(error, ReadError::NotFreshEnough(_)), "{error:?}");
 }
 
 /// Nothing commits between the statements of a transaction, as far as it can see.

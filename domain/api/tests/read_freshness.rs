@@ -653,7 +653,7 @@ async fn each_projection_is_judged_by_its_own_checkpoint() {
     service.get(id(1), within(Duration::from_secs(20))).await.unwrap();
     for lagging in [&latest, &recent] {
         let error = service.reads.rows(&NOTES, &[], lagging).await.unwrap_err();
-        let ReadError::Stale(best) = error else { panic!("{error:?}") };
+        let ReadError::NotFreshEnough(best) = error else { panic!("{error:?}") };
         assert_eq!(best.node_state.checkpoint.token, token(1));
         let or_stale = Need { or_stale: true, ..lagging.clone() };
         let answer = service.reads.rows(&NOTES, &[], &or_stale).await.unwrap();

@@ -112,7 +112,7 @@ impl FallbackLimiter {
         match self.allowance().take(now, latest) {
             Ok(at) => {
                 self.meters.asked(if at > now { "queued" } else { "at_once" });
-                Ok(FallbackPermit { limiter: Arc::clone(self), at, taken: false })
+                Ok(FallbackPermit { limiter: Arc::clone(self), at, spent: false })
             }
             Err(left) => {
                 self.meters.asked("refused");
@@ -134,11 +134,11 @@ impl FallbackLimiter {
     }
 }
 
-/// One read's permit for the primary; goes to another read if it is dropped untaken.
+/// One read's permit for the primary; goes to another read if it is dropped unspent.
 pub struct FallbackPermit {
     limiter: Arc<FallbackLimiter>,
     at: Instant,
-    taken: bool,
+    spent: bool,
 }
 
 impl FallbackPermit {
@@ -148,14 +148,14 @@ impl FallbackPermit {
     }
 
     /// The primary is read from.
-    pub fn take(&mut self) {
-        self.taken = true;
+    pub fn spend(&mut self) {
+        self.spent = true;
     }
 }
 
 impl Drop for FallbackPermit {
     fn drop(&mut self) {
-        if !self.taken {
+        if !self.spent {
             self.limiter.allowance().give_back();
         }
     }

@@ -21,13 +21,13 @@ pub const LAG_MAX: Duration = Duration::seconds(10);
 
 /// State of a read's permit to fall back to the read primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrimaryRoom {
+pub enum PrimaryFallback {
     /// Valid now, or not asked for yet.
-    Now,
+    Allowed,
     /// Valid later: once the permit is due.
     Later,
-    /// Refused: the fallback quota is exhausted.
-    Never,
+    /// The fallback quota is exhausted.
+    Refused,
 }
 
 /// Requirements and circumstances of a choice.
@@ -43,7 +43,7 @@ pub struct PickRequest<'a> {
     /// True once waiting for a replica has taken long enough, so that the primary will do, too.
     pub primary_too: bool,
     /// The read's permit for the read primary; only asked for where the pool has replicas.
-    pub primary_room: PrimaryRoom,
+    pub primary_fallback: PrimaryFallback,
     /// True if the log itself is known to be in the epoch of the token that is required.
     pub in_tokens_epoch: bool,
     /// Time by which ages are measured.
@@ -108,13 +108,15 @@ pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &PickRequest<'_>) -> Choic
     }
     let field = Field::survey(nodes, truth, wish);
     let has_replicas = has_replicas(nodes);
-    let closed = match wish.primary_room {
-        PrimaryRoom::Later | PrimaryRoom::Never if has_replicas => field.primaries,
-        PrimaryRoom::Now | PrimaryRoom::Later | PrimaryRoom::Never => NodeSet::default(),
+    let closed = match wish.primary_fallback {
+        PrimaryFallback::Later | PrimaryFallback::Refused if has_replicas => field.primaries,
+        PrimaryFallback::Allowed | PrimaryFallback::Later | PrimaryFallback::Refused => {
+            NodeSet::default()
+        }
     };
     let ranks = field.fresh.iter().enumerate().map(|(rank, set)| (rank, set.without(closed)));
     let Some((rank, set)) = ranks.into_iter().find(|(_, set)| !set.is_empty()) else {
-        let is_left = wish.primary_room == PrimaryRoom::Never && !closed.is_empty();
+        let is_left = wish.primary_fallback == PrimaryFallback::Refused && !closed.is_empty();
         return if is_left && !field.may_catch_up { Choice::Refused } else { Choice::Wait };
     };
     if rank != Rank::Replica as usize && !wish.primary_too && field.may_catch_up {

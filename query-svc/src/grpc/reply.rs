@@ -160,7 +160,7 @@ pub fn failure(error: ReadError) -> Failure {
     match error {
         ReadError::Foreign => token_failure(TokenError::Foreign),
         ReadError::Lost => token_failure(TokenError::Lost),
-        ReadError::Stale(best) => {
+        ReadError::NotFreshEnough(best) => {
             let message =
                 "no node became as fresh as asked for in time; ask for less, or again later";
             let failure = Failure::new(ErrorReason::FreshnessUnavailable, message);
@@ -176,7 +176,7 @@ pub fn failure(error: ReadError) -> Failure {
                 None => failure,
             }
         }
-        ReadError::ShareSpent { retry_after, best } => {
+        ReadError::FallbackLimited { retry_after, best } => {
             let message = "no replica can answer, and the read primary takes over no more reads";
             let failure = Failure::new(ErrorReason::PrimaryShareSpent, message);
             offering_any(failure.retry_after(retry_after), best.as_ref())

@@ -49,7 +49,7 @@ pub struct ReadPool {
     tables: Arc<NodeStateTables>,
     clock: Arc<WriteClock>,
     metrics: Metrics,
-    share: Arc<FallbackLimiter>,
+    fallback_limiter: Arc<FallbackLimiter>,
     probe_every: Duration,
     random_seed: AtomicUsize,
 }
@@ -79,7 +79,7 @@ impl ReadPool {
             tables,
             clock,
             metrics: metrics.clone(),
-            share: Arc::new(FallbackLimiter::new(config.primary_share, metrics)),
+            fallback_limiter: Arc::new(FallbackLimiter::new(config.primary_share, metrics)),
             probe_every: config.probe_every,
             random_seed: AtomicUsize::new(0),
         })
@@ -94,7 +94,7 @@ impl ReadPool {
         }
         let following = follow(self.nodes.clone(), Arc::clone(&self.tables), readiness.clone());
         spawn_until(shutdown, following);
-        spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.share)));
+        spawn_until(shutdown, count(self.nodes.clone(), Arc::clone(&self.fallback_limiter)));
     }
 
     /// Nodes of the pool.
@@ -113,8 +113,8 @@ impl ReadPool {
     }
 
     /// Rate limiter of fallbacks to the read primary.
-    pub fn share(&self) -> &Arc<FallbackLimiter> {
-        &self.share
+    pub fn fallback_limiter(&self) -> &Arc<FallbackLimiter> {
+        &self.fallback_limiter
     }
 
     /// Metrics of the process.
@@ -157,14 +157,14 @@ async fn probe(node: Arc<Node>, tables: Arc<NodeStateTables>, every: Duration) {
     }
 }
 
-/// Tells the primary's share what replicas answer.
-async fn count(nodes: Vec<Arc<Node>>, share: Arc<FallbackLimiter>) {
+/// Tells the limiter of fallbacks what replicas answer.
+async fn count(nodes: Vec<Arc<Node>>, limiter: Arc<FallbackLimiter>) {
     let answered = || nodes.iter().map(|node| node.meters().answered_as_replica()).sum::<u64>();
     let (mut before, mut since) = (answered(), Instant::now());
     loop {
         sleep(COUNT_EVERY).await;
         let (all, now) = (answered(), Instant::now());
-        share.learn(all - before, now - since);
+        limiter.learn(all - before, now - since);
         (before, since) = (all, now);
     }
 }

@@ -19,7 +19,7 @@ pub enum ReadError {
     Lost,
     /// No node became fresh enough in time.
     #[error("no node became fresh enough in time")]
-    Stale(Best),
+    NotFreshEnough(Best),
     /// The end of the log is not known.
     #[error("the end of the log is not known")]
     NoLogEnd {
@@ -31,9 +31,9 @@ pub enum ReadError {
     /// No node could be read from in time.
     #[error("no node can be read from")]
     NoNode(#[source] Option<NodeError>),
-    /// Only the read primary could answer, and its share of the reads is spent.
+    /// Only the read primary could answer, and its fallback quota is exhausted.
     #[error("the read primary takes over no more reads")]
-    ShareSpent {
+    FallbackLimited {
         /// Delay before another try.
         retry_after: Duration,
         /// The freshest state that a replica could have given.

@@ -51,9 +51,9 @@ impl<'r> Pipeline<'r> {
         };
         match outcome {
             Err(
-                error @ (ReadError::Stale(_)
+                error @ (ReadError::NotFreshEnough(_)
                 | ReadError::NoLogEnd { .. }
-                | ReadError::ShareSpent { .. }),
+                | ReadError::FallbackLimited { .. }),
             ) if need.or_stale && self.access == Access::ReadOnly => {
                 self.freshest(&need.required, ask).await.ok_or(error)
             }
@@ -106,7 +106,7 @@ impl<'r> Pipeline<'r> {
                     }
                 }
                 Choice::Fallback(node) => {
-                    self.progress.take_turn();
+                    self.progress.spend_permit();
                     if let Some(answer) = self.attempt(node, &required, ask).await? {
                         return Ok(answer);
                     }
@@ -133,8 +133,8 @@ impl<'r> Pipeline<'r> {
             let look = |seen: &[NodeSeen]| Some((freshest(seen, avoided)?, fallbacks(seen)));
             let (node, fallbacks) = self.table.look(look)?;
             if fallbacks.contains(node) {
-                match self.backend.pool.share().ask(Instant::now()) {
-                    Ok(mut turn) => turn.take(),
+                match self.backend.pool.fallback_limiter().ask(Instant::now()) {
+                    Ok(mut permit) => permit.spend(),
                     Err(_) => {
                         avoided.insert(node);
                         continue;
@@ -156,7 +156,7 @@ impl<'r> Pipeline<'r> {
     fn pick(&mut self, required: &Consistency) -> Choice {
         let choice = self.pick_once(required);
         if matches!(choice, Choice::Fallback(_)) && self.progress.needs_permit() {
-            self.progress.ask_permit(self.backend.pool.share());
+            self.progress.ask_permit(self.backend.pool.fallback_limiter());
             return self.pick_once(required);
         }
         choice
@@ -244,10 +244,10 @@ impl<'r> Pipeline<'r> {
     pub(super) fn expire(&mut self) -> ReadError {
         if let Some(retry_after) = self.progress.refused() {
             let best = self.best_of(|seen| best_on_offer(seen, fallbacks(seen)).cloned());
-            return ReadError::ShareSpent { retry_after, best };
+            return ReadError::FallbackLimited { retry_after, best };
         }
         match self.best() {
-            Some(best) => ReadError::Stale(best),
+            Some(best) => ReadError::NotFreshEnough(best),
             None => ReadError::NoNode(self.progress.error.take()),
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::need::ReadError;
 use crate::choice::{FallbackLimiter, FallbackPermit};
-use crate::choice::{PickRequest, PrimaryRoom};
+use crate::choice::{PickRequest, PrimaryFallback};
 use crate::nodes::RETRY_AFTER;
 use crate::seen::NodeError;
 use crate::seen::NodeSet;
@@ -63,9 +63,9 @@ impl Waited {
 enum Fallback {
     /// Not needed so far.
     Unasked,
-    /// Permit for a turn there, now or later.
-    Given(FallbackPermit),
-    /// There is no turn in time; when to try again.
+    /// Permit to read there, now or later.
+    Granted(FallbackPermit),
+    /// There is no permit in time; when to try again.
     Refused(Duration),
 }
 
@@ -116,10 +116,10 @@ impl Progress {
             consistency,
             avoided: self.avoided,
             primary_too: now >= self.primary_from,
-            primary_room: match &self.fallback {
-                Fallback::Given(turn) if now < turn.at() => PrimaryRoom::Later,
-                Fallback::Unasked | Fallback::Given(_) => PrimaryRoom::Now,
-                Fallback::Refused(_) => PrimaryRoom::Never,
+            primary_fallback: match &self.fallback {
+                Fallback::Granted(permit) if now < permit.at() => PrimaryFallback::Later,
+                Fallback::Unasked | Fallback::Granted(_) => PrimaryFallback::Allowed,
+                Fallback::Refused(_) => PrimaryFallback::Refused,
             },
             in_tokens_epoch: self.in_tokens_epoch,
             now: time.now,
@@ -133,9 +133,9 @@ impl Progress {
     }
 
     /// Asks for a permit for the read primary, now or before the wait is over.
-    pub fn ask_permit(&mut self, share: &Arc<FallbackLimiter>) {
-        let turn = share.ask(self.until);
-        self.fallback = turn.map_or_else(Fallback::Refused, Fallback::Given);
+    pub fn ask_permit(&mut self, limiter: &Arc<FallbackLimiter>) {
+        let permit = limiter.ask(self.until);
+        self.fallback = permit.map_or_else(Fallback::Refused, Fallback::Granted);
     }
 
     /// End of a wait at `now` with a node that will do.
@@ -144,28 +144,28 @@ impl Progress {
     }
 
     /// The read primary is read from.
-    pub fn take_turn(&mut self) {
-        if let Fallback::Given(turn) = &mut self.fallback {
-            turn.take();
+    pub fn spend_permit(&mut self) {
+        if let Fallback::Granted(permit) = &mut self.fallback {
+            permit.spend();
         }
     }
 
     /// If the read primary takes over no more: when to try again.
     pub fn refused(&self) -> Option<Duration> {
         match &self.fallback {
-            Fallback::Unasked | Fallback::Given(_) => None,
+            Fallback::Unasked | Fallback::Granted(_) => None,
             Fallback::Refused(retry_after) => Some(*retry_after),
         }
     }
 
     /// The next moment at which more becomes possible, or nothing any more.
     pub fn next_stage(&self) -> Instant {
-        let turn = match &self.fallback {
-            Fallback::Given(turn) => turn.at(),
+        let permitted = match &self.fallback {
+            Fallback::Granted(permit) => permit.at(),
             Fallback::Unasked | Fallback::Refused(_) => self.until,
         };
         let now = Instant::now();
-        let stages = [self.primary_from, turn, self.until].into_iter();
+        let stages = [self.primary_from, permitted, self.until].into_iter();
         stages.filter(|stage| *stage > now).min().unwrap_or(self.until)
     }
 

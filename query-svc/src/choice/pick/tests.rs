@@ -69,7 +69,7 @@ fn wish(consistency: &Consistency) -> PickRequest<'_> {
         consistency,
         avoided: NodeSet::default(),
         primary_too: false,
-        primary_room: PrimaryRoom::Now,
+        primary_fallback: PrimaryFallback::Allowed,
         in_tokens_epoch: false,
         now: at(NOW),
         random_seed: 0,
@@ -120,14 +120,14 @@ fn read_write_goes_to_the_primary_or_nowhere() {
         let wish = PickRequest {
             access: Access::ReadWrite,
             avoided: set,
-            primary_room: PrimaryRoom::Never,
+            primary_fallback: PrimaryFallback::Refused,
             ..wish(consistency)
         };
         pick(&seen, &costs(&vec![0; nodes.len()]), &wish)
     };
     let any = Consistency::Any;
     let both = [n('R', 9, NOW), n('P', 9, NOW)];
-    assert_eq!(write(&both, &any, &[]), Read(1), "not within the share: it is no fallback");
+    assert_eq!(write(&both, &any, &[]), Read(1), "not within the quota: it is no fallback");
     assert_eq!(write(&both, &token(1, 1, 9), &[]), Read(1));
     assert_eq!(write(&both, &token(1, 1, 10), &[]), Wait);
     assert_eq!(write(&both, &any, &[1]), Wait);
@@ -297,40 +297,40 @@ fn a_node_that_just_failed_is_avoided_while_there_is_another() {
     assert_eq!(choose(&nodes, &[0, 0], &token(1, 1, 9), &[0], false), Fallback(1));
 }
 
-/// What is chosen while the primary has room, later, or none.
+/// The choice while a permit for the primary is valid, valid later, or refused.
 #[track_caller]
-fn check_room(nodes: &[N], consistency: &Consistency, expected: [Choice; 3]) {
+fn check_permits(nodes: &[N], consistency: &Consistency, expected: [Choice; 3]) {
     let seen: Vec<_> = nodes.iter().map(seen).collect();
-    let rooms = [PrimaryRoom::Now, PrimaryRoom::Later, PrimaryRoom::Never];
-    for (primary_room, expected) in rooms.into_iter().zip(expected) {
-        let wish = PickRequest { primary_room, primary_too: true, ..wish(consistency) };
-        assert_eq!(pick(&seen, &[], &wish), expected, "{primary_room:?}");
+    let permits = [PrimaryFallback::Allowed, PrimaryFallback::Later, PrimaryFallback::Refused];
+    for (primary_fallback, expected) in permits.into_iter().zip(expected) {
+        let wish = PickRequest { primary_fallback, primary_too: true, ..wish(consistency) };
+        assert_eq!(pick(&seen, &[], &wish), expected, "{primary_fallback:?}");
     }
 }
 
 #[test]
-fn past_its_share_the_primary_is_left_alone() {
+fn past_its_quota_the_primary_is_left_alone() {
     let any = Consistency::Any;
     let (primary, replica) = (n('P', 9, NOW), n('R', 9, NOW));
     let (behind, lagging) = (n('R', 5, NOW - 1), n('R', 5, NOW - 60));
     let gone = down(replica.clone());
     let unseen = N('R', true, 0, 0, 0, 0);
     let two = |other: &N| [primary.clone(), other.clone()];
-    // Its share is nobody's business while a replica answers.
-    check_room(&two(&replica), &token(1, 1, 9), [const { Read(1) }; 3]);
+    // Its quota is nobody's business while a replica answers.
+    check_permits(&two(&replica), &token(1, 1, 9), [const { Read(1) }; 3]);
     // Behind: it may come in time.
-    check_room(&two(&behind), &token(1, 1, 9), [Fallback(0), Wait, Wait]);
+    check_permits(&two(&behind), &token(1, 1, 9), [Fallback(0), Wait, Wait]);
     // Nothing to wait for.
     for other in [&gone, &lagging, &unseen] {
-        check_room(&two(other), &token(1, 1, 9), [Fallback(0), Wait, Refused]);
-        check_room(&two(other), &within(5), [Fallback(0), Wait, Refused]);
+        check_permits(&two(other), &token(1, 1, 9), [Fallback(0), Wait, Refused]);
+        check_permits(&two(other), &within(5), [Fallback(0), Wait, Refused]);
     }
-    check_room(&two(&gone), &any, [Fallback(0), Wait, Refused]);
+    check_permits(&two(&gone), &any, [Fallback(0), Wait, Refused]);
     // Old is better than nothing for who has asked for nothing.
-    check_room(&two(&lagging), &any, [Fallback(0), Read(1), Read(1)]);
+    check_permits(&two(&lagging), &any, [Fallback(0), Read(1), Read(1)]);
     // The primary would not do either: then its share is not what is missing.
-    check_room(&two(&gone), &token(1, 1, 10), [const { Wait }; 3]);
-    check_room(&two(&behind), &token(1, 1, 10), [const { Wait }; 3]);
+    check_permits(&two(&gone), &token(1, 1, 10), [const { Wait }; 3]);
+    check_permits(&two(&behind), &token(1, 1, 10), [const { Wait }; 3]);
 }
 
 #[test]
@@ -343,8 +343,8 @@ fn a_primary_without_replicas_serves_everything() {
         vec![primary.clone(), n('P', 8, NOW - 60)],
     ];
     for nodes in table {
-        check_room(&nodes, &Consistency::Any, [const { Read(0) }; 3]);
-        check_room(&nodes, &token(1, 1, 9), [const { Read(0) }; 3]);
+        check_permits(&nodes, &Consistency::Any, [const { Read(0) }; 3]);
+        check_permits(&nodes, &token(1, 1, 9), [const { Read(0) }; 3]);
         let seen: Vec<_> = nodes.iter().map(seen).collect();
         assert_eq!(fallbacks(&seen), NodeSet::default());
     }
