@@ -1,5 +1,9 @@
 //! CPU time of process trees, as the kernel accounts for it. Linux only; elsewhere the columns stay
 //! empty.
+//!
+//! Read from `/proc` and not by the crate `sysinfo`, which gives a process's own time alone.
+//! Backends and autovacuum workers of Postgres end within a measurement; from then on their time
+//! stands only in what the postmaster has collected of its children.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
