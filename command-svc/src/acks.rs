@@ -79,6 +79,7 @@ impl Acks {
             match timeout_at(wish.until, sync.clone().r#await(request)).await {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
+                    // A level of a later release than this one's is no less than committed.
                     let level = AckLevel::try_from(reply.reached).unwrap_or(AckLevel::Committed);
                     return Acked { level, replicas: reply.replicas };
                 }

@@ -78,6 +78,7 @@ pub async fn run(
         ..Server::new(config.common, metrics, readiness, shutdown, listener)
     };
     let served = serve(server, routes).await;
+    // Held by nobody else, unless calls were cut at the deadline: their appends are not waited for.
     if let Some(executor) = Arc::into_inner(executor) {
         executor.drain().await;
     }

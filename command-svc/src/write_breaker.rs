@@ -27,6 +27,7 @@ impl WriteBreaker {
     /// True if the database may be asked now.
     pub(crate) fn allows(&mut self) -> bool {
         let place = self.servers.place().ok();
+        // Without a place none takes writes: what the last one did counts until another is found.
         if place.is_some() && place != self.place {
             self.place = place;
             self.reset();

@@ -67,6 +67,7 @@ impl Engine {
             Some(checkpoint) => checkpoint,
             None => {
                 session.create_checkpoint(&Checkpoint::start(&info), &lineage).await?;
+                // Read back: it has a revision now, and another copy's may have been first.
                 session.checkpoint().await?.ok_or(Stop::Overtaken)?
             }
         };

@@ -231,6 +231,7 @@ impl Session {
     async fn prepare(&mut self, index: usize, column: &'static str) -> Result<(), Stop> {
         if !self.by_column.contains_key(&(index, column)) {
             let view = &self.projection.views()[index];
+            // One more than may be loaded, so that too many are noticed and not cut.
             let sql = statements::by_column(view, column, ROWS_MAX + 1);
             let statement = within("preparing a statement", self.connection.prepare(&sql)).await?;
             self.by_column.insert((index, column), statement);

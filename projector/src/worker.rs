@@ -67,6 +67,7 @@ impl Worker {
     /// Tells what stopped the projection, and how long to wait.
     fn after(&self, stop: &Stop, backoff: &mut Backoff) -> Duration {
         let projection = self.projection.name();
+        // No fault: health stays as it is.
         if matches!(stop, Stop::NewEpoch) {
             tracing::info!(projection, "the log is in a new epoch; its history is compared");
             return backoff.next(rand::random());
@@ -109,6 +110,7 @@ impl Worker {
     async fn elected(&self, read_url: &str) -> Result<Engine, Stop> {
         let session = Session::open(read_url, &self.projection).await?;
         while !session.try_lock().await? {
+            // A copy that stands by is healthy: the watchdog tells if nobody applies.
             self.reporter.health.note(part(&self.projection), Ok(()));
             sleep(FOLLOW_EVERY).await;
         }

@@ -75,6 +75,8 @@ impl Address {
     /// # Errors
     /// Never in practice: the pool's settings are constants.
     pub fn pool(&self, connections: usize) -> Result<Pool, BuildError> {
+        // Not tested when it is lent, which would cost a round trip: a connection that broke
+        // unnoticed fails its statement, and the read goes to another node.
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         Pool::builder(Manager::from_config(self.config.clone(), NoTls, fast))
             .max_size(connections)
@@ -200,6 +202,7 @@ async fn run(
     let answer = async {
         match prepare_and_query(client, sql, params).await {
             Err(error) if is_stale_plan(&error) => {
+                // No types: `prepare_cached` keeps it under the text alone.
                 client.statement_cache.remove(sql, &[]);
                 prepare_and_query(client, sql, params).await
             }

@@ -84,6 +84,7 @@ impl Node {
             index,
             name: address.name.clone(),
             lent: address.pool(connections)?,
+            // One more for the probes.
             shared: address.pool(LANES + 1)?,
             lanes: std::array::from_fn(|_| Lane::new(common.connected_max)),
             probes: Lane::new(common.connected_max),

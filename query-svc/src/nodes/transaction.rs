@@ -67,6 +67,7 @@ impl Node {
         let client = transaction.client()?;
         let checkpoint = answered(client.prepare_cached(CHECKPOINT)).await?;
         let names = [projection];
+        // Only a reference is a parameter, so a slice as one takes two of them.
         let names: Params<'_> = &[&&names[..]];
         // Sent in this order on one connection, without waiting in between.
         let begun = client.batch_execute(begin_sql(access));

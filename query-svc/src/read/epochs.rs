@@ -56,6 +56,7 @@ impl Pipeline<'_> {
                 Standing::Settled(token) => fresh(&Consistency::AtLeast(token)),
                 Standing::Foreign | Standing::Lost | Standing::Later | Standing::Unknown => false,
             },
+            // Where the log ends was not learned, or no node has come as far.
             Required::LogEnd => false,
         }
     }

@@ -69,6 +69,7 @@ impl<'r> Pipeline<'r> {
         let unknown = |cause, best| ReadError::NoLogEnd { cause, best };
         let required =
             Consistency::AtLeast(end.map_err(|cause| unknown(cause, self.best()))?.token);
+        // The token is the log's own: there is nobody left to ask whether it made it.
         self.progress.in_tokens_epoch = true;
         match self.fresh(required, ask).await {
             // The client has sent no token that could be refused.

@@ -94,6 +94,7 @@ impl Progress {
         let left = time_left.map_or(wait_max, |left| wait_max.min(left.mul_f64(0.9)));
         Self {
             until: now + left,
+            // Half at most: the read primary may need a permit, and time to answer.
             primary_from: now + REPLICA_PATIENCE.min(left / 2),
             attempts: 0,
             avoided: NodeSet::default(),
