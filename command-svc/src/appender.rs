@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use headwater_chassis::{Backoff, Delays};
 use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
-use headwater_kernel::Partition;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -49,21 +48,19 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts the task; it ends when every sender of its queue is gone and the queue is empty.
-    pub(crate) fn start(
+    /// A task that appends with `appender`, and its queue.
+    pub(crate) fn new(
         appender: Appender,
-        partition: Partition,
         queue_max: usize,
         shared: Shared,
-    ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
+    ) -> (mpsc::Sender<Job>, Self) {
         let (jobs, queue) = mpsc::channel(queue_max);
         let write_breaker = WriteBreaker::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
-        let task = Self { appender, queue, write_breaker, shared };
-        tracing::debug!(%partition, "appender started");
-        (jobs, tokio::spawn(task.run()))
+        (jobs, Self { appender, queue, write_breaker, shared })
     }
 
-    async fn run(mut self) {
+    /// Appends until every sender of its queue is gone and the queue is empty.
+    pub(crate) async fn run(mut self) {
         let commands_max = self.shared.commands_max;
         let mut gathered = Vec::with_capacity(commands_max);
         let mut jobs = VecDeque::new();

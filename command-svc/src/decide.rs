@@ -1,6 +1,7 @@
 //! Aggregates of any type behind one face, so that one appender batches them all.
 
-use std::any::Any;
+use std::any::{Any, type_name};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use headwater_eventlog::{Fact, FactKind, Loaded};
@@ -29,6 +30,23 @@ pub(crate) trait Decider: Send + Sync {
     fn decide(&self, current: &VersionedState) -> Verdict;
     /// The aggregate's name, and the state in bytes if it wants snapshots.
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
+    /// The aggregate's name and the type of its commands, for logs.
+    fn names(&self) -> (&'static str, &'static str);
+}
+
+/// Runs code of the domain; `None` if it panics, which is logged as a defect of `what` of the
+/// aggregate. Other commands, and the task that runs them, go on.
+pub(crate) fn caught<T>(
+    what: &'static str,
+    (aggregate, command): (&'static str, &'static str),
+    code: impl FnOnce() -> T,
+) -> Option<T> {
+    // Whatever it may have left half changed is dropped: the domain works on a copy of the state.
+    let result = catch_unwind(AssertUnwindSafe(code));
+    if result.is_err() {
+        tracing::error!(aggregate, command, what, "the domain's code panicked");
+    }
+    result.ok()
 }
 
 /// Result of a command on a state.
@@ -96,6 +114,10 @@ impl<A: Aggregate> Decider for Typed<A> {
 
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)> {
         Some((A::NAME, state.downcast_ref::<A>()?.snapshot()?))
+    }
+
+    fn names(&self) -> (&'static str, &'static str) {
+        (A::NAME, type_name::<A::Command>())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::plan::Job;
 use crate::reply::{Answer, AppendError, failure};
 use crate::seen;
 use crate::states::States;
+use crate::supervisor::Supervisor;
 use headwater_edge::Call;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
@@ -44,6 +45,7 @@ pub struct Executor {
     measures: Arc<Measures>,
     acks: Acks,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    supervisor: Supervisor,
 }
 
 /// A command that has been applied.
@@ -64,19 +66,27 @@ impl Executor {
     pub fn start(log: &EventLog, limits: &Limits, acks: Acks, metrics: &Metrics) -> Self {
         let states = States::new(limits.cache_max);
         let measures = Arc::new(Measures::new(metrics));
+        let supervisor = Supervisor::new();
         let shared = Shared {
             states: states.clone(),
             notifier: log.notifier(),
-            snapshots: SnapshotSink::start(log.clone(), limits.snapshot_every),
+            snapshots: SnapshotSink::start(log.clone(), limits.snapshot_every, &supervisor),
             measures: Arc::clone(&measures),
             commands_max: limits.batch_max,
         };
         let (queues, tasks) = (0..log.info().partitions)
             .map(Partition)
-            .map(|p| Task::start(log.appender(p), p, limits.queue_max, shared.clone()))
+            .map(|p| Task::new(log.appender(p), limits.queue_max, shared.clone()))
+            .map(|(queue, task)| (queue, supervisor.spawn("an appender", task.run())))
             .unzip();
-        let loader = Loader::start(log.clone());
-        Self { log: log.clone(), loader, states, queues, measures, acks, tasks }
+        let loader = Loader::start(log.clone(), &supervisor);
+        Self { log: log.clone(), loader, states, queues, measures, acks, tasks, supervisor }
+    }
+
+    /// Resolves when a task that commands cannot do without has died, with its name: then the
+    /// process must end.
+    pub fn failure(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        self.supervisor.failure()
     }
 
     /// Decides and appends a command; answers when it is committed, or refused on the newest state.
@@ -110,8 +120,9 @@ impl Executor {
             let state = self.newest::<A>(call.stream).await?;
             let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
             self.submit(partition, job)?;
-            // A job is dropped unanswered only if the partition's task has panicked.
-            match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
+            // A job is dropped unanswered only if the partition's task has panicked, before, while
+            // or after it committed.
+            match answered.await.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
                 Answer::DecideAgain => self.measures.decided_again(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(self.committed(receipt, replayed, &call).await);

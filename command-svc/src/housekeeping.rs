@@ -8,7 +8,8 @@ use headwater_eventlog::{EventLog, Receipt, SavedSnapshot};
 use headwater_kernel::StreamVersion;
 use tokio::sync::mpsc;
 
-use crate::decide::{Decider, VersionedState};
+use crate::decide::{Decider, VersionedState, caught};
+use crate::supervisor::Supervisor;
 
 /// Snapshots that may wait to be written; more are dropped, the next one of the stream will do.
 const SNAPSHOTS_WAITING_MAX: usize = 256;
@@ -27,9 +28,9 @@ pub(crate) struct SnapshotSink {
 
 impl SnapshotSink {
     /// Starts the task that writes them; it ends when the last clone is dropped.
-    pub(crate) fn start(log: EventLog, every: u64) -> Self {
+    pub(crate) fn start(log: EventLog, every: u64, supervisor: &Supervisor) -> Self {
         let (waiting, queue) = mpsc::channel(SNAPSHOTS_WAITING_MAX);
-        tokio::spawn(write_snapshots(log, queue));
+        supervisor.spawn("the writer of snapshots", write_snapshots(log, queue));
         Self { waiting, every: every.max(1) }
     }
 
@@ -44,7 +45,9 @@ impl SnapshotSink {
         if before.0 / self.every == after.version.0 / self.every {
             return;
         }
-        let Some((aggregate, snapshot)) = decider.snapshot(&after.state) else { return };
+        // The command is committed: nothing that happens here may change its answer.
+        let made = caught("a snapshot", decider.names(), || decider.snapshot(&after.state));
+        let Some((aggregate, snapshot)) = made.flatten() else { return };
         let saved = SavedSnapshot {
             stream: receipt.stream,
             version: after.version,

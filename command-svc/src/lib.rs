@@ -18,6 +18,7 @@ mod run;
 mod seen;
 mod settle;
 mod states;
+mod supervisor;
 mod write_breaker;
 
 pub use acks::{Acked, Acks};

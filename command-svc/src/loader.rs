@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::reply::AppendError;
+use crate::supervisor::Supervisor;
 use crate::write_breaker::WriteBreaker;
 
 /// Streams read by one statement.
@@ -48,9 +49,9 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// Starts the task; it ends when the last clone is dropped.
-    pub(crate) fn start(log: EventLog) -> Self {
+    pub(crate) fn start(log: EventLog, supervisor: &Supervisor) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(log, queue));
+        supervisor.spawn("the loader", run(log, queue));
         Self { requests }
     }
 

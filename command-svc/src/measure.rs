@@ -85,6 +85,6 @@ fn name(error: AppendError) -> &'static str {
         AppendError::OutcomeUnknown => "outcome_unknown",
         AppendError::TooLarge => "too_large",
         AppendError::OtherAggregate => "other_aggregate",
-        AppendError::Defect => "defect",
+        AppendError::Panicked | AppendError::Defect => "defect",
     }
 }

@@ -11,7 +11,7 @@ use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::decide::{Accepted, Decider, Verdict, VersionedState};
+use crate::decide::{Accepted, Decider, Verdict, VersionedState, caught};
 use crate::reply::{Answer, AppendError};
 use headwater_edge::{Call, KeyHashes};
 
@@ -145,12 +145,16 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
     if job.expected.is_some_and(|expected| expected != current.version) {
         return (check(job, current), Intent::VersionConflict(current.version));
     }
-    let accepted = match job.decider.decide(current) {
-        Verdict::Accepted(accepted) => accepted,
-        Verdict::Refused(rejection) => return (check(job, current), Intent::Refuse(rejection)),
-        Verdict::Foreign => {
+    let decided = caught("a decision", job.decider.names(), || job.decider.decide(current));
+    let accepted = match decided {
+        Some(Verdict::Accepted(accepted)) => accepted,
+        Some(Verdict::Refused(rejection)) => {
+            return (check(job, current), Intent::Refuse(rejection));
+        }
+        Some(Verdict::Foreign) => {
             return (check(job, current), Intent::Fail(AppendError::OtherAggregate));
         }
+        None => return (check(job, current), Intent::Fail(AppendError::Panicked)),
     };
     if too_large(&accepted) {
         return (check(job, current), Intent::Fail(AppendError::TooLarge));
@@ -204,6 +208,9 @@ mod tests {
         }
         fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
             None
+        }
+        fn names(&self) -> (&'static str, &'static str) {
+            ("nothing", "Nothing")
         }
     }
 

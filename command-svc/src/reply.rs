@@ -25,12 +25,15 @@ pub(crate) enum AppendError {
     KeyReused,
     /// The write database cannot be reached; nothing was committed.
     DatabaseUnavailable,
-    /// The commit may or may not have happened, and it could not be found out in time.
+    /// The commit may or may not have happened, and it could not be found out in time, or the task
+    /// that was to find out has died.
     OutcomeUnknown,
     /// The command's events are too many or too large.
     TooLarge,
     /// The id names an aggregate of another type.
     OtherAggregate,
+    /// The domain's code panicked before anything was appended.
+    Panicked,
     /// The append itself is wrong: a defect.
     Defect,
 }
@@ -49,8 +52,8 @@ pub(crate) fn failure(error: AppendError) -> Failure {
         .retry_after(RETRY_AFTER),
         AppendError::OutcomeUnknown => Failure::new(
             ErrorReason::OutcomeUnknown,
-            "the connection to the write database broke during the commit, and its outcome could not be found out \
-             in time; repeat the command with the same idempotency key, or read the aggregate first",
+            "the commit was interrupted, and its outcome could not be found out in time; repeat the command with \
+             the same idempotency key, or read the aggregate first",
         )
         .retry_after(RETRY_AFTER),
         AppendError::TooLarge => Failure::new(
@@ -61,6 +64,9 @@ pub(crate) fn failure(error: AppendError) -> Failure {
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
         ),
+        AppendError::Panicked => {
+            Failure::new(ErrorReason::Internal, "the command could not be decided; nothing was committed")
+        }
         AppendError::Defect => {
             Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")
         }
