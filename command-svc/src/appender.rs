@@ -2,12 +2,13 @@
 //! While an append is in flight, the commands that arrive queue up and form the next batch: no
 //! timer, no added delay when idle.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::{Backoff, Delays};
 use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
+use headwater_kernel::StreamId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -47,6 +48,14 @@ pub(crate) struct Task {
     shared: Shared,
 }
 
+/// Outcome of a part of a batch.
+enum Part {
+    /// Nothing of it was appended, because of the data of some command of it.
+    Refused(Plan, LogError),
+    /// Every command has its answer; these are the streams of those that were not appended.
+    Answered { not_appended: Vec<StreamId> },
+}
+
 impl Task {
     /// A task that appends with `appender`, and its queue.
     pub(crate) fn new(
@@ -82,9 +91,44 @@ impl Task {
         }
     }
 
+    /// Appends a batch; if the database refuses it for the data of one command, that command is
+    /// looked for by halves, and fails alone.
     async fn append(&mut self, plan: Plan) {
+        let mut parts = vec![plan];
+        // Streams of commands that were not appended: what was decided on top of one in another
+        // part must not take the place of something else that has that version by now.
+        let mut dropped = HashSet::new();
+        while let Some(mut part) = parts.pop() {
+            if !dropped.is_empty() {
+                self.load_anew(part.without(&dropped).into_iter());
+            }
+            if part.commands.is_empty() {
+                continue;
+            }
+            match self.append_part(part).await {
+                Part::Refused(part, error) if part.commands.len() > 1 => {
+                    tracing::debug!(%error, commands = part.commands.len(), "halved");
+                    parts.extend(part.halves().into_iter().rev());
+                }
+                Part::Refused(part, error) => {
+                    let command = part.planned[0].job.decider.names();
+                    tracing::error!(%error, ?command, "the database refused a command's data");
+                    dropped.extend(part.streams());
+                    self.fail(part, AppendError::Refused);
+                }
+                Part::Answered { not_appended } => dropped.extend(not_appended),
+            }
+        }
+    }
+
+    /// Appends a batch or a part of one, and answers its commands unless it was refused for their
+    /// data.
+    async fn append_part(&mut self, plan: Plan) -> Part {
+        let whole = |plan: &Plan| Part::Answered { not_appended: plan.streams().collect() };
         if !self.write_breaker.allows() {
-            return self.fail(plan, AppendError::DatabaseUnavailable);
+            let part = whole(&plan);
+            self.fail(plan, AppendError::DatabaseUnavailable);
+            return part;
         }
         let started = Instant::now();
         let outcomes = self.appender.append(&plan.commands).await;
@@ -92,9 +136,24 @@ impl Task {
         match outcomes {
             Ok(outcomes) => {
                 self.write_breaker.succeeded();
-                self.settle(plan, outcomes);
+                Part::Answered { not_appended: self.settle(plan, outcomes) }
             }
-            Err(LogError::NewEpoch) => {
+            Err(error) if error.may_be_about_data() => {
+                self.write_breaker.succeeded();
+                Part::Refused(plan, error)
+            }
+            Err(error) => {
+                let part = whole(&plan);
+                self.failed(plan, error).await;
+                part
+            }
+        }
+    }
+
+    /// Answers the commands of a batch that was not appended, or of which it is not known.
+    async fn failed(&mut self, plan: Plan, error: LogError) {
+        match error {
+            LogError::NewEpoch => {
                 // The database answered: no failure of it.
                 self.write_breaker.succeeded();
                 tracing::info!(
@@ -102,29 +161,33 @@ impl Task {
                 );
                 self.retry(plan);
             }
-            Err(LogError::Collision(error)) => {
+            LogError::Collision(error) => {
                 tracing::debug!(%error, "an append collided with another one; its commands try again");
                 self.retry(plan);
             }
-            Err(LogError::OutcomeUnknown(error)) => {
+            LogError::OutcomeUnknown(error) => {
                 tracing::warn!(%error, commands = plan.commands.len(), "the outcome of an append is unknown");
                 self.resolve(plan).await;
             }
-            Err(LogError::Unavailable(error)) => {
+            LogError::Unavailable(error) => {
                 self.write_breaker.failed();
                 tracing::warn!(%error, "the write database is unavailable");
                 self.fail(plan, AppendError::DatabaseUnavailable);
             }
-            Err(
-                error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)),
-            ) => {
+            error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)) => {
                 tracing::error!(%error, "an append was refused");
                 self.fail(plan, AppendError::Defect);
             }
         }
     }
 
-    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) {
+    /// Answers the commands of a batch that was appended; gives the streams of those that dropped
+    /// out.
+    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) -> Vec<StreamId> {
+        let dropped_out = |(stream, outcome): (StreamId, &Outcome)| {
+            (!matches!(outcome, Outcome::Committed(_))).then_some(stream)
+        };
+        let dropped_out = plan.streams().zip(&outcomes).filter_map(dropped_out).collect();
         let appended = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_)));
         if appended && plan.commands.iter().any(|command| !command.events.is_empty()) {
             self.shared.notifier.hint();
@@ -151,6 +214,7 @@ impl Task {
         for (planned, answer) in plan.planned.into_iter().zip(answers) {
             self.answer(planned.job, answer);
         }
+        dropped_out
     }
 
     /// Finds out what became of a batch whose connection broke. A command that is found is answered

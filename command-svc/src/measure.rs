@@ -83,8 +83,8 @@ fn name(error: AppendError) -> &'static str {
         AppendError::KeyReused => "key_reused",
         AppendError::DatabaseUnavailable => "database_unavailable",
         AppendError::OutcomeUnknown => "outcome_unknown",
-        AppendError::TooLarge => "too_large",
+        AppendError::TooLarge | AppendError::BadName => "too_large",
         AppendError::OtherAggregate => "other_aggregate",
-        AppendError::Panicked | AppendError::Defect => "defect",
+        AppendError::Panicked | AppendError::Refused | AppendError::Defect => "defect",
     }
 }

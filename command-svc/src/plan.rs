@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
-use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key};
+use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key, NAME_BYTES_MAX};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
 use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
@@ -82,6 +82,41 @@ pub(crate) struct Plan {
     pub outdated: Vec<Job>,
 }
 
+impl Plan {
+    /// Divides it in two halves, of at least one command each if there are two.
+    pub(crate) fn halves(mut self) -> [Self; 2] {
+        let middle = self.commands.len() / 2;
+        let second = Self {
+            commands: self.commands.split_off(middle),
+            planned: self.planned.split_off(middle),
+            outdated: Vec::new(),
+        };
+        [self, second]
+    }
+
+    /// Takes out the jobs on these streams.
+    pub(crate) fn without(&mut self, streams: &HashSet<StreamId>) -> Vec<Job> {
+        let mut kept = Self { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
+        let mut taken = Vec::new();
+        for (command, planned) in self.commands.drain(..).zip(self.planned.drain(..)) {
+            if streams.contains(&command.stream) {
+                taken.push(planned.job);
+            } else {
+                kept.commands.push(command);
+                kept.planned.push(planned);
+            }
+        }
+        kept.outdated.append(&mut self.outdated);
+        *self = kept;
+        taken
+    }
+
+    /// The streams that it is about.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.commands.iter().map(|command| command.stream)
+    }
+}
+
 /// Takes jobs from the front of the queue until the batch is full; what is left waits for the next
 /// one. A job whose idempotency key is already in the batch ends it too, so that the second one
 /// finds the first one's receipt.
@@ -156,8 +191,8 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
         }
         None => return (check(job, current), Intent::Fail(AppendError::Panicked)),
     };
-    if too_large(&accepted) {
-        return (check(job, current), Intent::Fail(AppendError::TooLarge));
+    if let Some(error) = cannot_be_stored(&accepted) {
+        return (check(job, current), Intent::Fail(error));
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = current.version.plus(events.len() as u64);
@@ -182,9 +217,18 @@ fn check(job: &Job, current: &VersionedState) -> Command {
     }
 }
 
-fn too_large(accepted: &Accepted) -> bool {
-    accepted.events.len() > EVENTS_PER_COMMAND_MAX
-        || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX)
+/// Reason why the database would refuse the command, and with it the whole batch.
+fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
+    let too_large = accepted.events.len() > EVENTS_PER_COMMAND_MAX
+        || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX);
+    let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.contains('\0');
+    if too_large {
+        Some(AppendError::TooLarge)
+    } else if !accepted.facts.iter().all(|fact| is_name(&fact.name)) {
+        Some(AppendError::BadName)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

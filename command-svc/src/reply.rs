@@ -30,6 +30,10 @@ pub(crate) enum AppendError {
     OutcomeUnknown,
     /// The command's events are too many or too large.
     TooLarge,
+    /// A claim or a mark of the command has a name that cannot be stored.
+    BadName,
+    /// The database refuses what the command would store, and this command alone.
+    Refused,
     /// The id names an aggregate of another type.
     OtherAggregate,
     /// The domain's code panicked before anything was appended.
@@ -59,6 +63,14 @@ pub(crate) fn failure(error: AppendError) -> Failure {
         AppendError::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
             "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
+        ),
+        AppendError::BadName => Failure::new(
+            ErrorReason::InvalidRequest,
+            "a value that the command would claim or mark is longer than 400 bytes or holds a NUL character",
+        ),
+        AppendError::Refused => Failure::new(
+            ErrorReason::Internal,
+            "the database refuses what the command would store; nothing of it was committed",
         ),
         AppendError::OtherAggregate => Failure::new(
             ErrorReason::InvalidRequest,

@@ -8,7 +8,7 @@ use headwater_edge::{Call, CallOptions, Failure, KeyHashes};
 use headwater_eventlog::EventLog;
 use headwater_kernel::aggregate::Snapshot;
 use headwater_kernel::{
-    Aggregate, Context, DecodeError, Decision, EventSet, NewEvent, PartitionKey, Rejection,
+    Aggregate, Context, Decision, DecodeError, EventSet, NewEvent, PartitionKey, Rejection,
     StreamId,
 };
 use headwater_testkit::Postgres;

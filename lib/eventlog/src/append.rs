@@ -24,6 +24,10 @@ pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
 /// is never held for long: 1,024 events take about 10 ms.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 
+/// Length of the value of a claim or the name of a mark; a longer one, or one with a NUL, is refused
+/// with the whole batch.
+pub const NAME_BYTES_MAX: usize = 400;
+
 /// Appends to the log over a connection of its own; one per partition and process, since more
 /// contend for the head row without gaining anything.
 pub struct Appender {
@@ -99,7 +103,9 @@ impl Appender {
             self.follow().await?;
         }
         let row = reply.map_err(|error| self.failed(error))?;
-        outcomes(&row, commands, (partition, epoch)).map_err(LogError::from_sqlx)
+        // It is committed, whatever is wrong with the answer.
+        outcomes(&row, commands, (partition, epoch))
+            .map_err(|error| self.failed(LogError::OutcomeUnknown(error)))
     }
 
     /// Learns the log's epoch; begins it, if the database has been promoted.

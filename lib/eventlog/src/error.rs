@@ -83,6 +83,15 @@ impl LogError {
         }
     }
 
+    /// True if what was refused may be the data of one command of a batch, and the others could be
+    /// appended without it; false if the statement itself was (SQLSTATE class 42: a function is
+    /// missing, a right is not granted).
+    pub fn may_be_about_data(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_none_or(|code| !code.starts_with("42"))
+    }
+
     /// Classifies an error of a statement that commits: a broken connection leaves its outcome
     /// open, an error that the server reports means that it was rolled back.
     pub(crate) fn from_commit(error: sqlx::Error) -> Self {

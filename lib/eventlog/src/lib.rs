@@ -17,7 +17,9 @@ mod schema;
 mod servers;
 mod wakeups;
 
-pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
+pub use append::{
+    Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, NAME_BYTES_MAX, Outcome, Receipt,
+};
 pub use end::LogEnd;
 pub use epochs::History;
 pub use error::LogError;
