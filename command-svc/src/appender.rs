@@ -84,11 +84,31 @@ impl Task {
             }
             let batch = (self.appender.epoch(), commands_max);
             let mut plan = plan(&mut jobs, batch, |stream| self.shared.states.get(stream));
-            self.load_anew(plan.outdated.drain(..));
+            let outdated = std::mem::take(&mut plan.outdated);
             if !plan.commands.is_empty() {
                 self.append(plan).await;
             }
+            if !outdated.is_empty() {
+                self.meet(outdated).await;
+            }
         }
+    }
+
+    /// Has jobs decided anew whose state is of another epoch; if it is one that this does not know,
+    /// the log is in another epoch, which it follows, or the state is of a history that is gone.
+    async fn meet(&mut self, outdated: Vec<Job>) {
+        let known = |job: &Job| self.appender.knows(job.state.epoch);
+        if !outdated.iter().all(known) && self.write_breaker.allows() {
+            match self.appender.follow().await {
+                Ok(()) => self.write_breaker.succeeded(),
+                Err(error) => {
+                    tracing::warn!(%error, "the log's epoch cannot be read");
+                    self.write_breaker.failed();
+                }
+            }
+        }
+        self.shared.states.enter(self.appender.epoch());
+        self.load_anew(outdated.into_iter());
     }
 
     /// Appends a batch; if the database refuses it for the data of one command, that command is
@@ -159,6 +179,7 @@ impl Task {
                 tracing::info!(
                     "the log is in a new epoch; commands are decided anew on its history"
                 );
+                self.shared.states.enter(self.appender.epoch());
                 self.retry(plan);
             }
             LogError::Collision(error) => {
@@ -227,6 +248,7 @@ impl Task {
             match self.appender.resolve(&plan.commands).await {
                 Ok(found) => {
                     self.write_breaker.reset();
+                    self.shared.states.enter(self.appender.epoch());
                     return self.answer_found(plan, found);
                 }
                 Err(error) if Instant::now() < deadline => {

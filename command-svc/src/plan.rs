@@ -77,8 +77,8 @@ pub(crate) enum Intent {
 pub(crate) struct Plan {
     pub commands: Vec<Command>,
     pub planned: Vec<Planned>,
-    /// Jobs whose state is of an earlier epoch: a failover may have taken the end of its history,
-    /// and another command the version's place. They have to be loaded anew.
+    /// Jobs whose state is of another epoch than the batch: a failover may have taken the end of its
+    /// history, and another command the version's place. They have to be loaded anew.
     pub outdated: Vec<Job>,
 }
 
@@ -144,12 +144,14 @@ pub(crate) fn plan(
         }
         let current = match states.get(&job.stream) {
             Some(current) => current.clone(),
-            None => newest(cached(job.stream), &job.state),
+            None => match newest(cached(job.stream), &job.state, epoch) {
+                Some(newest) => newest,
+                None => {
+                    plan.outdated.push(job);
+                    continue;
+                }
+            },
         };
-        if current.epoch < epoch {
-            plan.outdated.push(job);
-            continue;
-        }
         let (command, intent) = decide(&job, &current);
         if events + command.events.len() > EVENTS_PER_BATCH_MAX {
             jobs.push_front(job);
@@ -166,10 +168,15 @@ pub(crate) fn plan(
     plan
 }
 
-fn newest(cached: Option<VersionedState>, loaded: &VersionedState) -> VersionedState {
-    let newer =
-        |known: &VersionedState| (known.epoch, known.version) > (loaded.epoch, loaded.version);
-    cached.filter(newer).unwrap_or_else(|| loaded.clone())
+/// The newest of those that are of the epoch. The numbers of epochs are drawn, so of two that are
+/// not in one line neither is the later one.
+fn newest(
+    cached: Option<VersionedState>,
+    loaded: &VersionedState,
+    epoch: Epoch,
+) -> Option<VersionedState> {
+    let known = cached.into_iter().chain([loaded.clone()]);
+    known.filter(|state| state.epoch == epoch).max_by_key(|state| state.version)
 }
 
 /// The command as the log sees it. A refusal is a command too, without events: the append confirms
@@ -283,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_is_decided_on_the_state_of_an_earlier_epoch() {
+    fn no_command_is_decided_on_the_state_of_another_epoch() {
         assert_eq!(decided_on((3, 5), None), Some(5));
         assert_eq!(decided_on((3, 5), Some((3, 7))), Some(7));
         assert_eq!(decided_on((3, 5), Some((3, 4))), Some(5));
@@ -292,7 +299,10 @@ mod tests {
         assert_eq!(decided_on((2, 7), Some((3, 5))), Some(5));
         assert_eq!(decided_on((2, 7), None), None);
         assert_eq!(decided_on((2, 7), Some((2, 8))), None);
-        // Loaded after another program began an epoch: the append will be refused and learn of it.
-        assert_eq!(decided_on((4, 7), Some((3, 9))), Some(7));
+        // Of a higher number, and yet maybe of a history that is gone: numbers are drawn.
+        assert_eq!(decided_on((4, 7), Some((3, 9))), Some(9));
+        assert_eq!(decided_on((3, 9), Some((4, 10))), Some(9));
+        assert_eq!(decided_on((4, 7), None), None);
+        assert_eq!(decided_on((4, 7), Some((2, 8))), None);
     }
 }

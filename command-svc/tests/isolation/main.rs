@@ -3,5 +3,6 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod data;
+mod epochs;
 mod panics;
 mod probe;

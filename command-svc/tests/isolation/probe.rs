@@ -34,6 +34,8 @@ pub enum ProbeCommand {
     Mark(String),
     /// Counts, and makes snapshots of this state panic.
     Embrittle,
+    /// Is refused, with a reason that says whether it is brittle.
+    Tell,
     PanicInDecide,
     PanicInEvolve,
     PanicInEncode,
@@ -94,6 +96,10 @@ impl Aggregate for Probe {
             ProbeCommand::Claim(value) => Decision::event(ProbeEvent::Added).taking(value, taken),
             ProbeCommand::Mark(name) => Decision::event(ProbeEvent::Added).marking(name, true),
             ProbeCommand::Embrittle => Decision::event(ProbeEvent::Embrittled),
+            ProbeCommand::Tell => {
+                let reason = if self.brittle { "BRITTLE" } else { "SOUND" };
+                return Err(Rejection::failed_precondition(reason, "as it is"));
+            }
             ProbeCommand::PanicInDecide => panic!("told to panic in decide"),
             ProbeCommand::PanicInEvolve => Decision::event(ProbeEvent::NotToBeEvolved),
             ProbeCommand::PanicInEncode => Decision::event(ProbeEvent::NotToBeEncoded),
@@ -133,7 +139,8 @@ impl Rig {
     }
 
     /// Forgets every state.
-    pub fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
+        self.log = EventLog::connect(&self.postgres.url(), 4).await.expect("the log");
         self.executor = executor(&self.log, &self.postgres.url());
     }
 

@@ -108,8 +108,18 @@ impl Appender {
             .map_err(|error| self.failed(LogError::OutcomeUnknown(error)))
     }
 
-    /// Learns the log's epoch; begins it, if the database has been promoted.
-    async fn follow(&mut self) -> Result<(), LogError> {
+    /// True if this epoch is the one it appends in, or one that came before that.
+    pub fn knows(&self, epoch: Epoch) -> bool {
+        let lineage = self.log.lineage();
+        epoch == self.epoch || lineage.until(self.epoch).is_some_and(|past| past.passed(epoch))
+    }
+
+    /// Learns the log's epoch, in which it appends from then on; begins it, if the database has
+    /// been promoted.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn follow(&mut self) -> Result<(), LogError> {
         let log = self.log.clone();
         let session = self.session().await?;
         let followed = log.follow_over(&mut session.connection).await;
