@@ -91,7 +91,7 @@ impl Config {
         let write_connections = s.in_range(
             "HEADWATER_WRITE_CONNECTIONS",
             "4",
-            1..=64,
+            3..=64,
             "connections for loading, beside one per partition for appending",
         );
         s.group("Acknowledgements");

@@ -4,10 +4,10 @@ use std::any::{Any, type_name};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use headwater_eventlog::{Fact, FactKind, Loaded};
+use headwater_eventlog::{Fact, FactKind};
 use headwater_kernel::aggregate::{Claim, Snapshot};
 use headwater_kernel::{
-    Aggregate, Context, DecodeError, Epoch, EventSet as _, NewEvent, Rejection, StreamVersion,
+    Aggregate, Context, Epoch, EventSet as _, NewEvent, Rejection, StreamVersion,
 };
 
 /// The state of an aggregate of some type.
@@ -119,34 +119,4 @@ impl<A: Aggregate> Decider for Typed<A> {
     fn names(&self) -> (&'static str, &'static str) {
         (A::NAME, type_name::<A::Command>())
     }
-}
-
-/// Result of folding a stored stream.
-pub(crate) enum Folded {
-    /// The state.
-    VersionedState(VersionedState),
-    /// The snapshot is of a format this program does not read: load again without it.
-    ForeignSnapshot,
-}
-
-/// Folds what was loaded of a stream.
-///
-/// # Errors
-/// A stored event that is not one of this aggregate's, or cannot be decoded.
-pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> {
-    let epoch = loaded.epoch;
-    let mut version = StreamVersion(0);
-    let mut state = A::default();
-    if let Some(saved) = loaded.snapshot {
-        let is_ours = saved.aggregate == A::NAME;
-        let Some(restored) = A::restore(&saved.snapshot).filter(|_| is_ours) else {
-            return Ok(Folded::ForeignSnapshot);
-        };
-        (state, version) = (restored, saved.version);
-    }
-    for event in &loaded.events {
-        state.evolve(&A::Event::decode(&event.type_name, event.schema_version, &event.payload)?);
-        version = event.version;
-    }
-    Ok(Folded::VersionedState(VersionedState { epoch, version, state: Arc::new(state) }))
 }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::config::Limits;
-use crate::decide::{Decider, Folded, Typed, VersionedState, fold};
+use crate::decide::{Decider, Typed, VersionedState};
+use crate::folding::{Fold, FoldError, Folding};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
@@ -79,7 +80,7 @@ impl Executor {
             .map(|p| Task::new(log.appender(p), limits.queue_max, shared.clone()))
             .map(|(queue, task)| (queue, supervisor.spawn("an appender", task.run())))
             .unzip();
-        let loader = Loader::start(log.clone(), &supervisor);
+        let loader = Loader::start(log, states.clone(), &supervisor);
         Self { log: log.clone(), loader, states, queues, measures, acks, tasks, supervisor }
     }
 
@@ -179,21 +180,12 @@ impl Executor {
         if let Some(state) = self.states.get(stream) {
             return Ok(state);
         }
-        // A snapshot of an older program may be unreadable: then the whole stream is read.
-        for use_snapshots in [true, false] {
-            let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
-                LoadError::Full => overloaded(),
-                LoadError::Failed(error) => failure(error),
-            })?;
-            match fold::<A>(loaded).map_err(unreadable)? {
-                Folded::VersionedState(state) => {
-                    self.states.offer(stream, &state);
-                    return Ok(state);
-                }
-                Folded::ForeignSnapshot => {}
-            }
-        }
-        Err(Failure::new(ErrorReason::Internal, "the aggregate could not be loaded"))
+        let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
+        self.loader.load(stream, fold).await.map_err(|error| match error {
+            LoadError::Full => overloaded(),
+            LoadError::Database(error) => failure(error),
+            LoadError::Fold(error) => unreadable(error),
+        })
     }
 }
 
@@ -211,12 +203,17 @@ fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Fa
     .with("current_version", current)
 }
 
-fn unreadable(error: DecodeError) -> Failure {
+fn unreadable(error: FoldError) -> Failure {
     match error {
-        DecodeError::UnknownType { .. } => failure(AppendError::OtherAggregate),
-        error @ (DecodeError::NewerSchema { .. } | DecodeError::Payload { .. }) => Failure::new(
+        FoldError::Decode(DecodeError::UnknownType { .. }) => failure(AppendError::OtherAggregate),
+        FoldError::Panicked => failure(AppendError::Panicked),
+        error @ (FoldError::Decode(DecodeError::NewerSchema { .. } | DecodeError::Payload { .. })
+        | FoldError::Gap { .. }
+        // Not told: the load begins anew.
+        | FoldError::ForeignSnapshot
+        | FoldError::NewEpoch) => Failure::new(
             ErrorReason::DataCorrupt,
-            "a stored event of the aggregate cannot be read; nothing was changed",
+            "a stored event of the aggregate is missing or cannot be read; nothing was changed",
         )
         .because(error),
     }

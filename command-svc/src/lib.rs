@@ -8,6 +8,7 @@ mod appender;
 mod config;
 mod decide;
 mod execute;
+mod folding;
 mod grpc;
 mod housekeeping;
 mod loader;

@@ -85,6 +85,9 @@ fn name(error: AppendError) -> &'static str {
         AppendError::OutcomeUnknown => "outcome_unknown",
         AppendError::TooLarge | AppendError::BadName => "too_large",
         AppendError::OtherAggregate => "other_aggregate",
-        AppendError::Panicked | AppendError::Refused | AppendError::Defect => "defect",
+        AppendError::Unloadable
+        | AppendError::Panicked
+        | AppendError::Refused
+        | AppendError::Defect => "defect",
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum AppendError {
     Refused,
     /// The id names an aggregate of another type.
     OtherAggregate,
+    /// The database cannot read the aggregate: a defect.
+    Unloadable,
     /// The domain's code panicked before anything was appended.
     Panicked,
     /// The append itself is wrong: a defect.
@@ -76,6 +78,9 @@ pub(crate) fn failure(error: AppendError) -> Failure {
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
         ),
+        AppendError::Unloadable => {
+            Failure::new(ErrorReason::Internal, "the aggregate could not be loaded; nothing was committed")
+        }
         AppendError::Panicked => {
             Failure::new(ErrorReason::Internal, "the command could not be decided; nothing was committed")
         }

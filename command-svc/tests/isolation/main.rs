@@ -4,5 +4,6 @@
 
 mod data;
 mod epochs;
+mod loads;
 mod panics;
 mod probe;

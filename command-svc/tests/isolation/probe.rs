@@ -1,5 +1,6 @@
 //! A domain whose commands fail in every way that a team's code can, on a Postgres of its own.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use headwater_chassis::{Invocation, Metrics};
@@ -17,6 +18,11 @@ use uuid::Uuid;
 
 /// No command of these tests takes longer, on a machine that does other things, too.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// Events that this thread, and so this test, has folded.
+    pub static FOLDED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Counts, until it is told to fail.
 #[derive(Clone, Default)]
@@ -109,6 +115,7 @@ impl Aggregate for Probe {
     fn evolve(&mut self, event: &ProbeEvent) {
         assert!(*event != ProbeEvent::NotToBeEvolved, "told to panic in evolve");
         self.total += 1;
+        FOLDED.set(FOLDED.get() + 1);
         self.brittle |= *event == ProbeEvent::Embrittled;
     }
 
