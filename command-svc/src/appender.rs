@@ -276,14 +276,10 @@ impl Task {
         }
     }
 
-    fn answer_found(&self, plan: Plan, found: Vec<Option<headwater_eventlog::Receipt>>) {
+    fn answer_found(&self, plan: Plan, found: Vec<Option<Outcome>>) {
         self.shared.notifier.hint();
-        for (planned, receipt) in plan.planned.into_iter().zip(found) {
-            let answer = match receipt {
-                Some(receipt) => Answer::Done { receipt, replayed: false },
-                None => Answer::DecideAgain,
-            };
-            self.forget_and_answer(planned.job, answer);
+        for (planned, outcome) in plan.planned.into_iter().zip(found) {
+            self.forget_and_answer(planned.job, resolved(outcome));
         }
     }
 
@@ -312,5 +308,15 @@ impl Task {
         self.shared.measures.answered(&answer);
         // The client may have gone meanwhile; the outcome stays as it is.
         let _ = job.answer.send(answer);
+    }
+}
+
+/// Answer to a command whose outcome was unknown.
+fn resolved(outcome: Option<Outcome>) -> Answer {
+    match outcome {
+        Some(Outcome::Committed(receipt)) => Answer::Done { receipt, replayed: false },
+        Some(Outcome::Replayed(receipt)) => Answer::Done { receipt, replayed: true },
+        Some(Outcome::KeyReused) => Answer::Failed(AppendError::KeyReused),
+        Some(Outcome::VersionConflict(_) | Outcome::FactFailed(_)) | None => Answer::DecideAgain,
     }
 }

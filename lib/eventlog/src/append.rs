@@ -128,15 +128,16 @@ impl Appender {
     }
 
     /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
-    /// up, and makes sure that standbys have what was found. Answers the receipt of each one that
-    /// was committed.
+    /// up, and makes sure that standbys have what was found. Answers the outcome of each one that is
+    /// known: committed; or replayed or its key reused, if the key is an earlier command's. One that
+    /// is not known was not committed, and may try again.
     ///
     /// # Errors
     /// The database cannot be reached; try again.
     pub async fn resolve(
         &mut self,
         commands: &[Command],
-    ) -> Result<Vec<Option<Receipt>>, LogError> {
+    ) -> Result<Vec<Option<Outcome>>, LogError> {
         self.fence().await?;
         // Also because a standby, which may not have got the commit yet, cannot do this.
         self.follow().await?;
@@ -215,22 +216,44 @@ async fn connect(servers: &Servers) -> Result<Session, LogError> {
     Ok(Session { connection, place, backend: Backend { pid, started } })
 }
 
+/// Reads a row of find_commands.sql.
 fn found(
     row: &PgRow,
     command: &Command,
     partition: Partition,
-) -> Result<Option<Receipt>, sqlx::Error> {
-    let Some(first) = row.try_get::<Option<i64>, _>("position")? else { return Ok(None) };
-    let count = command.events.len() as u64;
-    let epoch: i32 = row.try_get("epoch")?;
-    Ok(Some(Receipt {
-        stream: command.stream,
-        partition,
-        epoch: Epoch(epoch.unsigned_abs()),
-        position: Position(first.unsigned_abs() + count.saturating_sub(1)),
-        version: command.expected.plus(count),
-        recorded_at: row.try_get("recorded_at")?,
-    }))
+) -> Result<Option<Outcome>, sqlx::Error> {
+    let epoch = Epoch(row.try_get::<i32, _>("epoch")?.unsigned_abs());
+    if let Some(first) = row.try_get::<Option<i64>, _>("position")? {
+        let count = command.events.len() as u64;
+        return Ok(Some(Outcome::Committed(Receipt {
+            stream: command.stream,
+            partition,
+            epoch,
+            position: Position(first.unsigned_abs() + count.saturating_sub(1)),
+            version: command.expected.plus(count),
+            recorded_at: row.try_get("recorded_at")?,
+        })));
+    }
+    let stream = row.try_get::<Option<Uuid>, _>("receipt_stream")?;
+    let (Some(key), Some(stream)) = (command.key, stream) else { return Ok(None) };
+    let receipt = Receipt {
+        stream: StreamId(stream),
+        partition: Partition(row.try_get::<i16, _>("receipt_partition")?.unsigned_abs()),
+        epoch,
+        position: Position(row.try_get::<i64, _>("receipt_position")?.unsigned_abs()),
+        version: StreamVersion(row.try_get::<i64, _>("receipt_version")?.unsigned_abs()),
+        recorded_at: row.try_get("receipt_recorded_at")?,
+    };
+    if row.try_get::<Uuid, _>("payload")? != key.payload {
+        return Ok(Some(Outcome::KeyReused));
+    }
+    // Receipts do not name their command. One that stores no receipt, or has events that are not
+    // there, has not made this one; of what changes nothing it may have been another attempt, which
+    // found the same version and did the same.
+    let is_own = key.store
+        && command.events.is_empty()
+        && (receipt.stream, receipt.version) == (command.stream, command.expected);
+    Ok(Some(if is_own { Outcome::Committed(receipt) } else { Outcome::Replayed(receipt) }))
 }
 
 /// Reads the function's answer; see append.sql.
