@@ -9,7 +9,9 @@ use std::time::Duration;
 use headwater_chassis::{Backoff, Delays, Metrics};
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
-use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
+use headwater_kernel::{
+    Aggregate, Context, DecodeError, Partition, StreamId, StreamVersion, Token,
+};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -23,7 +25,7 @@ use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::plan::Job;
-use crate::reply::{Answer, AppendError, failure};
+use crate::reply::{Answer, AppendError, failure, outcome_unknown};
 use crate::seen;
 use crate::states::States;
 use crate::supervisor::Supervisor;
@@ -36,6 +38,9 @@ const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
 /// Delay before a full queue is worth trying again: a few batches.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
+
+/// Delay before an aggregate may have come to a version that somebody expects ahead of time.
+const AHEAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
 pub struct Executor {
@@ -132,6 +137,9 @@ impl Executor {
                     return Err(Failure::rejection(call.domain, rejection));
                 }
                 Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
+                Answer::Failed(AppendError::OutcomeUnknown) => {
+                    return Err(outcome_unknown(call.options.key.is_some()));
+                }
                 Answer::Failed(error) => return Err(failure(error)),
             }
         }
@@ -194,13 +202,15 @@ fn overloaded() -> Failure {
         .retry_after(OVERLOAD_RETRY)
 }
 
-fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Failure {
+fn version_conflict(call: &Call, current: StreamVersion) -> Failure {
     let expected = call.options.expected_version.unwrap_or_default();
-    Failure::new(
+    let failure = Failure::new(
         ErrorReason::VersionConflict,
         format!("the aggregate is at version {current}, not {expected}; read it and decide again"),
     )
-    .with("current_version", current)
+    .with("current_version", current);
+    // It never goes back, but it may still come to a version that lies ahead.
+    if current < expected { failure.retry_after(AHEAD_RETRY) } else { failure }
 }
 
 fn unreadable(error: FoldError) -> Failure {
@@ -216,5 +226,33 @@ fn unreadable(error: FoldError) -> Failure {
             "a stored event of the aggregate is missing or cannot be read; nothing was changed",
         )
         .because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_edge::CallOptions;
+    use headwater_kernel::PartitionKey;
+    use tonic::Status;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_that_may_pass_says_when_to_try_again() {
+        // current and expected version, and whether the aggregate may still come to it
+        let table = [(3, 4, true), (3, 9, true), (3, 2, false), (3, 0, false)];
+        for (current, expected, may_pass) in table {
+            let expected_version = Some(StreamVersion(expected));
+            let call = Call {
+                stream: StreamId(Uuid::nil()),
+                partition_key: PartitionKey(Uuid::nil()),
+                domain: "test",
+                options: CallOptions { expected_version, ..CallOptions::default() },
+            };
+            let status = Status::from(version_conflict(&call, StreamVersion(current)));
+            let told = status.get_details_retry_info().is_some();
+            assert_eq!(told, may_pass, "{current} {expected}");
+        }
     }
 }

@@ -44,6 +44,18 @@ pub(crate) enum AppendError {
     Defect,
 }
 
+/// The failure a client gets whose command may have been committed or not.
+pub(crate) fn outcome_unknown(has_key: bool) -> Failure {
+    let repeat = match has_key {
+        true => "repeat the command with the same idempotency key",
+        false => {
+            "read the aggregate before you send the command again; with an idempotency key it is safe to repeat"
+        }
+    };
+    let happened = "the commit was interrupted, and its outcome could not be found out in time";
+    Failure::outcome_unknown(format!("{happened}; {repeat}"), has_key)
+}
+
 /// The failure a client gets.
 pub(crate) fn failure(error: AppendError) -> Failure {
     match error {
@@ -56,12 +68,7 @@ pub(crate) fn failure(error: AppendError) -> Failure {
             "the write database cannot be reached; nothing was committed; try again",
         )
         .retry_after(RETRY_AFTER),
-        AppendError::OutcomeUnknown => Failure::new(
-            ErrorReason::OutcomeUnknown,
-            "the commit was interrupted, and its outcome could not be found out in time; repeat the command with \
-             the same idempotency key, or read the aggregate first",
-        )
-        .retry_after(RETRY_AFTER),
+        AppendError::OutcomeUnknown => outcome_unknown(false),
         AppendError::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
             "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
@@ -78,15 +85,18 @@ pub(crate) fn failure(error: AppendError) -> Failure {
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
         ),
-        AppendError::Unloadable => {
-            Failure::new(ErrorReason::Internal, "the aggregate could not be loaded; nothing was committed")
-        }
-        AppendError::Panicked => {
-            Failure::new(ErrorReason::Internal, "the command could not be decided; nothing was committed")
-        }
-        AppendError::Defect => {
-            Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")
-        }
+        AppendError::Unloadable => Failure::new(
+            ErrorReason::Internal,
+            "the aggregate could not be loaded; nothing was committed",
+        ),
+        AppendError::Panicked => Failure::new(
+            ErrorReason::Internal,
+            "the command could not be decided; nothing was committed",
+        ),
+        AppendError::Defect => Failure::new(
+            ErrorReason::Internal,
+            "the command could not be appended; nothing was committed",
+        ),
     }
 }
 

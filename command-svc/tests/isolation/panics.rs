@@ -6,9 +6,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use headwater_chassis::Shutdown;
 use headwater_command_svc::{Executor, run};
+use headwater_edge::KeyHashes;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tonic::Code;
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -80,8 +82,13 @@ async fn a_process_whose_appender_dies_ends_with_an_error() {
     let fuse = ProbeCommand::PanicWhenDropped(Fuse);
     let sent = probe::send(&executor, (id, None), fuse).now_or_never();
     assert!(sent.is_none(), "it does not wait");
-    let lost = probe::send(&executor, (id, None), ProbeCommand::Add).await;
-    assert!(lost.is_err(), "there is no appender any more");
+    // What waits behind it is lost, and nobody can say what has become of it: what has a key may be
+    // sent again, and what has none has a code that no policy repeats.
+    let key = KeyHashes { key: Uuid::from_u128(1), payload: Uuid::from_u128(2) };
+    let lost = [None, Some(key)].map(|key| probe::send(&executor, (id, key), ProbeCommand::Add));
+    let told = join_all(lost).await.into_iter().map(|lost| lost.expect_err("no appender"));
+    let told: Vec<_> = told.map(|lost| (lost.reason(), lost.code())).collect();
+    assert_eq!(told, [("OUTCOME_UNKNOWN", Code::Unknown), ("OUTCOME_UNKNOWN", Code::Unavailable)]);
     drop(executor);
     let ended = timeout(PATIENCE, &mut served).await.expect("the process ends").expect("no panic");
     let error = format!("{:#}", ended.expect_err("an error"));

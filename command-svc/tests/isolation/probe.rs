@@ -35,7 +35,6 @@ pub struct Probe {
 pub enum ProbeCommand {
     Add,
     Many(usize),
-    Nothing,
     Claim(String),
     Mark(String),
     /// Counts, and makes snapshots of this state panic.
@@ -98,7 +97,7 @@ impl Aggregate for Probe {
         Ok(match command {
             ProbeCommand::Add => Decision::event(ProbeEvent::Added),
             ProbeCommand::Many(count) => Decision::events(vec![ProbeEvent::Added; *count]),
-            ProbeCommand::Nothing | ProbeCommand::PanicWhenDropped(_) => Decision::nothing(),
+            ProbeCommand::PanicWhenDropped(_) => Decision::nothing(),
             ProbeCommand::Claim(value) => Decision::event(ProbeEvent::Added).taking(value, taken),
             ProbeCommand::Mark(name) => Decision::event(ProbeEvent::Added).marking(name, true),
             ProbeCommand::Embrittle => Decision::event(ProbeEvent::Embrittled),
