@@ -217,11 +217,12 @@ impl Task {
         let mut answers = Vec::with_capacity(settled.len());
         for settled in settled {
             match settled.cache {
-                Cache::Put(stream, state) => {
+                Cache::Put(stream, mut state) => {
                     let before = plan.commands[settled.planned_index].expected;
                     let decider = &plan.planned[settled.planned_index].job.decider;
                     if let Answer::Done { receipt, .. } = &settled.answer {
-                        self.shared.snapshots.offer(decider, &state, before, receipt);
+                        let bytes = self.shared.snapshots.offer(decider, &state, before, receipt);
+                        state.heap_bytes = bytes.unwrap_or(state.heap_bytes);
                     }
                     self.shared.states.put(stream, state);
                 }

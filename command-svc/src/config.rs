@@ -35,13 +35,24 @@ pub struct Limits {
     pub batch_max: usize,
     /// Cached states of aggregates.
     pub cache_max: u64,
+    /// Memory of cached states, by an estimate.
+    pub cache_bytes_max: u64,
+    /// Size of a request's message.
+    pub message_bytes_max: usize,
     /// Events of a stream between two snapshots.
     pub snapshot_every: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_max: 4_096, batch_max: 512, cache_max: 100_000, snapshot_every: 100 }
+        Self {
+            queue_max: 4_096,
+            batch_max: 512,
+            cache_max: 100_000,
+            cache_bytes_max: 64 * 1024 * 1024,
+            message_bytes_max: 256 * 1024,
+            snapshot_every: 100,
+        }
     }
 }
 
@@ -114,6 +125,18 @@ impl Config {
             1..=100_000_000,
             "aggregates whose state is kept in memory",
         );
+        let cache_bytes_max = s.in_range(
+            "HEADWATER_CACHE_BYTES_MAX",
+            "67108864",
+            1_048_576..=68_719_476_736,
+            "memory for these states, by an estimate",
+        );
+        let message_bytes_max = s.in_range(
+            "HEADWATER_MESSAGE_BYTES_MAX",
+            "262144",
+            4_096..=4_194_304,
+            "size of a command's message; a larger one is refused with INVALID_ARGUMENT",
+        );
         let snapshot_every = s.in_range(
             "HEADWATER_SNAPSHOT_EVERY",
             "100",
@@ -136,6 +159,8 @@ impl Config {
                 queue_max: queue_max?,
                 batch_max: batch_max?,
                 cache_max: cache_max?,
+                cache_bytes_max: cache_bytes_max?,
+                message_bytes_max: message_bytes_max?,
                 snapshot_every: snapshot_every?,
             },
             key_retention_hours: key_retention_hours?,

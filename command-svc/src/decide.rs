@@ -22,6 +22,9 @@ pub(crate) struct VersionedState {
     pub version: StreamVersion,
     /// The state.
     pub state: AnyState,
+    /// Estimate of the memory that the state holds beside its own size: as much as its last
+    /// snapshot, or where it makes none all of its events, and the events since.
+    pub heap_bytes: usize,
 }
 
 /// A command together with the aggregate it is for.

@@ -70,7 +70,7 @@ pub struct Committed {
 impl Executor {
     /// Starts the tasks of every partition.
     pub fn start(log: &EventLog, limits: &Limits, acks: Acks, metrics: &Metrics) -> Self {
-        let states = States::new(limits.cache_max, log.lineage().epoch());
+        let states = States::new(limits.cache_max, limits.cache_bytes_max, log.lineage().epoch());
         let measures = Arc::new(Measures::new(metrics));
         let supervisor = Supervisor::new();
         let shared = Shared {

@@ -58,13 +58,15 @@ pub(crate) struct Folding<A> {
     /// Of the first row; none before.
     epoch: Option<Epoch>,
     from: LoadFrom,
+    /// Of the events.
+    bytes: usize,
 }
 
 impl<A: Aggregate> Folding<A> {
     /// Of a stream of which nothing has been read.
     pub(crate) fn new() -> Self {
         let from = LoadFrom::Snapshot;
-        Self { state: A::default(), version: StreamVersion(0), epoch: None, from }
+        Self { state: A::default(), version: StreamVersion(0), epoch: None, from, bytes: 0 }
     }
 
     fn restore(&mut self, saved: &SavedSnapshot) -> Result<(), FoldError> {
@@ -83,6 +85,7 @@ impl<A: Aggregate> Folding<A> {
         let event_of = A::Event::decode(&event.type_name, event.schema_version, &event.payload);
         self.state.evolve(&event_of?);
         self.version = event.version;
+        self.bytes = self.bytes.saturating_add(event.payload.len());
         self.from = LoadFrom::Version(event.version);
         Ok(())
     }
@@ -115,10 +118,13 @@ impl<A: Aggregate> Fold for Folding<A> {
     }
 
     fn finish(&mut self) -> VersionedState {
+        let names = (A::NAME, type_name::<A::Event>());
+        let snapshot = caught("a snapshot", names, || self.state.snapshot()).flatten();
         VersionedState {
             epoch: self.epoch.unwrap_or_default(),
             version: self.version,
             state: Arc::new(std::mem::take(&mut self.state)),
+            heap_bytes: snapshot.map_or(self.bytes, |snapshot| snapshot.state.len()),
         }
     }
 }

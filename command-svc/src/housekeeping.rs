@@ -34,20 +34,22 @@ impl SnapshotSink {
         Self { waiting, every: every.max(1) }
     }
 
-    /// Takes the state if the command crossed a multiple of the interval.
+    /// Takes the state if the command crossed a multiple of the interval; gives the size of the
+    /// snapshot that it made of it.
     pub(crate) fn offer(
         &self,
         decider: &Arc<dyn Decider>,
         after: &VersionedState,
         before: StreamVersion,
         receipt: &Receipt,
-    ) {
+    ) -> Option<usize> {
         if before.0 / self.every == after.version.0 / self.every {
-            return;
+            return None;
         }
         // The command is committed: nothing that happens here may change its answer.
         let made = caught("a snapshot", decider.names(), || decider.snapshot(&after.state));
-        let Some((aggregate, snapshot)) = made.flatten() else { return };
+        let (aggregate, snapshot) = made.flatten()?;
+        let bytes = snapshot.state.len();
         let saved = SavedSnapshot {
             stream: receipt.stream,
             version: after.version,
@@ -57,6 +59,7 @@ impl SnapshotSink {
         };
         // Full: the next one of the stream will do.
         let _ = self.waiting.try_send(saved);
+        Some(bytes)
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
-use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key, NAME_BYTES_MAX};
+use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
-use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -117,7 +117,11 @@ impl Plan {
     }
 }
 
-/// Takes jobs from the front of the queue until the batch is full; what is left waits for the next
+/// Bytes of a batch's events and names, and so of one command's, too. What is larger would hold the
+/// partition's lock, and every reader of the log, for long.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Takes jobs from the front of the queue until the batch is full, in commands, events or bytes; what is left waits for the next
 /// one. A job whose idempotency key is already in the batch ends it too, so that the second one
 /// finds the first one's receipt.
 ///
@@ -132,6 +136,7 @@ pub(crate) fn plan(
     let mut states: HashMap<StreamId, VersionedState> = HashMap::new();
     let mut keys = HashSet::new();
     let mut events = 0;
+    let mut bytes = 0;
     while let Some(job) = jobs.pop_front() {
         if job.answer.is_closed() {
             // The client has gone; nothing has been decided for it yet.
@@ -153,11 +158,12 @@ pub(crate) fn plan(
             },
         };
         let (command, intent) = decide(&job, &current);
-        if events + command.events.len() > EVENTS_PER_BATCH_MAX {
+        events += command.events.len();
+        bytes += bytes_of(&command.events, &command.facts);
+        if events > EVENTS_PER_BATCH_MAX || bytes > BATCH_BYTES_MAX {
             jobs.push_front(job);
             break;
         }
-        events += command.events.len();
         keys.extend(job.key.map(|key| key.key));
         let after =
             if let Intent::Commit { after, .. } = &intent { after.clone() } else { current };
@@ -203,10 +209,9 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = current.version.plus(events.len() as u64);
-    let intent = Intent::Commit {
-        after: VersionedState { epoch: current.epoch, version, state: next },
-        refusals,
-    };
+    let heap_bytes = current.heap_bytes.saturating_add(bytes_of(&events, &[]));
+    let after = VersionedState { epoch: current.epoch, version, state: next, heap_bytes };
+    let intent = Intent::Commit { after, refusals };
     let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
     (Command { key, events, facts, ..check(job, current) }, intent)
 }
@@ -224,9 +229,15 @@ fn check(job: &Job, current: &VersionedState) -> Command {
     }
 }
 
+fn bytes_of(events: &[NewEvent], facts: &[Fact]) -> usize {
+    let events = events.iter().map(|event| event.payload.len());
+    events.chain(facts.iter().map(|fact| fact.name.len())).sum()
+}
+
 /// Reason why the database would refuse the command, and with it the whole batch.
 fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
-    let too_large = accepted.events.len() > EVENTS_PER_COMMAND_MAX
+    let too_large = bytes_of(&accepted.events, &accepted.facts) > BATCH_BYTES_MAX
+        || accepted.events.len() > EVENTS_PER_COMMAND_MAX
         || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX);
     let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.contains('\0');
     if too_large {
@@ -246,12 +257,15 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(3);
 
-    struct Nothing;
+    /// Causes this many events of this many bytes.
+    struct Causes(usize, usize);
 
-    impl Decider for Nothing {
+    impl Decider for Causes {
         fn decide(&self, current: &VersionedState) -> Verdict {
+            let payload = vec![0; self.1];
+            let event = NewEvent { type_name: "test.v1.Event", schema_version: 1, payload };
             Verdict::Accepted(Accepted {
-                events: Vec::new(),
+                events: vec![event; self.0],
                 facts: Vec::new(),
                 refusals: Vec::new(),
                 next: Arc::clone(&current.state),
@@ -266,27 +280,54 @@ mod tests {
     }
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
-        VersionedState { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
+        let (epoch, version) = (Epoch(epoch), StreamVersion(version));
+        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
     }
 
-    /// The version that a command is decided on; none if its state has to be loaded anew. Given are
-    /// epoch and version of what was loaded, and of what the process knows.
-    fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
-        let (answer, _answered) = oneshot::channel();
-        let job = Job {
-            stream: StreamId(Uuid::nil()),
+    fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> Job {
+        Job {
+            stream: StreamId(Uuid::from_u128(stream)),
             state: state(loaded),
-            decider: Arc::new(Nothing),
+            decider: Arc::new(decider),
             key: None,
             expected: None,
             command_id: Uuid::nil(),
             caller: None,
             traceparent: None,
-            answer,
-        };
+            // Somebody waits for as long as the test runs.
+            answer: {
+                let (answer, answered) = oneshot::channel();
+                std::mem::forget(answered);
+                answer
+            },
+        }
+    }
+
+    /// The version that a command is decided on; none if its state has to be loaded anew. Given are
+    /// epoch and version of what was loaded, and of what the process knows.
+    fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
+        let job = job(0, loaded, Causes(0, 0));
         let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(state));
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes() {
+        let heavy = |stream| job(stream, (3, 0), Causes(16, PAYLOAD_BYTES_MAX));
+        let mut jobs: VecDeque<Job> = (0..10).map(heavy).collect();
+        let mut batches = Vec::new();
+        while !jobs.is_empty() {
+            batches.push(plan(&mut jobs, (EPOCH, 10), |_| None).commands.len());
+        }
+        assert_eq!(batches, [4, 4, 2]);
+        // What is too large for a batch of its own fails alone.
+        let most = EVENTS_PER_COMMAND_MAX;
+        let too_large = [job(1, (3, 0), Causes(most, 20_000)), job(2, (3, 0), Causes(1, 1))];
+        let plan = plan(&mut VecDeque::from(too_large), (EPOCH, 10), |_| None);
+        let failed =
+            |planned: &Planned| matches!(planned.intent, Intent::Fail(AppendError::TooLarge));
+        assert_eq!(plan.planned.iter().map(failed).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) fn failure(error: AppendError) -> Failure {
         AppendError::OutcomeUnknown => outcome_unknown(false),
         AppendError::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
-            "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
+            "the command would cause more than 256 events, an event of more than 64 KiB, or more than 4 MiB; split it",
         ),
         AppendError::BadName => Failure::new(
             ErrorReason::InvalidRequest,

@@ -78,6 +78,10 @@ pub async fn run(
     let routes = routes(&executor).prepare();
     let server = Server {
         descriptors: vec![descriptors],
+        limits: headwater_chassis::Limits {
+            message_bytes_max: config.limits.message_bytes_max,
+            ..headwater_chassis::Limits::default()
+        },
         ..Server::new(config.common, metrics, readiness, shutdown, listener)
     };
     let served = serve(server, routes).await;

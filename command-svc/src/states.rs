@@ -8,7 +8,12 @@ use moka::sync::Cache;
 
 use crate::decide::VersionedState;
 
-/// Bounded cache of the newest known states.
+/// Memory of a state beside its own: key, pointers, counts, and what the cache keeps of it.
+const ENTRY_BYTES: usize = 256;
+/// The largest share of the cache that one state counts for, so that it is kept at all.
+const ENTRIES_MIN: u64 = 8;
+
+/// Bounded cache of the newest known states: in number, and in bytes by an estimate.
 #[derive(Clone)]
 pub(crate) struct States {
     cache: Cache<StreamId, VersionedState>,
@@ -17,8 +22,17 @@ pub(crate) struct States {
 }
 
 impl States {
-    pub(crate) fn new(states_max: u64, epoch: Epoch) -> Self {
-        Self { cache: Cache::new(states_max), epoch: Arc::new(AtomicU32::new(epoch.0)) }
+    pub(crate) fn new(states_max: u64, bytes_max: u64, epoch: Epoch) -> Self {
+        // One that is smaller counts as much as if all were of the average size, which is what
+        // bounds their number.
+        let least = bytes_max / states_max.max(1);
+        let most = bytes_max / ENTRIES_MIN;
+        let weight = move |_: &StreamId, state: &VersionedState| {
+            let bytes = bytes_of(state).max(least).min(most);
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder().max_capacity(bytes_max).weigher(weight).build();
+        Self { cache, epoch: Arc::new(AtomicU32::new(epoch.0)) }
     }
 
     pub(crate) fn get(&self, stream: StreamId) -> Option<VersionedState> {
@@ -55,6 +69,12 @@ impl States {
     }
 }
 
+fn bytes_of(state: &VersionedState) -> u64 {
+    // What is read into memory takes more than its encoding: pointers, lengths, spare capacity.
+    let heap = state.heap_bytes.saturating_mul(2);
+    (ENTRY_BYTES + size_of_val(&*state.state)).saturating_add(heap) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use headwater_kernel::StreamVersion;
@@ -65,7 +85,28 @@ mod tests {
     const STREAM: StreamId = StreamId(Uuid::nil());
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
-        VersionedState { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
+        let (epoch, version) = (Epoch(epoch), StreamVersion(version));
+        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
+    }
+
+    /// States that are kept of a thousand with so much on the heap.
+    fn kept(states_max: u64, bytes_max: u64, heap_bytes: usize) -> u64 {
+        let states = States::new(states_max, bytes_max, Epoch(5));
+        for n in 0..1_000 {
+            let stream = StreamId(Uuid::from_u128(n));
+            states.put(stream, VersionedState { heap_bytes, ..state((5, 1)) });
+        }
+        states.cache.run_pending_tasks();
+        states.cache.entry_count()
+    }
+
+    #[test]
+    fn states_are_bounded_in_number_and_in_bytes() {
+        assert_eq!(kept(100, 1 << 30, 10), 100);
+        assert_eq!(kept(100_000, 1 << 20, 50_000), 10);
+        assert_eq!(kept(100_000, 1 << 30, 50_000), 1_000);
+        // However large they are, some are kept.
+        assert_eq!(kept(100_000, 1 << 20, usize::MAX), ENTRIES_MIN);
     }
 
     fn known(states: &States) -> Option<(u32, u64)> {
@@ -85,7 +126,7 @@ mod tests {
             (Some((2, 4)), (5, 3), (5, 3)),
         ];
         for (before, offered, expected) in table {
-            let states = States::new(10, Epoch(5));
+            let states = States::new(10, 1 << 20, Epoch(5));
             if let Some(before) = before {
                 states.put(STREAM, state(before));
             }
@@ -96,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_begins_with_no_states() {
-        let states = States::new(10, Epoch(5));
+        let states = States::new(10, 1 << 20, Epoch(5));
         states.put(STREAM, state((5, 3)));
         states.enter(Epoch(5));
         assert_eq!(known(&states), Some((5, 3)));
