@@ -111,38 +111,7 @@ impl Config {
             "where to ask how far the read side has come, a router's or a query service's http://host:port; \
              unset: no acknowledgements beyond committed",
         );
-        s.group("Limits");
-        let queue_max = s.in_range(
-            "HEADWATER_QUEUE_MAX",
-            "4096",
-            1..=1_000_000,
-            "commands that may wait, per partition; more are refused with RESOURCE_EXHAUSTED",
-        );
-        let batch_max = s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
-        let cache_max = s.in_range(
-            "HEADWATER_CACHE_MAX",
-            "100000",
-            1..=100_000_000,
-            "aggregates whose state is kept in memory",
-        );
-        let cache_bytes_max = s.in_range(
-            "HEADWATER_CACHE_BYTES_MAX",
-            "67108864",
-            1_048_576..=68_719_476_736,
-            "memory for these states, by an estimate",
-        );
-        let message_bytes_max = s.in_range(
-            "HEADWATER_MESSAGE_BYTES_MAX",
-            "262144",
-            4_096..=4_194_304,
-            "size of a command's message; a larger one is refused with INVALID_ARGUMENT",
-        );
-        let snapshot_every = s.in_range(
-            "HEADWATER_SNAPSHOT_EVERY",
-            "100",
-            10..=1_000_000,
-            "events of a stream between two snapshots",
-        );
+        let limits = limits(s);
         s.group("Idempotency");
         let key_retention_hours = s.in_range(
             "HEADWATER_KEY_RETENTION_HOURS",
@@ -155,17 +124,53 @@ impl Config {
             write: write?,
             write_connections: write_connections?,
             sync: sync?,
-            limits: Limits {
-                queue_max: queue_max?,
-                batch_max: batch_max?,
-                cache_max: cache_max?,
-                cache_bytes_max: cache_bytes_max?,
-                message_bytes_max: message_bytes_max?,
-                snapshot_every: snapshot_every?,
-            },
+            limits: limits?,
             key_retention_hours: key_retention_hours?,
         })
     }
+}
+
+fn limits(s: &mut Settings) -> Option<Limits> {
+    s.group("Limits");
+    let queue_max = s.in_range(
+        "HEADWATER_QUEUE_MAX",
+        "4096",
+        1..=1_000_000,
+        "commands that may wait, per partition; more are refused with RESOURCE_EXHAUSTED",
+    );
+    let batch_max = s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
+    let cache_max = s.in_range(
+        "HEADWATER_CACHE_MAX",
+        "100000",
+        1..=100_000_000,
+        "aggregates whose state is kept in memory",
+    );
+    let cache_bytes_max = s.in_range(
+        "HEADWATER_CACHE_BYTES_MAX",
+        "67108864",
+        1_048_576..=68_719_476_736,
+        "memory for these states, by an estimate",
+    );
+    let message_bytes_max = s.in_range(
+        "HEADWATER_MESSAGE_BYTES_MAX",
+        "262144",
+        4_096..=4_194_304,
+        "size of a command's message; a larger one is refused with INVALID_ARGUMENT",
+    );
+    let snapshot_every = s.in_range(
+        "HEADWATER_SNAPSHOT_EVERY",
+        "100",
+        10..=1_000_000,
+        "events of a stream between two snapshots",
+    );
+    Some(Limits {
+        queue_max: queue_max?,
+        batch_max: batch_max?,
+        cache_max: cache_max?,
+        cache_bytes_max: cache_bytes_max?,
+        message_bytes_max: message_bytes_max?,
+        snapshot_every: snapshot_every?,
+    })
 }
 
 fn write(s: &mut Settings) -> Option<Servers> {

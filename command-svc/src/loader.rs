@@ -3,8 +3,8 @@
 //!
 //! A load is made in steps. The first one, with a snapshot, is the whole of most streams, and so
 //! the first steps of many streams share a statement. One that takes long is given up, and its
-//! streams go on one by one. Long and slow streams go on in a lane of their own, where they hold up
-//! nobody else; what has been folded stays.
+//! streams go on one by one. Long and slow streams go on in a bulkhead of their own, where they
+//! hold up nobody else; what has been folded stays.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use headwater_eventlog::{EventLog, LoadFrom};
 use headwater_kernel::{StreamId, StreamVersion};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::decide::VersionedState;
@@ -22,9 +21,10 @@ use crate::reply::AppendError;
 use crate::states::States;
 use crate::supervisor::Supervisor;
 
-mod lane;
+mod bulkhead;
 
-use lane::{Bounds, Database, Lane, Step, StepEnd};
+pub(crate) use bulkhead::LoadError;
+use bulkhead::{Bounds, Bulkhead, Database, Step, StepEnd};
 
 /// Streams that may be loaded at a time; beyond that the service is overloaded.
 const LOADS_MAX: usize = 4_096;
@@ -39,33 +39,19 @@ const STEP_EVENTS_MAX: u32 = 2_000;
 /// A step that the database did not answer in time is made again with so much less.
 const SLOWER: u32 = 8;
 
-/// Error of a load.
-#[derive(Clone, Debug, Error)]
-pub(crate) enum LoadError {
-    /// Too many are under way already.
-    #[error("too many streams are being loaded")]
-    Full,
-    /// The database could not be read.
-    #[error("the database could not be read")]
-    Database(AppendError),
-    /// What is stored could not be folded.
-    #[error(transparent)]
-    Fold(FoldError),
-}
-
 type Loaded = Result<VersionedState, LoadError>;
 
 /// How a load was joined.
-enum Boarded {
+enum Joined {
     /// It is to be begun.
     New,
-    /// It is under way.
-    Joined,
+    /// It is under way, and this waits for it.
+    UnderWay,
     /// It is under way, for another type of aggregate.
     Foreign,
 }
 
-type Boarding = (oneshot::Receiver<Loaded>, Boarded);
+type Joining = (oneshot::Receiver<Loaded>, Joined);
 
 /// Hands out the states of streams.
 #[derive(Clone)]
@@ -90,8 +76,9 @@ impl Loader {
         let database = Arc::new(Database::new(log.clone()));
         let connections = log.connections_max() as usize;
         let start = |name, streams, statements, row| {
-            let (steps, lane) = Lane::new(&database, Bounds { streams, statements, row });
-            supervisor.spawn(name, lane.run());
+            let (steps, bulkhead) =
+                Bulkhead::new(&database, Bounds { queue: LOADS_MAX, streams, statements, row });
+            supervisor.spawn(name, bulkhead.run());
             steps
         };
         let first = start("the loader of streams", FIRST_STREAMS, connections / 2, SHARED_MAX);
@@ -100,8 +87,8 @@ impl Loader {
         Self { first, alone, long, states, flights: Arc::default() }
     }
 
-    /// The state of a stream, loaded unless somebody is loading it already. The load goes on if this
-    /// is dropped, and its state is offered to the cache.
+    /// The state of a stream, loaded unless somebody is loading it already. The load goes on if
+    /// this is dropped, and its state is offered to the cache.
     pub(crate) async fn load(
         &self,
         stream: StreamId,
@@ -110,65 +97,69 @@ impl Loader {
         let fold = fold();
         let aggregate = fold.aggregate();
         let loaded = loop {
-            let (loaded, boarded) = self.board(stream, aggregate)?;
-            match boarded {
-                Boarded::New => {
-                    let landing = Landing { loader: self.clone(), stream, loaded: Err(lost()) };
-                    tokio::spawn(landing.fly(fold));
+            let (loaded, joined) = self.join(stream, aggregate)?;
+            match joined {
+                Joined::New => {
+                    let answering = Answering { loader: self.clone(), stream, loaded: Err(lost()) };
+                    tokio::spawn(answering.load(fold));
                     break loaded;
                 }
-                Boarded::Joined => break loaded,
+                Joined::UnderWay => break loaded,
                 // Of a command of another type of aggregate: once it is over.
-                Boarded::Foreign => drop(loaded.await),
+                Joined::Foreign => drop(loaded.await),
             }
         };
         loaded.await.unwrap_or(Err(lost()))
     }
 
     /// Joins the load of a stream, or registers a new one, which the caller has to begin.
-    fn board(&self, stream: StreamId, aggregate: TypeId) -> Result<Boarding, LoadError> {
+    fn join(&self, stream: StreamId, aggregate: TypeId) -> Result<Joining, LoadError> {
         let (waiting, loaded) = oneshot::channel();
         let mut flights = self.flights();
         if let Some(flight) = flights.get_mut(&stream) {
+            if flight.waiting.len() == flight.waiting.capacity() {
+                // Those who have given up, before it grows.
+                flight.waiting.retain(|waiting| !waiting.is_closed());
+            }
             flight.waiting.push(waiting);
             let is_ours = flight.aggregate == aggregate;
-            return Ok((loaded, if is_ours { Boarded::Joined } else { Boarded::Foreign }));
+            return Ok((loaded, if is_ours { Joined::UnderWay } else { Joined::Foreign }));
         }
         if flights.len() >= LOADS_MAX {
             return Err(LoadError::Full);
         }
         flights.insert(stream, Flight { aggregate, waiting: vec![waiting] });
-        Ok((loaded, Boarded::New))
+        Ok((loaded, Joined::New))
     }
 
     /// Reads a stream to its end.
     async fn read(&self, stream: StreamId, mut fold: Box<dyn Fold>) -> Loaded {
-        let mut lane = &self.first;
+        let mut queue = &self.first;
         let mut events = FIRST_EVENTS;
         let mut events_max = STEP_EVENTS_MAX;
         let mut shared = true;
         loop {
             let (done, stepped) = oneshot::channel();
             let step = Step { stream, fold, events_max: events, done };
-            lane.send(step).await.map_err(|_| lost())?;
+            queue.send(step).await.map_err(|_| lost())?;
             let stepped = stepped.await.map_err(|_| lost())?;
             fold = stepped.fold;
             match stepped.end {
                 StepEnd::Whole => return Ok(fold.finish()),
                 StepEnd::More => {
                     events = (events * 4).min(events_max);
-                    lane = &self.long;
+                    queue = &self.long;
                 }
-                StepEnd::Slow if shared => lane = &self.alone,
+                StepEnd::Slow if shared => queue = &self.alone,
                 StepEnd::Slow if events > 1 => {
                     events = (events / SLOWER).max(1);
                     events_max = events;
-                    lane = &self.long;
+                    queue = &self.long;
                 }
                 StepEnd::Slow => return Err(lost()),
                 StepEnd::Failed(LoadError::Fold(FoldError::ForeignSnapshot)) => {
                     fold.restart(LoadFrom::Version(StreamVersion(0)));
-                    lane = &self.long;
+                    queue = &self.long;
                 }
                 StepEnd::Failed(LoadError::Fold(FoldError::NewEpoch)) => {
                     fold.restart(LoadFrom::Snapshot);
@@ -184,15 +175,15 @@ impl Loader {
     }
 }
 
-/// The end of a load, however it comes: everybody who waits is answered.
-struct Landing {
+/// A load, and its answer to everybody who waits for it, however it ends.
+struct Answering {
     loader: Loader,
     stream: StreamId,
     loaded: Loaded,
 }
 
-impl Landing {
-    async fn fly(mut self, fold: Box<dyn Fold>) {
+impl Answering {
+    async fn load(mut self, fold: Box<dyn Fold>) {
         self.loaded = self.loader.read(self.stream, fold).await;
         if let Ok(state) = &self.loaded {
             self.loader.states.offer(self.stream, state);
@@ -200,7 +191,7 @@ impl Landing {
     }
 }
 
-impl Drop for Landing {
+impl Drop for Answering {
     fn drop(&mut self) {
         let flight = self.loader.flights().remove(&self.stream);
         for waiting in flight.into_iter().flat_map(|flight| flight.waiting) {

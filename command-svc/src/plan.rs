@@ -77,8 +77,8 @@ pub(crate) enum Intent {
 pub(crate) struct Plan {
     pub commands: Vec<Command>,
     pub planned: Vec<Planned>,
-    /// Jobs whose state is of another epoch than the batch: a failover may have taken the end of its
-    /// history, and another command the version's place. They have to be loaded anew.
+    /// Jobs whose state is of another epoch than the batch: a failover may have taken the end of
+    /// its history, and another command the version's place. They have to be loaded anew.
     pub outdated: Vec<Job>,
 }
 
@@ -121,9 +121,9 @@ impl Plan {
 /// partition's lock, and every reader of the log, for long.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Takes jobs from the front of the queue until the batch is full, in commands, events or bytes; what is left waits for the next
-/// one. A job whose idempotency key is already in the batch ends it too, so that the second one
-/// finds the first one's receipt.
+/// Takes jobs from the front of the queue until the batch is full, in commands, events or bytes;
+/// what is left waits for the next one. A job whose idempotency key is already in the batch ends it
+/// too, so that the second one finds the first one's receipt.
 ///
 /// `cached` gives the newest state the process knows of a stream, `epoch` is the one that the batch
 /// will be of.
@@ -284,8 +284,9 @@ mod tests {
         VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
     }
 
-    fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> Job {
-        Job {
+    fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> (Job, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
             stream: StreamId(Uuid::from_u128(stream)),
             state: state(loaded),
             decider: Arc::new(decider),
@@ -294,19 +295,15 @@ mod tests {
             command_id: Uuid::nil(),
             caller: None,
             traceparent: None,
-            // Somebody waits for as long as the test runs.
-            answer: {
-                let (answer, answered) = oneshot::channel();
-                std::mem::forget(answered);
-                answer
-            },
-        }
+            answer,
+        };
+        (job, answered)
     }
 
     /// The version that a command is decided on; none if its state has to be loaded anew. Given are
     /// epoch and version of what was loaded, and of what the process knows.
     fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
-        let job = job(0, loaded, Causes(0, 0));
+        let (job, _answered) = job(0, loaded, Causes(0, 0));
         let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(state));
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
@@ -315,7 +312,7 @@ mod tests {
     #[test]
     fn a_batch_is_bounded_in_bytes() {
         let heavy = |stream| job(stream, (3, 0), Causes(16, PAYLOAD_BYTES_MAX));
-        let mut jobs: VecDeque<Job> = (0..10).map(heavy).collect();
+        let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = (0..10).map(heavy).unzip();
         let mut batches = Vec::new();
         while !jobs.is_empty() {
             batches.push(plan(&mut jobs, (EPOCH, 10), |_| None).commands.len());
@@ -324,7 +321,8 @@ mod tests {
         // What is too large for a batch of its own fails alone.
         let most = EVENTS_PER_COMMAND_MAX;
         let too_large = [job(1, (3, 0), Causes(most, 20_000)), job(2, (3, 0), Causes(1, 1))];
-        let plan = plan(&mut VecDeque::from(too_large), (EPOCH, 10), |_| None);
+        let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = too_large.into_iter().unzip();
+        let plan = plan(&mut jobs, (EPOCH, 10), |_| None);
         let failed =
             |planned: &Planned| matches!(planned.intent, Intent::Fail(AppendError::TooLarge));
         assert_eq!(plan.planned.iter().map(failed).collect::<Vec<_>>(), [true, false]);

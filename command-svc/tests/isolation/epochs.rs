@@ -9,8 +9,8 @@ async fn no_command_is_decided_on_a_history_that_another_one_has_replaced() {
     rig.start_again().await;
     let [other, id] = rig.known().await;
     assert_eq!(version(rig.send(id, ProbeCommand::Tell).await), Err("SOUND".to_owned()));
-    // Another server takes over: its epoch is of a lower number, which was drawn, and in its history
-    // the stream went another way up to the same version.
+    // Another server takes over: its epoch is of a lower number, which was drawn, and in its
+    // history the stream went another way up to the same version.
     let replaced = format!(
         "UPDATE headwater_log.log SET epoch = 90000; \
          UPDATE headwater_log.event SET type = 'probe.v1.Embrittled' WHERE stream = '{id}'"

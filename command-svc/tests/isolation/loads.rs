@@ -37,7 +37,7 @@ async fn slow_down(rig: &mut Rig, stream: Uuid, seconds: f64) {
 async fn a_slow_stream_blocks_no_other_and_is_loaded_in_the_end() {
     let mut rig = Rig::start().await;
     let others = rig.known::<20>().await;
-    // Two thirds more than one load may take.
+    // Five seconds of reading, two thirds more than a step may take.
     let slow = long_stream(&mut rig, 50).await;
     slow_down(&mut rig, slow, 0.1).await;
     let told = Box::pin(rig.send(slow, ProbeCommand::Tell));
@@ -48,6 +48,7 @@ async fn a_slow_stream_blocks_no_other_and_is_loaded_in_the_end() {
             let asked = Instant::now();
             assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(2));
             longest = longest.max(asked.elapsed());
+            // tidy: allow sleep: spreads the others over the time that the slow one takes
             tokio::time::sleep_until(asked + Duration::from_millis(200)).await;
         }
         (begun.elapsed(), longest)

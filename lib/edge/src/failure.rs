@@ -59,10 +59,10 @@ impl Failure {
         Self::new(ErrorReason::InvalidRequest, format!("{field} {must}")).violation(field, must)
     }
 
-    /// A command that may have been applied or not. With an idempotency key it may be sent again, and
-    /// has the code that is sent again by policy. Without one nobody may do that but who has read
-    /// the aggregate: the code is UNKNOWN, which the retry policies of proxies and client libraries
-    /// leave alone, and no delay is told.
+    /// A command that may have been applied or not. With an idempotency key it may be sent again,
+    /// and has the code that is sent again by policy. Without one nobody may do that but who has
+    /// read the aggregate: the code is UNKNOWN, which the retry policies of proxies and client
+    /// libraries leave alone, and no delay is told.
     pub fn outcome_unknown(message: impl Into<String>, has_key: bool) -> Self {
         const RETRY_AFTER: Duration = Duration::from_millis(500);
         let mut failure = Self::new(ErrorReason::OutcomeUnknown, message);

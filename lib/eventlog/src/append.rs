@@ -24,8 +24,8 @@ pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
 /// is never held for long: 1,024 events take about 10 ms.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 
-/// Length of the value of a claim or the name of a mark; a longer one, or one with a NUL, is refused
-/// with the whole batch.
+/// Length of the value of a claim or the name of a mark; a longer one, or one with a NUL, is
+/// refused with the whole batch.
 pub const NAME_BYTES_MAX: usize = 400;
 
 /// Appends to the log over a connection of its own; one per partition and process, since more
@@ -128,9 +128,9 @@ impl Appender {
     }
 
     /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
-    /// up, and makes sure that standbys have what was found. Answers the outcome of each one that is
-    /// known: committed; or replayed or its key reused, if the key is an earlier command's. One that
-    /// is not known was not committed, and may try again.
+    /// up, and makes sure that standbys have what was found. Answers the outcome of each one that
+    /// is known: committed; or replayed or its key reused, if the key is an earlier command's. One
+    /// that is not known was not committed, and may try again.
     ///
     /// # Errors
     /// The database cannot be reached; try again.

@@ -120,17 +120,17 @@ impl EventLog {
                 if loaded.events.len() - before < STEP_MAX.events as usize {
                     break;
                 }
-                from = LoadFrom::Version(
-                    loaded.events.last().map_or_else(Default::default, |e| e.version),
-                );
+                let last = loaded.events.last().map(|event| event.version);
+                from = LoadFrom::Version(last.unwrap_or_default());
             }
             all.push(loaded);
         }
         Ok(all)
     }
 
-    /// Reads a step of each of several streams by one statement, and gives the rows as they come: in the order of the versions for each stream, and at
-    /// least one for each stream unless it is cut. All streams must differ.
+    /// Reads a step of each of several streams by one statement, and gives the rows as they come:
+    /// in the order of the versions for each stream, and at least one for each stream unless it is
+    /// cut. All streams must differ.
     ///
     /// # Errors
     /// The database cannot be reached.

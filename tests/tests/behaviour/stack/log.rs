@@ -490,8 +490,8 @@ async fn an_unknown_outcome_is_found_out() {
     read_all(&log, P0).await;
 }
 
-/// A command that was refused or changed nothing has no event to be found by, only its key; and that
-/// may be an earlier command's.
+/// A command that was refused or changed nothing has no event to be found by, only its key; and
+/// that may be an earlier command's.
 #[tokio::test]
 async fn what_a_key_finds_after_an_unknown_outcome_may_be_an_earlier_commands() {
     let log = fresh_log(1).await;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use headwater_chassis::Delays;
 use headwater_eventlog::{EventLog, LoadEnd, LoadMax, LoadStep, LoadedRow, LogError};
 use headwater_kernel::StreamId;
+use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{LOADS_MAX, LoadError};
 use crate::folding::{Fold, FoldError};
 use crate::reply::AppendError;
 use crate::write_breaker::WriteBreaker;
@@ -22,6 +22,20 @@ const BREAKER_DELAYS: Delays =
     Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
 /// A database that answers at all does so sooner, however long a stream takes.
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(1);
+
+/// Error of a load.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum LoadError {
+    /// Too many are under way already.
+    #[error("too many streams are being loaded")]
+    Full,
+    /// The database could not be read.
+    #[error("the database could not be read")]
+    Database(AppendError),
+    /// What is stored could not be folded.
+    #[error(transparent)]
+    Fold(FoldError),
+}
 
 /// A step of a load.
 pub(super) struct Step {
@@ -107,17 +121,20 @@ impl Database {
     }
 }
 
-/// Makes steps, several at a time.
-pub(super) struct Lane {
+/// Statements of one kind, with their own share of the connections: what is slow in one bulkhead
+/// holds up no other. Makes steps, several at a time.
+pub(super) struct Bulkhead {
     database: Arc<Database>,
     queue: mpsc::Receiver<Step>,
     bounds: Bounds,
     statements: Arc<Semaphore>,
 }
 
-/// Bounds of a lane.
+/// Bounds of a bulkhead.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
+    /// Steps that may wait.
+    pub queue: usize,
     /// Streams of a statement.
     pub streams: usize,
     /// Statements at a time; at least one.
@@ -126,10 +143,10 @@ pub(super) struct Bounds {
     pub row: Duration,
 }
 
-impl Lane {
-    /// A lane, and its queue.
+impl Bulkhead {
+    /// A bulkhead, and its queue.
     pub(super) fn new(database: &Arc<Database>, bounds: Bounds) -> (mpsc::Sender<Step>, Self) {
-        let (steps, queue) = mpsc::channel(LOADS_MAX);
+        let (steps, queue) = mpsc::channel(bounds.queue);
         let statements = Arc::new(Semaphore::new(bounds.statements.max(1)));
         (steps, Self { database: Arc::clone(database), queue, bounds, statements })
     }
