@@ -31,8 +31,15 @@ async fn a_datum_that_the_database_refuses_fails_its_command_alone() {
     let rig = Rig::start().await;
     let refuse = "ALTER TABLE headwater_log.claim ADD CHECK (value NOT LIKE 'poison%')";
     rig.postgres.run(refuse).await;
+    let raise = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                 BEGIN RAISE EXCEPTION 'no'; END $$; \
+                 CREATE TRIGGER refuse BEFORE INSERT ON headwater_log.mark FOR EACH ROW \
+                 WHEN (new.name = 'poison') EXECUTE FUNCTION public.refuse()";
+    rig.postgres.run(raise).await;
     let poison = |n: u32| ProbeCommand::Claim(format!("poison {n}"));
     let answers = neighbours_of(&rig, poison(0)).await;
+    assert_eq!(answers, [Ok(2), Err("INTERNAL".to_owned()), Ok(2)]);
+    let answers = neighbours_of(&rig, ProbeCommand::Mark("poison".to_owned())).await;
     assert_eq!(answers, [Ok(2), Err("INTERNAL".to_owned()), Ok(2)]);
 
     // Several of them among many, one on a stream that more commands of the batch are about: what

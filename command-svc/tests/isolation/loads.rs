@@ -59,7 +59,7 @@ async fn a_slow_stream_blocks_no_other_and_is_loaded_in_the_end() {
     };
     // Longer than one load may take: whatever that does to others has been done by now.
     assert!(took > Duration::from_millis(3_500), "{took:?}");
-    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(longest < Duration::from_secs(3), "less than a slow step: {longest:?}");
     assert_eq!(version(told.await), Err("BRITTLE".to_owned()));
 }
 

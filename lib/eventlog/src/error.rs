@@ -83,13 +83,17 @@ impl LogError {
         }
     }
 
-    /// True if what was refused may be the data of one command of a batch, and the others could be
-    /// appended without it; false if the statement itself was (SQLSTATE class 42: a function is
-    /// missing, a right is not granted).
+    /// True if what was refused may be the data of one command of a batch, so that the others could
+    /// be appended without it; false if it is the statement itself, a right or the connection.
     pub fn may_be_about_data(&self) -> bool {
+        /// Classes of SQLSTATE: cardinality, data, integrity, triggers, routines, views' checks,
+        /// program limits, PL/pgSQL, internal errors.
+        const CLASSES: [&str; 10] = ["21", "22", "23", "27", "38", "39", "44", "54", "P0", "XX"];
         let Self::Refused(error) = self else { return false };
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.is_none_or(|code| !code.starts_with("42"))
+        match error.as_database_error().and_then(|error| error.code()) {
+            Some(code) => CLASSES.iter().any(|class| code.starts_with(class)),
+            None => matches!(error, sqlx::Error::Encode(_)),
+        }
     }
 
     /// Classifies an error of a statement that commits: a broken connection leaves its outcome
