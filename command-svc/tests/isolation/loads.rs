@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
+use headwater_eventlog::SavedSnapshot;
+use headwater_kernel::aggregate::Snapshot;
+use headwater_kernel::{Position, StreamId, StreamVersion};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::probe::{FOLDED, ProbeCommand, Rig, version};
+use crate::probe::{FOLDED, ProbeCommand, Rig, Stranger, send_as, version};
 
 /// A stream of this many events without a snapshot, and an executor that does not know it.
 async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
@@ -91,6 +94,45 @@ async fn a_stream_that_many_wait_for_is_folded_once() {
         assert_eq!(version(told), Err("BRITTLE".to_owned()));
     }
     assert_eq!(FOLDED.get() - before, 250);
+}
+
+#[tokio::test]
+async fn a_snapshot_counts_if_its_format_is_known() {
+    let mut rig = Rig::start().await;
+    let id = long_stream(&mut rig, 250).await;
+    for (format, told) in [(9, "BRITTLE"), (1, "SOUND")] {
+        let saved = SavedSnapshot {
+            stream: StreamId(id),
+            version: StreamVersion(200),
+            position: Position(200),
+            aggregate: "probe".to_owned(),
+            snapshot: Snapshot { format, state: 200_u64.to_be_bytes().to_vec() },
+        };
+        rig.log.save_snapshots(&[saved]).await.expect("saved");
+        rig.start_again().await;
+        assert_eq!(version(rig.send(id, ProbeCommand::Tell).await), Err(told.to_owned()));
+    }
+    assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(251));
+}
+
+#[tokio::test]
+async fn a_stream_is_loaded_for_commands_of_two_types_at_a_time() {
+    let mut rig = Rig::start().await;
+    let id = long_stream(&mut rig, 200).await;
+    for stranger_first in [true, false] {
+        rig.start_again().await;
+        let told = async || version(rig.send(id, ProbeCommand::Tell).await);
+        let foreign = async || version(send_as::<Stranger>(&rig.executor, (id, None), ()).await);
+        let (told, foreign) = match stranger_first {
+            true => {
+                let (foreign, told) = tokio::join!(foreign(), told());
+                (told, foreign)
+            }
+            false => tokio::join!(told(), foreign()),
+        };
+        assert_eq!(told, Err("BRITTLE".to_owned()));
+        assert_eq!(foreign, Err("INVALID_REQUEST".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -129,6 +129,37 @@ impl Aggregate for Probe {
     }
 }
 
+/// An aggregate of another type, with events of its own.
+#[derive(Clone, Default)]
+pub struct Stranger;
+
+pub struct Happened;
+
+impl EventSet for Happened {
+    fn encode(&self) -> NewEvent {
+        NewEvent { type_name: "stranger.v1.Happened", schema_version: 1, payload: Vec::new() }
+    }
+
+    fn decode(type_name: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {
+        match type_name {
+            "stranger.v1.Happened" => Ok(Self),
+            other => Err(DecodeError::UnknownType { type_name: other.to_owned() }),
+        }
+    }
+}
+
+impl Aggregate for Stranger {
+    const NAME: &'static str = "stranger";
+    type Command = ();
+    type Event = Happened;
+
+    fn decide(&self, (): &(), _: &Context) -> Result<Decision<Happened>, Rejection> {
+        Ok(Decision::event(Happened))
+    }
+
+    fn evolve(&mut self, _: &Happened) {}
+}
+
 /// The write side of the domain, in the test's process, on one partition.
 pub struct Rig {
     pub postgres: Postgres,
@@ -182,8 +213,17 @@ pub async fn postgres() -> Postgres {
 
 pub async fn send(
     executor: &Executor,
-    (id, key): (Uuid, Option<KeyHashes>),
+    to: (Uuid, Option<KeyHashes>),
     command: ProbeCommand,
+) -> Result<Committed, Failure> {
+    send_as::<Probe>(executor, to, command).await
+}
+
+/// The same, to an aggregate of any type.
+pub async fn send_as<A: Aggregate>(
+    executor: &Executor,
+    (id, key): (Uuid, Option<KeyHashes>),
+    command: A::Command,
 ) -> Result<Committed, Failure> {
     let call = Call {
         stream: StreamId(id),
@@ -191,7 +231,7 @@ pub async fn send(
         domain: "probe",
         options: CallOptions { key, ..CallOptions::default() },
     };
-    let answered = timeout(PATIENCE, executor.execute::<Probe>(call, command)).await;
+    let answered = timeout(PATIENCE, executor.execute::<A>(call, command)).await;
     answered.expect("answered in time")
 }
 
