@@ -2,13 +2,13 @@
 //! While an append is in flight, the commands that arrive queue up and form the next batch: no
 //! timer, no added delay when idle.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::{Backoff, Delays};
 use headwater_eventlog::{Appender, LogError, Notifier, Outcome};
-use headwater_kernel::Partition;
+use headwater_kernel::StreamId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -48,22 +48,28 @@ pub(crate) struct Task {
     shared: Shared,
 }
 
+/// Outcome of a part of a batch.
+enum Part {
+    /// Nothing of it was appended, because of the data of some command of it.
+    Refused(Plan, LogError),
+    /// Every command has its answer; these are the streams of those that were not appended.
+    Answered { not_appended: Vec<StreamId> },
+}
+
 impl Task {
-    /// Starts the task; it ends when every sender of its queue is gone and the queue is empty.
-    pub(crate) fn start(
+    /// A task that appends with `appender`, and its queue.
+    pub(crate) fn new(
         appender: Appender,
-        partition: Partition,
         queue_max: usize,
         shared: Shared,
-    ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
+    ) -> (mpsc::Sender<Job>, Self) {
         let (jobs, queue) = mpsc::channel(queue_max);
         let write_breaker = WriteBreaker::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
-        let task = Self { appender, queue, write_breaker, shared };
-        tracing::debug!(%partition, "appender started");
-        (jobs, tokio::spawn(task.run()))
+        (jobs, Self { appender, queue, write_breaker, shared })
     }
 
-    async fn run(mut self) {
+    /// Appends until every sender of its queue is gone and the queue is empty.
+    pub(crate) async fn run(mut self) {
         let commands_max = self.shared.commands_max;
         let mut gathered = Vec::with_capacity(commands_max);
         let mut jobs = VecDeque::new();
@@ -78,16 +84,71 @@ impl Task {
             }
             let batch = (self.appender.epoch(), commands_max);
             let mut plan = plan(&mut jobs, batch, |stream| self.shared.states.get(stream));
-            self.load_anew(plan.outdated.drain(..));
+            let outdated = std::mem::take(&mut plan.outdated);
             if !plan.commands.is_empty() {
                 self.append(plan).await;
+            }
+            if !outdated.is_empty() {
+                self.meet(outdated).await;
             }
         }
     }
 
+    /// Has jobs decided anew whose state is of another epoch; if it is one that this does not know,
+    /// the log is in another epoch, which it follows, or the state is of a history that is gone.
+    async fn meet(&mut self, outdated: Vec<Job>) {
+        let known = |job: &Job| self.appender.knows(job.state.epoch);
+        if !outdated.iter().all(known) && self.write_breaker.allows() {
+            match self.appender.follow().await {
+                Ok(()) => self.write_breaker.succeeded(),
+                Err(error) => {
+                    tracing::warn!(%error, "the log's epoch cannot be read");
+                    self.write_breaker.failed();
+                }
+            }
+        }
+        self.shared.states.enter(self.appender.epoch());
+        self.load_anew(outdated.into_iter());
+    }
+
+    /// Appends a batch; if the database refuses it for the data of one command, that command is
+    /// looked for by halves, and fails alone.
     async fn append(&mut self, plan: Plan) {
+        let mut parts = vec![plan];
+        // Streams of commands that were not appended: what was decided on top of one in another
+        // part must not take the place of something else that has that version by now.
+        let mut dropped = HashSet::new();
+        while let Some(mut part) = parts.pop() {
+            if !dropped.is_empty() {
+                self.load_anew(part.without(&dropped).into_iter());
+            }
+            if part.commands.is_empty() {
+                continue;
+            }
+            match self.append_part(part).await {
+                Part::Refused(part, error) if part.commands.len() > 1 => {
+                    tracing::debug!(%error, commands = part.commands.len(), "halved");
+                    parts.extend(part.halves().into_iter().rev());
+                }
+                Part::Refused(part, error) => {
+                    let command = part.planned[0].job.decider.names();
+                    tracing::error!(%error, ?command, "the database refused a command's data");
+                    dropped.extend(part.streams());
+                    self.fail(part, AppendError::Refused);
+                }
+                Part::Answered { not_appended } => dropped.extend(not_appended),
+            }
+        }
+    }
+
+    /// Appends a batch or a part of one, and answers its commands unless it was refused for their
+    /// data.
+    async fn append_part(&mut self, plan: Plan) -> Part {
+        let whole = |plan: &Plan| Part::Answered { not_appended: plan.streams().collect() };
         if !self.write_breaker.allows() {
-            return self.fail(plan, AppendError::DatabaseUnavailable);
+            let part = whole(&plan);
+            self.fail(plan, AppendError::DatabaseUnavailable);
+            return part;
         }
         let started = Instant::now();
         let outcomes = self.appender.append(&plan.commands).await;
@@ -95,39 +156,59 @@ impl Task {
         match outcomes {
             Ok(outcomes) => {
                 self.write_breaker.succeeded();
-                self.settle(plan, outcomes);
+                Part::Answered { not_appended: self.settle(plan, outcomes) }
             }
-            Err(LogError::NewEpoch) => {
+            Err(error) if error.may_be_about_data() => {
+                self.write_breaker.succeeded();
+                Part::Refused(plan, error)
+            }
+            Err(error) => {
+                let part = whole(&plan);
+                self.failed(plan, error).await;
+                part
+            }
+        }
+    }
+
+    /// Answers the commands of a batch that was not appended, or of which it is not known.
+    async fn failed(&mut self, plan: Plan, error: LogError) {
+        match error {
+            LogError::NewEpoch => {
                 // The database answered: no failure of it.
                 self.write_breaker.succeeded();
                 tracing::info!(
                     "the log is in a new epoch; commands are decided anew on its history"
                 );
+                self.shared.states.enter(self.appender.epoch());
                 self.retry(plan);
             }
-            Err(LogError::Collision(error)) => {
+            LogError::Collision(error) => {
                 tracing::debug!(%error, "an append collided with another one; its commands try again");
                 self.retry(plan);
             }
-            Err(LogError::OutcomeUnknown(error)) => {
+            LogError::OutcomeUnknown(error) => {
                 tracing::warn!(%error, commands = plan.commands.len(), "the outcome of an append is unknown");
                 self.resolve(plan).await;
             }
-            Err(LogError::Unavailable(error)) => {
+            LogError::Unavailable(error) => {
                 self.write_breaker.failed();
                 tracing::warn!(%error, "the write database is unavailable");
                 self.fail(plan, AppendError::DatabaseUnavailable);
             }
-            Err(
-                error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)),
-            ) => {
+            error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)) => {
                 tracing::error!(%error, "an append was refused");
                 self.fail(plan, AppendError::Defect);
             }
         }
     }
 
-    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) {
+    /// Answers the commands of a batch that was appended; gives the streams of those that dropped
+    /// out.
+    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) -> Vec<StreamId> {
+        let dropped_out = |(stream, outcome): (StreamId, &Outcome)| {
+            (!matches!(outcome, Outcome::Committed(_))).then_some(stream)
+        };
+        let dropped_out = plan.streams().zip(&outcomes).filter_map(dropped_out).collect();
         let appended = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_)));
         if appended && plan.commands.iter().any(|command| !command.events.is_empty()) {
             self.shared.notifier.hint();
@@ -136,11 +217,12 @@ impl Task {
         let mut answers = Vec::with_capacity(settled.len());
         for settled in settled {
             match settled.cache {
-                Cache::Put(stream, state) => {
+                Cache::Put(stream, mut state) => {
                     let before = plan.commands[settled.planned_index].expected;
                     let decider = &plan.planned[settled.planned_index].job.decider;
                     if let Answer::Done { receipt, .. } = &settled.answer {
-                        self.shared.snapshots.offer(decider, &state, before, receipt);
+                        let bytes = self.shared.snapshots.offer(decider, &state, before, receipt);
+                        state.heap_bytes = bytes.unwrap_or(state.heap_bytes);
                     }
                     self.shared.states.put(stream, state);
                 }
@@ -154,6 +236,7 @@ impl Task {
         for (planned, answer) in plan.planned.into_iter().zip(answers) {
             self.answer(planned.job, answer);
         }
+        dropped_out
     }
 
     /// Finds out what became of a batch whose connection broke. A command that is found is answered
@@ -166,6 +249,7 @@ impl Task {
             match self.appender.resolve(&plan.commands).await {
                 Ok(found) => {
                     self.write_breaker.reset();
+                    self.shared.states.enter(self.appender.epoch());
                     return self.answer_found(plan, found);
                 }
                 Err(error) if Instant::now() < deadline => {
@@ -193,14 +277,10 @@ impl Task {
         }
     }
 
-    fn answer_found(&self, plan: Plan, found: Vec<Option<headwater_eventlog::Receipt>>) {
+    fn answer_found(&self, plan: Plan, found: Vec<Option<Outcome>>) {
         self.shared.notifier.hint();
-        for (planned, receipt) in plan.planned.into_iter().zip(found) {
-            let answer = match receipt {
-                Some(receipt) => Answer::Done { receipt, replayed: false },
-                None => Answer::DecideAgain,
-            };
-            self.forget_and_answer(planned.job, answer);
+        for (planned, outcome) in plan.planned.into_iter().zip(found) {
+            self.forget_and_answer(planned.job, resolved(outcome));
         }
     }
 
@@ -229,5 +309,15 @@ impl Task {
         self.shared.measures.answered(&answer);
         // The client may have gone meanwhile; the outcome stays as it is.
         let _ = job.answer.send(answer);
+    }
+}
+
+/// Answer to a command whose outcome was unknown.
+fn resolved(outcome: Option<Outcome>) -> Answer {
+    match outcome {
+        Some(Outcome::Committed(receipt)) => Answer::Done { receipt, replayed: false },
+        Some(Outcome::Replayed(receipt)) => Answer::Done { receipt, replayed: true },
+        Some(Outcome::KeyReused) => Answer::Failed(AppendError::KeyReused),
+        Some(Outcome::VersionConflict(_) | Outcome::FactFailed(_)) | None => Answer::DecideAgain,
     }
 }

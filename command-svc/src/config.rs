@@ -35,13 +35,24 @@ pub struct Limits {
     pub batch_max: usize,
     /// Cached states of aggregates.
     pub cache_max: u64,
+    /// Memory of cached states, by an estimate.
+    pub cache_bytes_max: u64,
+    /// Size of a request's message.
+    pub message_bytes_max: usize,
     /// Events of a stream between two snapshots.
     pub snapshot_every: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_max: 4_096, batch_max: 512, cache_max: 100_000, snapshot_every: 100 }
+        Self {
+            queue_max: 4_096,
+            batch_max: 512,
+            cache_max: 100_000,
+            cache_bytes_max: 64 * 1024 * 1024,
+            message_bytes_max: 256 * 1024,
+            snapshot_every: 100,
+        }
     }
 }
 
@@ -91,7 +102,7 @@ impl Config {
         let write_connections = s.in_range(
             "HEADWATER_WRITE_CONNECTIONS",
             "4",
-            1..=64,
+            3..=64,
             "connections for loading, beside one per partition for appending",
         );
         s.group("Acknowledgements");
@@ -100,26 +111,7 @@ impl Config {
             "where to ask how far the read side has come, a router's or a query service's http://host:port; \
              unset: no acknowledgements beyond committed",
         );
-        s.group("Limits");
-        let queue_max = s.in_range(
-            "HEADWATER_QUEUE_MAX",
-            "4096",
-            1..=1_000_000,
-            "commands that may wait, per partition; more are refused with RESOURCE_EXHAUSTED",
-        );
-        let batch_max = s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
-        let cache_max = s.in_range(
-            "HEADWATER_CACHE_MAX",
-            "100000",
-            1..=100_000_000,
-            "aggregates whose state is kept in memory",
-        );
-        let snapshot_every = s.in_range(
-            "HEADWATER_SNAPSHOT_EVERY",
-            "100",
-            10..=1_000_000,
-            "events of a stream between two snapshots",
-        );
+        let limits = limits(s);
         s.group("Idempotency");
         let key_retention_hours = s.in_range(
             "HEADWATER_KEY_RETENTION_HOURS",
@@ -132,15 +124,53 @@ impl Config {
             write: write?,
             write_connections: write_connections?,
             sync: sync?,
-            limits: Limits {
-                queue_max: queue_max?,
-                batch_max: batch_max?,
-                cache_max: cache_max?,
-                snapshot_every: snapshot_every?,
-            },
+            limits: limits?,
             key_retention_hours: key_retention_hours?,
         })
     }
+}
+
+fn limits(s: &mut Settings) -> Option<Limits> {
+    s.group("Limits");
+    let queue_max = s.in_range(
+        "HEADWATER_QUEUE_MAX",
+        "4096",
+        1..=1_000_000,
+        "commands that may wait, per partition; more are refused with RESOURCE_EXHAUSTED",
+    );
+    let batch_max = s.in_range("HEADWATER_BATCH_MAX", "512", 1..=1_024, "commands per append");
+    let cache_max = s.in_range(
+        "HEADWATER_CACHE_MAX",
+        "100000",
+        1..=100_000_000,
+        "aggregates whose state is kept in memory",
+    );
+    let cache_bytes_max = s.in_range(
+        "HEADWATER_CACHE_BYTES_MAX",
+        "67108864",
+        1_048_576..=68_719_476_736,
+        "memory for these states, by an estimate",
+    );
+    let message_bytes_max = s.in_range(
+        "HEADWATER_MESSAGE_BYTES_MAX",
+        "262144",
+        4_096..=4_194_304,
+        "size of a command's message; a larger one is refused with INVALID_ARGUMENT",
+    );
+    let snapshot_every = s.in_range(
+        "HEADWATER_SNAPSHOT_EVERY",
+        "100",
+        10..=1_000_000,
+        "events of a stream between two snapshots",
+    );
+    Some(Limits {
+        queue_max: queue_max?,
+        batch_max: batch_max?,
+        cache_max: cache_max?,
+        cache_bytes_max: cache_bytes_max?,
+        message_bytes_max: message_bytes_max?,
+        snapshot_every: snapshot_every?,
+    })
 }
 
 fn write(s: &mut Settings) -> Option<Servers> {

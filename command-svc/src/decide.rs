@@ -1,12 +1,13 @@
 //! Aggregates of any type behind one face, so that one appender batches them all.
 
-use std::any::Any;
+use std::any::{Any, type_name};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use headwater_eventlog::{Fact, FactKind, Loaded};
+use headwater_eventlog::{Fact, FactKind};
 use headwater_kernel::aggregate::{Claim, Snapshot};
 use headwater_kernel::{
-    Aggregate, Context, DecodeError, Epoch, EventSet as _, NewEvent, Rejection, StreamVersion,
+    Aggregate, Context, Epoch, EventSet as _, NewEvent, Rejection, StreamVersion,
 };
 
 /// The state of an aggregate of some type.
@@ -21,6 +22,9 @@ pub(crate) struct VersionedState {
     pub version: StreamVersion,
     /// The state.
     pub state: AnyState,
+    /// Estimate of the memory that the state holds beside its own size: as much as its last
+    /// snapshot, or where it makes none all of its events, and the events since.
+    pub heap_bytes: usize,
 }
 
 /// A command together with the aggregate it is for.
@@ -29,6 +33,23 @@ pub(crate) trait Decider: Send + Sync {
     fn decide(&self, current: &VersionedState) -> Verdict;
     /// The aggregate's name, and the state in bytes if it wants snapshots.
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)>;
+    /// The aggregate's name and the type of its commands, for logs.
+    fn names(&self) -> (&'static str, &'static str);
+}
+
+/// Runs code of the domain; `None` if it panics, which is logged as a defect of `what` of the
+/// aggregate. Other commands, and the task that runs them, go on.
+pub(crate) fn caught<T>(
+    what: &'static str,
+    (aggregate, command): (&'static str, &'static str),
+    code: impl FnOnce() -> T,
+) -> Option<T> {
+    // Whatever it may have left half changed is dropped: the domain works on a copy of the state.
+    let result = catch_unwind(AssertUnwindSafe(code));
+    if result.is_err() {
+        tracing::error!(aggregate, command, what, "the domain's code panicked");
+    }
+    result.ok()
 }
 
 /// Result of a command on a state.
@@ -97,34 +118,8 @@ impl<A: Aggregate> Decider for Typed<A> {
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)> {
         Some((A::NAME, state.downcast_ref::<A>()?.snapshot()?))
     }
-}
 
-/// Result of folding a stored stream.
-pub(crate) enum Folded {
-    /// The state.
-    VersionedState(VersionedState),
-    /// The snapshot is of a format this program does not read: load again without it.
-    ForeignSnapshot,
-}
-
-/// Folds what was loaded of a stream.
-///
-/// # Errors
-/// A stored event that is not one of this aggregate's, or cannot be decoded.
-pub(crate) fn fold<A: Aggregate>(loaded: Loaded) -> Result<Folded, DecodeError> {
-    let epoch = loaded.epoch;
-    let mut version = StreamVersion(0);
-    let mut state = A::default();
-    if let Some(saved) = loaded.snapshot {
-        let is_ours = saved.aggregate == A::NAME;
-        let Some(restored) = A::restore(&saved.snapshot).filter(|_| is_ours) else {
-            return Ok(Folded::ForeignSnapshot);
-        };
-        (state, version) = (restored, saved.version);
+    fn names(&self) -> (&'static str, &'static str) {
+        (A::NAME, type_name::<A::Command>())
     }
-    for event in &loaded.events {
-        state.evolve(&A::Event::decode(&event.type_name, event.schema_version, &event.payload)?);
-        version = event.version;
-    }
-    Ok(Folded::VersionedState(VersionedState { epoch, version, state: Arc::new(state) }))
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use headwater_chassis::{Backoff, Delays, Metrics};
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
-use headwater_kernel::{Aggregate, Context, DecodeError, Partition, StreamId, Token};
+use headwater_kernel::{
+    Aggregate, Context, DecodeError, Partition, StreamId, StreamVersion, Token,
+};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -17,14 +19,16 @@ use uuid::Uuid;
 use crate::acks::{Acked, Acks};
 use crate::appender::{Shared, Task};
 use crate::config::Limits;
-use crate::decide::{Decider, Folded, Typed, VersionedState, fold};
+use crate::decide::{Decider, Typed, VersionedState};
+use crate::folding::{Fold, FoldError, Folding};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::plan::Job;
-use crate::reply::{Answer, AppendError, failure};
+use crate::reply::{Answer, AppendError, failure, outcome_unknown};
 use crate::seen;
 use crate::states::States;
+use crate::supervisor::Supervisor;
 use headwater_edge::Call;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
@@ -35,6 +39,9 @@ const ATTEMPT_DELAYS: Delays =
 /// Delay before a full queue is worth trying again: a few batches.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
+/// Delay before an aggregate may have come to a version that somebody expects ahead of time.
+const AHEAD_RETRY: Duration = Duration::from_millis(100);
+
 /// Carries out commands on one log.
 pub struct Executor {
     log: EventLog,
@@ -44,6 +51,7 @@ pub struct Executor {
     measures: Arc<Measures>,
     acks: Acks,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    supervisor: Supervisor,
 }
 
 /// A command that has been applied.
@@ -62,21 +70,29 @@ pub struct Committed {
 impl Executor {
     /// Starts the tasks of every partition.
     pub fn start(log: &EventLog, limits: &Limits, acks: Acks, metrics: &Metrics) -> Self {
-        let states = States::new(limits.cache_max);
+        let states = States::new(limits.cache_max, limits.cache_bytes_max, log.lineage().epoch());
         let measures = Arc::new(Measures::new(metrics));
+        let supervisor = Supervisor::new();
         let shared = Shared {
             states: states.clone(),
             notifier: log.notifier(),
-            snapshots: SnapshotSink::start(log.clone(), limits.snapshot_every),
+            snapshots: SnapshotSink::start(log.clone(), limits.snapshot_every, &supervisor),
             measures: Arc::clone(&measures),
             commands_max: limits.batch_max,
         };
         let (queues, tasks) = (0..log.info().partitions)
             .map(Partition)
-            .map(|p| Task::start(log.appender(p), p, limits.queue_max, shared.clone()))
+            .map(|p| Task::new(log.appender(p), limits.queue_max, shared.clone()))
+            .map(|(queue, task)| (queue, supervisor.spawn("an appender", task.run())))
             .unzip();
-        let loader = Loader::start(log.clone());
-        Self { log: log.clone(), loader, states, queues, measures, acks, tasks }
+        let loader = Loader::start(log, states.clone(), &supervisor);
+        Self { log: log.clone(), loader, states, queues, measures, acks, tasks, supervisor }
+    }
+
+    /// Resolves when a task that commands cannot do without has died, with its name: then the
+    /// process must end.
+    pub fn failure(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        self.supervisor.failure()
     }
 
     /// Decides and appends a command; answers when it is committed, or refused on the newest state.
@@ -110,8 +126,9 @@ impl Executor {
             let state = self.newest::<A>(call.stream).await?;
             let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
             self.submit(partition, job)?;
-            // A job is dropped unanswered only if the partition's task has panicked.
-            match answered.await.unwrap_or(Answer::Failed(AppendError::Defect)) {
+            // A job is dropped unanswered only if the partition's task has panicked, before, while
+            // or after it committed.
+            match answered.await.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
                 Answer::DecideAgain => self.measures.decided_again(),
                 Answer::Done { receipt, replayed } => {
                     return Ok(self.committed(receipt, replayed, &call).await);
@@ -120,6 +137,9 @@ impl Executor {
                     return Err(Failure::rejection(call.domain, rejection));
                 }
                 Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
+                Answer::Failed(AppendError::OutcomeUnknown) => {
+                    return Err(outcome_unknown(call.options.key.is_some()));
+                }
                 Answer::Failed(error) => return Err(failure(error)),
             }
         }
@@ -168,21 +188,12 @@ impl Executor {
         if let Some(state) = self.states.get(stream) {
             return Ok(state);
         }
-        // A snapshot of an older program may be unreadable: then the whole stream is read.
-        for use_snapshots in [true, false] {
-            let loaded = self.loader.load(stream, use_snapshots).await.map_err(|e| match e {
-                LoadError::Full => overloaded(),
-                LoadError::Failed(error) => failure(error),
-            })?;
-            match fold::<A>(loaded).map_err(unreadable)? {
-                Folded::VersionedState(state) => {
-                    self.states.offer(stream, &state);
-                    return Ok(state);
-                }
-                Folded::ForeignSnapshot => {}
-            }
-        }
-        Err(Failure::new(ErrorReason::Internal, "the aggregate could not be loaded"))
+        let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
+        self.loader.load(stream, fold).await.map_err(|error| match error {
+            LoadError::Full => overloaded(),
+            LoadError::Database(error) => failure(error),
+            LoadError::Fold(error) => unreadable(error),
+        })
     }
 }
 
@@ -191,22 +202,57 @@ fn overloaded() -> Failure {
         .retry_after(OVERLOAD_RETRY)
 }
 
-fn version_conflict(call: &Call, current: headwater_kernel::StreamVersion) -> Failure {
+fn version_conflict(call: &Call, current: StreamVersion) -> Failure {
     let expected = call.options.expected_version.unwrap_or_default();
-    Failure::new(
+    let failure = Failure::new(
         ErrorReason::VersionConflict,
         format!("the aggregate is at version {current}, not {expected}; read it and decide again"),
     )
-    .with("current_version", current)
+    .with("current_version", current);
+    // It never goes back, but it may still come to a version that lies ahead.
+    if current < expected { failure.retry_after(AHEAD_RETRY) } else { failure }
 }
 
-fn unreadable(error: DecodeError) -> Failure {
+fn unreadable(error: FoldError) -> Failure {
     match error {
-        DecodeError::UnknownType { .. } => failure(AppendError::OtherAggregate),
-        error @ (DecodeError::NewerSchema { .. } | DecodeError::Payload { .. }) => Failure::new(
+        FoldError::Decode(DecodeError::UnknownType { .. }) => failure(AppendError::OtherAggregate),
+        FoldError::Panicked => failure(AppendError::Panicked),
+        error @ (FoldError::Decode(DecodeError::NewerSchema { .. } | DecodeError::Payload { .. })
+        | FoldError::Gap { .. }
+        // Not told: the load begins anew.
+        | FoldError::ForeignSnapshot
+        | FoldError::NewEpoch) => Failure::new(
             ErrorReason::DataCorrupt,
-            "a stored event of the aggregate cannot be read; nothing was changed",
+            "a stored event of the aggregate is missing or cannot be read; nothing was changed",
         )
         .because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_edge::CallOptions;
+    use headwater_kernel::PartitionKey;
+    use tonic::Status;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_that_may_pass_says_when_to_try_again() {
+        // current and expected version, and whether the aggregate may still come to it
+        let table = [(3, 4, true), (3, 9, true), (3, 2, false), (3, 0, false)];
+        for (current, expected, may_pass) in table {
+            let expected_version = Some(StreamVersion(expected));
+            let call = Call {
+                stream: StreamId(Uuid::nil()),
+                partition_key: PartitionKey(Uuid::nil()),
+                domain: "test",
+                options: CallOptions { expected_version, ..CallOptions::default() },
+            };
+            let status = Status::from(version_conflict(&call, StreamVersion(current)));
+            let told = status.get_details_retry_info().is_some();
+            assert_eq!(told, may_pass, "{current} {expected}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use headwater_eventlog::{EventLog, Receipt, SavedSnapshot};
 use headwater_kernel::StreamVersion;
 use tokio::sync::mpsc;
 
-use crate::decide::{Decider, VersionedState};
+use crate::decide::{Decider, VersionedState, caught};
+use crate::supervisor::Supervisor;
 
 /// Snapshots that may wait to be written; more are dropped, the next one of the stream will do.
 const SNAPSHOTS_WAITING_MAX: usize = 256;
@@ -27,24 +28,28 @@ pub(crate) struct SnapshotSink {
 
 impl SnapshotSink {
     /// Starts the task that writes them; it ends when the last clone is dropped.
-    pub(crate) fn start(log: EventLog, every: u64) -> Self {
+    pub(crate) fn start(log: EventLog, every: u64, supervisor: &Supervisor) -> Self {
         let (waiting, queue) = mpsc::channel(SNAPSHOTS_WAITING_MAX);
-        tokio::spawn(write_snapshots(log, queue));
+        supervisor.spawn("the writer of snapshots", write_snapshots(log, queue));
         Self { waiting, every: every.max(1) }
     }
 
-    /// Takes the state if the command crossed a multiple of the interval.
+    /// Takes the state if the command crossed a multiple of the interval; gives the size of the
+    /// snapshot that it made of it.
     pub(crate) fn offer(
         &self,
         decider: &Arc<dyn Decider>,
         after: &VersionedState,
         before: StreamVersion,
         receipt: &Receipt,
-    ) {
+    ) -> Option<usize> {
         if before.0 / self.every == after.version.0 / self.every {
-            return;
+            return None;
         }
-        let Some((aggregate, snapshot)) = decider.snapshot(&after.state) else { return };
+        // The command is committed: nothing that happens here may change its answer.
+        let made = caught("a snapshot", decider.names(), || decider.snapshot(&after.state));
+        let (aggregate, snapshot) = made.flatten()?;
+        let bytes = snapshot.state.len();
         let saved = SavedSnapshot {
             stream: receipt.stream,
             version: after.version,
@@ -54,6 +59,7 @@ impl SnapshotSink {
         };
         // Full: the next one of the stream will do.
         let _ = self.waiting.try_send(saved);
+        Some(bytes)
     }
 }
 

@@ -8,6 +8,7 @@ mod appender;
 mod config;
 mod decide;
 mod execute;
+mod folding;
 mod grpc;
 mod housekeeping;
 mod loader;
@@ -18,6 +19,7 @@ mod run;
 mod seen;
 mod settle;
 mod states;
+mod supervisor;
 mod write_breaker;
 
 pub use acks::{Acked, Acks};

@@ -1,140 +1,206 @@
-//! Loads of streams, coalesced: those that are asked for while a load is in flight go out as one
-//! statement.
+//! Loads of streams. Each stream is read and folded once, however many wait for it; streams that
+//! are asked for while a statement is in flight share the next one.
+//!
+//! A load is made in steps. The first one, with a snapshot, is the whole of most streams, and so
+//! the first steps of many streams share a statement. One that takes long is given up, and its
+//! streams go on one by one. Long and slow streams go on in a bulkhead of their own, where they
+//! hold up nobody else; what has been folded stays.
 
+use std::any::TypeId;
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_chassis::Delays;
-use headwater_eventlog::{EventLog, Loaded, LogError};
-use headwater_kernel::StreamId;
+use headwater_eventlog::{EventLog, LoadFrom};
+use headwater_kernel::{StreamId, StreamVersion};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
+use crate::decide::VersionedState;
+use crate::folding::{Fold, FoldError};
 use crate::reply::AppendError;
-use crate::write_breaker::WriteBreaker;
+use crate::states::States;
+use crate::supervisor::Supervisor;
 
-/// Streams read by one statement.
-const STREAMS_MAX: usize = 128;
-/// Loads that may wait; beyond that the service is overloaded.
-const QUEUE_MAX: usize = 4_096;
+mod bulkhead;
 
-/// No load takes longer: a database that hangs keeps its connections open, and nothing else
-/// notices.
-const LOAD_MAX: Duration = Duration::from_secs(3);
-/// Time without loads after one that failed: each failure may have taken [`LOAD_MAX`],
-/// and commands that wait for the next one should rather be told at once.
-const BREAKER_DELAYS: Delays =
-    Delays { first: Duration::from_millis(200), max: Duration::from_secs(5), factor: 2.0 };
+pub(crate) use bulkhead::LoadError;
+use bulkhead::{Bounds, Bulkhead, Database, Step, StepEnd};
 
-struct Request {
-    stream: StreamId,
-    use_snapshots: bool,
-    answer: oneshot::Sender<Result<Loaded, AppendError>>,
+/// Streams that may be loaded at a time; beyond that the service is overloaded.
+const LOADS_MAX: usize = 4_096;
+/// Streams that share a statement, and events of each: with snapshots nearly all are shorter.
+const FIRST_STREAMS: usize = 64;
+const FIRST_EVENTS: u32 = 128;
+/// Time that others may wait for a slow stream, and that a step of one may take.
+const SHARED_MAX: Duration = Duration::from_secs(1);
+const LONG_MAX: Duration = Duration::from_secs(3);
+/// Events of a step of a longer stream.
+const STEP_EVENTS_MAX: u32 = 2_000;
+/// A step that the database did not answer in time is made again with so much less.
+const SLOWER: u32 = 8;
+
+type Loaded = Result<VersionedState, LoadError>;
+
+/// How a load was joined.
+enum Joined {
+    /// It is to be begun.
+    New,
+    /// It is under way, and this waits for it.
+    UnderWay,
+    /// It is under way, for another type of aggregate.
+    Foreign,
 }
 
-/// Error of a load.
-pub(crate) enum LoadError {
-    /// Too many wait already.
-    Full,
-    /// The database could not be read.
-    Failed(AppendError),
-}
+type Joining = (oneshot::Receiver<Loaded>, Joined);
 
-/// Hands loads to the task that makes them.
+/// Hands out the states of streams.
 #[derive(Clone)]
 pub(crate) struct Loader {
-    requests: mpsc::Sender<Request>,
+    first: mpsc::Sender<Step>,
+    alone: mpsc::Sender<Step>,
+    long: mpsc::Sender<Step>,
+    states: States,
+    flights: Arc<Mutex<HashMap<StreamId, Flight>>>,
+}
+
+/// A load that is under way, and who waits for it.
+struct Flight {
+    aggregate: TypeId,
+    waiting: Vec<oneshot::Sender<Loaded>>,
 }
 
 impl Loader {
-    /// Starts the task; it ends when the last clone is dropped.
-    pub(crate) fn start(log: EventLog) -> Self {
-        let (requests, queue) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(log, queue));
-        Self { requests }
+    /// Starts its tasks, which end when the last clone is dropped. What is loaded is offered to
+    /// `states`.
+    pub(crate) fn start(log: &EventLog, states: States, supervisor: &Supervisor) -> Self {
+        let database = Arc::new(Database::new(log.clone()));
+        let connections = log.connections_max() as usize;
+        let start = |name, streams, statements, row| {
+            let (steps, bulkhead) =
+                Bulkhead::new(&database, Bounds { queue: LOADS_MAX, streams, statements, row });
+            supervisor.spawn(name, bulkhead.run());
+            steps
+        };
+        let first = start("the loader of streams", FIRST_STREAMS, connections / 2, SHARED_MAX);
+        let alone = start("the loader of single streams", 1, 1, SHARED_MAX);
+        let long = start("the loader of long streams", 1, connections / 4, LONG_MAX);
+        Self { first, alone, long, states, flights: Arc::default() }
     }
 
-    /// Reads the events of a stream, from its snapshot on.
+    /// The state of a stream, loaded unless somebody is loading it already. The load goes on if
+    /// this is dropped, and its state is offered to the cache.
     pub(crate) async fn load(
         &self,
         stream: StreamId,
-        use_snapshots: bool,
-    ) -> Result<Loaded, LoadError> {
-        let (answer, loaded) = oneshot::channel();
-        let request = Request { stream, use_snapshots, answer };
-        self.requests.try_send(request).map_err(|_| LoadError::Full)?;
-        match loaded.await {
-            Ok(loaded) => loaded.map_err(LoadError::Failed),
-            // The loader's task is gone, and nothing will be read any more.
-            Err(_) => Err(LoadError::Failed(AppendError::DatabaseUnavailable)),
-        }
-    }
-}
-
-async fn run(log: EventLog, mut queue: mpsc::Receiver<Request>) {
-    let mut breaker = WriteBreaker::new(log.servers(), 1, BREAKER_DELAYS);
-    let mut requests = Vec::with_capacity(STREAMS_MAX);
-    while queue.recv_many(&mut requests, STREAMS_MAX).await > 0 {
-        let (with, without): (Vec<_>, Vec<_>) =
-            requests.drain(..).partition(|request| request.use_snapshots);
-        for (requests, use_snapshots) in [(with, true), (without, false)] {
-            if !requests.is_empty() {
-                load(&log, &mut breaker, requests, use_snapshots).await;
+        fold: impl FnOnce() -> Box<dyn Fold>,
+    ) -> Loaded {
+        let fold = fold();
+        let aggregate = fold.aggregate();
+        let loaded = loop {
+            let (loaded, joined) = self.join(stream, aggregate)?;
+            match joined {
+                Joined::New => {
+                    let answering = Answering { loader: self.clone(), stream, loaded: Err(lost()) };
+                    tokio::spawn(answering.load(fold));
+                    break loaded;
+                }
+                Joined::UnderWay => break loaded,
+                // Of a command of another type of aggregate: once it is over.
+                Joined::Foreign => drop(loaded.await),
             }
-        }
-    }
-}
-
-async fn load(
-    log: &EventLog,
-    breaker: &mut WriteBreaker,
-    requests: Vec<Request>,
-    use_snapshots: bool,
-) {
-    let mut index = HashMap::new();
-    let mut streams = Vec::new();
-    for request in &requests {
-        index.entry(request.stream).or_insert_with(|| {
-            streams.push(request.stream);
-            streams.len() - 1
-        });
-    }
-    let loaded =
-        if breaker.allows() { read(log, breaker, &streams, use_snapshots).await } else { None };
-    for request in requests {
-        let answer = match &loaded {
-            Some(loaded) => Ok(loaded[index[&request.stream]].clone()),
-            None => Err(AppendError::DatabaseUnavailable),
         };
-        // Nobody may be waiting any more.
-        let _ = request.answer.send(answer);
+        loaded.await.unwrap_or(Err(lost()))
+    }
+
+    /// Joins the load of a stream, or registers a new one, which the caller has to begin.
+    fn join(&self, stream: StreamId, aggregate: TypeId) -> Result<Joining, LoadError> {
+        let (waiting, loaded) = oneshot::channel();
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get_mut(&stream) {
+            if flight.waiting.len() == flight.waiting.capacity() {
+                // Those who have given up, before it grows.
+                flight.waiting.retain(|waiting| !waiting.is_closed());
+            }
+            flight.waiting.push(waiting);
+            let is_ours = flight.aggregate == aggregate;
+            return Ok((loaded, if is_ours { Joined::UnderWay } else { Joined::Foreign }));
+        }
+        if flights.len() >= LOADS_MAX {
+            return Err(LoadError::Full);
+        }
+        flights.insert(stream, Flight { aggregate, waiting: vec![waiting] });
+        Ok((loaded, Joined::New))
+    }
+
+    /// Reads a stream to its end.
+    async fn read(&self, stream: StreamId, mut fold: Box<dyn Fold>) -> Loaded {
+        let mut queue = &self.first;
+        let mut events = FIRST_EVENTS;
+        let mut events_max = STEP_EVENTS_MAX;
+        let mut shared = true;
+        loop {
+            let (done, stepped) = oneshot::channel();
+            let step = Step { stream, fold, events_max: events, done };
+            queue.send(step).await.map_err(|_| lost())?;
+            let stepped = stepped.await.map_err(|_| lost())?;
+            fold = stepped.fold;
+            match stepped.end {
+                StepEnd::Whole => return Ok(fold.finish()),
+                StepEnd::More => {
+                    events = (events * 4).min(events_max);
+                    queue = &self.long;
+                }
+                StepEnd::Slow if shared => queue = &self.alone,
+                StepEnd::Slow if events > 1 => {
+                    events = (events / SLOWER).max(1);
+                    events_max = events;
+                    queue = &self.long;
+                }
+                StepEnd::Slow => return Err(lost()),
+                StepEnd::Failed(LoadError::Fold(FoldError::ForeignSnapshot)) => {
+                    fold.restart(LoadFrom::Version(StreamVersion(0)));
+                    queue = &self.long;
+                }
+                StepEnd::Failed(LoadError::Fold(FoldError::NewEpoch)) => {
+                    fold.restart(LoadFrom::Snapshot);
+                }
+                StepEnd::Failed(error) => return Err(error),
+            }
+            shared = false;
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<StreamId, Flight>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn read(
-    log: &EventLog,
-    breaker: &mut WriteBreaker,
-    streams: &[StreamId],
-    use_snapshots: bool,
-) -> Option<Vec<Loaded>> {
-    let error = match timeout(LOAD_MAX, log.load(streams, use_snapshots)).await {
-        Ok(Ok(loaded)) => {
-            breaker.succeeded();
-            return Some(loaded);
+/// A load, and its answer to everybody who waits for it, however it ends.
+struct Answering {
+    loader: Loader,
+    stream: StreamId,
+    loaded: Loaded,
+}
+
+impl Answering {
+    async fn load(mut self, fold: Box<dyn Fold>) {
+        self.loaded = self.loader.read(self.stream, fold).await;
+        if let Ok(state) = &self.loaded {
+            self.loader.states.offer(self.stream, state);
         }
-        Ok(Err(error)) => {
-            match error {
-                LogError::Unavailable(_) => breaker.failed(),
-                // It is there, and says no: that is about these streams.
-                _ => breaker.succeeded(),
-            }
-            error.to_string()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let flight = self.loader.flights().remove(&self.stream);
+        for waiting in flight.into_iter().flat_map(|flight| flight.waiting) {
+            // Nobody may be waiting any more.
+            let _ = waiting.send(self.loaded.clone());
         }
-        Err(_) => {
-            breaker.failed();
-            format!("no answer within {LOAD_MAX:?}")
-        }
-    };
-    tracing::warn!(error, streams = streams.len(), "streams could not be loaded");
-    None
+    }
+}
+
+fn lost() -> LoadError {
+    LoadError::Database(AppendError::DatabaseUnavailable)
 }

@@ -83,8 +83,11 @@ fn name(error: AppendError) -> &'static str {
         AppendError::KeyReused => "key_reused",
         AppendError::DatabaseUnavailable => "database_unavailable",
         AppendError::OutcomeUnknown => "outcome_unknown",
-        AppendError::TooLarge => "too_large",
+        AppendError::TooLarge | AppendError::BadName => "too_large",
         AppendError::OtherAggregate => "other_aggregate",
-        AppendError::Defect => "defect",
+        AppendError::Unloadable
+        | AppendError::Panicked
+        | AppendError::Refused
+        | AppendError::Defect => "defect",
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
-use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Key};
+use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
-use headwater_kernel::{Epoch, Rejection, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::decide::{Accepted, Decider, Verdict, VersionedState};
+use crate::decide::{Accepted, Decider, Verdict, VersionedState, caught};
 use crate::reply::{Answer, AppendError};
 use headwater_edge::{Call, KeyHashes};
 
@@ -77,14 +77,53 @@ pub(crate) enum Intent {
 pub(crate) struct Plan {
     pub commands: Vec<Command>,
     pub planned: Vec<Planned>,
-    /// Jobs whose state is of an earlier epoch: a failover may have taken the end of its history,
-    /// and another command the version's place. They have to be loaded anew.
+    /// Jobs whose state is of another epoch than the batch: a failover may have taken the end of
+    /// its history, and another command the version's place. They have to be loaded anew.
     pub outdated: Vec<Job>,
 }
 
-/// Takes jobs from the front of the queue until the batch is full; what is left waits for the next
-/// one. A job whose idempotency key is already in the batch ends it too, so that the second one
-/// finds the first one's receipt.
+impl Plan {
+    /// Divides it in two halves, of at least one command each if there are two.
+    pub(crate) fn halves(mut self) -> [Self; 2] {
+        let middle = self.commands.len() / 2;
+        let second = Self {
+            commands: self.commands.split_off(middle),
+            planned: self.planned.split_off(middle),
+            outdated: Vec::new(),
+        };
+        [self, second]
+    }
+
+    /// Takes out the jobs on these streams.
+    pub(crate) fn without(&mut self, streams: &HashSet<StreamId>) -> Vec<Job> {
+        let mut kept = Self { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
+        let mut taken = Vec::new();
+        for (command, planned) in self.commands.drain(..).zip(self.planned.drain(..)) {
+            if streams.contains(&command.stream) {
+                taken.push(planned.job);
+            } else {
+                kept.commands.push(command);
+                kept.planned.push(planned);
+            }
+        }
+        kept.outdated.append(&mut self.outdated);
+        *self = kept;
+        taken
+    }
+
+    /// The streams that it is about.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.commands.iter().map(|command| command.stream)
+    }
+}
+
+/// Bytes of a batch's events and names, and so of one command's, too. What is larger would hold the
+/// partition's lock, and every reader of the log, for long.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Takes jobs from the front of the queue until the batch is full, in commands, events or bytes;
+/// what is left waits for the next one. A job whose idempotency key is already in the batch ends it
+/// too, so that the second one finds the first one's receipt.
 ///
 /// `cached` gives the newest state the process knows of a stream, `epoch` is the one that the batch
 /// will be of.
@@ -97,6 +136,7 @@ pub(crate) fn plan(
     let mut states: HashMap<StreamId, VersionedState> = HashMap::new();
     let mut keys = HashSet::new();
     let mut events = 0;
+    let mut bytes = 0;
     while let Some(job) = jobs.pop_front() {
         if job.answer.is_closed() {
             // The client has gone; nothing has been decided for it yet.
@@ -109,18 +149,21 @@ pub(crate) fn plan(
         }
         let current = match states.get(&job.stream) {
             Some(current) => current.clone(),
-            None => newest(cached(job.stream), &job.state),
+            None => match newest(cached(job.stream), &job.state, epoch) {
+                Some(newest) => newest,
+                None => {
+                    plan.outdated.push(job);
+                    continue;
+                }
+            },
         };
-        if current.epoch < epoch {
-            plan.outdated.push(job);
-            continue;
-        }
         let (command, intent) = decide(&job, &current);
-        if events + command.events.len() > EVENTS_PER_BATCH_MAX {
+        events += command.events.len();
+        bytes += bytes_of(&command.events, &command.facts);
+        if events > EVENTS_PER_BATCH_MAX || bytes > BATCH_BYTES_MAX {
             jobs.push_front(job);
             break;
         }
-        events += command.events.len();
         keys.extend(job.key.map(|key| key.key));
         let after =
             if let Intent::Commit { after, .. } = &intent { after.clone() } else { current };
@@ -131,10 +174,15 @@ pub(crate) fn plan(
     plan
 }
 
-fn newest(cached: Option<VersionedState>, loaded: &VersionedState) -> VersionedState {
-    let newer =
-        |known: &VersionedState| (known.epoch, known.version) > (loaded.epoch, loaded.version);
-    cached.filter(newer).unwrap_or_else(|| loaded.clone())
+/// The newest of those that are of the epoch. The numbers of epochs are drawn, so of two that are
+/// not in one line neither is the later one.
+fn newest(
+    cached: Option<VersionedState>,
+    loaded: &VersionedState,
+    epoch: Epoch,
+) -> Option<VersionedState> {
+    let known = cached.into_iter().chain([loaded.clone()]);
+    known.filter(|state| state.epoch == epoch).max_by_key(|state| state.version)
 }
 
 /// The command as the log sees it. A refusal is a command too, without events: the append confirms
@@ -145,22 +193,25 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
     if job.expected.is_some_and(|expected| expected != current.version) {
         return (check(job, current), Intent::VersionConflict(current.version));
     }
-    let accepted = match job.decider.decide(current) {
-        Verdict::Accepted(accepted) => accepted,
-        Verdict::Refused(rejection) => return (check(job, current), Intent::Refuse(rejection)),
-        Verdict::Foreign => {
+    let decided = caught("a decision", job.decider.names(), || job.decider.decide(current));
+    let accepted = match decided {
+        Some(Verdict::Accepted(accepted)) => accepted,
+        Some(Verdict::Refused(rejection)) => {
+            return (check(job, current), Intent::Refuse(rejection));
+        }
+        Some(Verdict::Foreign) => {
             return (check(job, current), Intent::Fail(AppendError::OtherAggregate));
         }
+        None => return (check(job, current), Intent::Fail(AppendError::Panicked)),
     };
-    if too_large(&accepted) {
-        return (check(job, current), Intent::Fail(AppendError::TooLarge));
+    if let Some(error) = cannot_be_stored(&accepted) {
+        return (check(job, current), Intent::Fail(error));
     }
     let Accepted { events, facts, refusals, next } = accepted;
     let version = current.version.plus(events.len() as u64);
-    let intent = Intent::Commit {
-        after: VersionedState { epoch: current.epoch, version, state: next },
-        refusals,
-    };
+    let heap_bytes = current.heap_bytes.saturating_add(bytes_of(&events, &[]));
+    let after = VersionedState { epoch: current.epoch, version, state: next, heap_bytes };
+    let intent = Intent::Commit { after, refusals };
     let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
     (Command { key, events, facts, ..check(job, current) }, intent)
 }
@@ -178,9 +229,24 @@ fn check(job: &Job, current: &VersionedState) -> Command {
     }
 }
 
-fn too_large(accepted: &Accepted) -> bool {
-    accepted.events.len() > EVENTS_PER_COMMAND_MAX
-        || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX)
+fn bytes_of(events: &[NewEvent], facts: &[Fact]) -> usize {
+    let events = events.iter().map(|event| event.payload.len());
+    events.chain(facts.iter().map(|fact| fact.name.len())).sum()
+}
+
+/// Reason why the database would refuse the command, and with it the whole batch.
+fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
+    let too_large = bytes_of(&accepted.events, &accepted.facts) > BATCH_BYTES_MAX
+        || accepted.events.len() > EVENTS_PER_COMMAND_MAX
+        || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX);
+    let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.contains('\0');
+    if too_large {
+        Some(AppendError::TooLarge)
+    } else if !accepted.facts.iter().all(|fact| is_name(&fact.name)) {
+        Some(AppendError::BadName)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -191,12 +257,15 @@ mod tests {
 
     const EPOCH: Epoch = Epoch(3);
 
-    struct Nothing;
+    /// Causes this many events of this many bytes.
+    struct Causes(usize, usize);
 
-    impl Decider for Nothing {
+    impl Decider for Causes {
         fn decide(&self, current: &VersionedState) -> Verdict {
+            let payload = vec![0; self.1];
+            let event = NewEvent { type_name: "test.v1.Event", schema_version: 1, payload };
             Verdict::Accepted(Accepted {
-                events: Vec::new(),
+                events: vec![event; self.0],
                 facts: Vec::new(),
                 refusals: Vec::new(),
                 next: Arc::clone(&current.state),
@@ -205,20 +274,22 @@ mod tests {
         fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
             None
         }
+        fn names(&self) -> (&'static str, &'static str) {
+            ("nothing", "Nothing")
+        }
     }
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
-        VersionedState { epoch: Epoch(epoch), version: StreamVersion(version), state: Arc::new(()) }
+        let (epoch, version) = (Epoch(epoch), StreamVersion(version));
+        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
     }
 
-    /// The version that a command is decided on; none if its state has to be loaded anew. Given are
-    /// epoch and version of what was loaded, and of what the process knows.
-    fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
-        let (answer, _answered) = oneshot::channel();
+    fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> (Job, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
         let job = Job {
-            stream: StreamId(Uuid::nil()),
+            stream: StreamId(Uuid::from_u128(stream)),
             state: state(loaded),
-            decider: Arc::new(Nothing),
+            decider: Arc::new(decider),
             key: None,
             expected: None,
             command_id: Uuid::nil(),
@@ -226,13 +297,39 @@ mod tests {
             traceparent: None,
             answer,
         };
+        (job, answered)
+    }
+
+    /// The version that a command is decided on; none if its state has to be loaded anew. Given are
+    /// epoch and version of what was loaded, and of what the process knows.
+    fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
+        let (job, _answered) = job(0, loaded, Causes(0, 0));
         let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(state));
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
     }
 
     #[test]
-    fn no_command_is_decided_on_the_state_of_an_earlier_epoch() {
+    fn a_batch_is_bounded_in_bytes() {
+        let heavy = |stream| job(stream, (3, 0), Causes(16, PAYLOAD_BYTES_MAX));
+        let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = (0..10).map(heavy).unzip();
+        let mut batches = Vec::new();
+        while !jobs.is_empty() {
+            batches.push(plan(&mut jobs, (EPOCH, 10), |_| None).commands.len());
+        }
+        assert_eq!(batches, [4, 4, 2]);
+        // What is too large for a batch of its own fails alone.
+        let most = EVENTS_PER_COMMAND_MAX;
+        let too_large = [job(1, (3, 0), Causes(most, 20_000)), job(2, (3, 0), Causes(1, 1))];
+        let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = too_large.into_iter().unzip();
+        let plan = plan(&mut jobs, (EPOCH, 10), |_| None);
+        let failed =
+            |planned: &Planned| matches!(planned.intent, Intent::Fail(AppendError::TooLarge));
+        assert_eq!(plan.planned.iter().map(failed).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn no_command_is_decided_on_the_state_of_another_epoch() {
         assert_eq!(decided_on((3, 5), None), Some(5));
         assert_eq!(decided_on((3, 5), Some((3, 7))), Some(7));
         assert_eq!(decided_on((3, 5), Some((3, 4))), Some(5));
@@ -241,7 +338,10 @@ mod tests {
         assert_eq!(decided_on((2, 7), Some((3, 5))), Some(5));
         assert_eq!(decided_on((2, 7), None), None);
         assert_eq!(decided_on((2, 7), Some((2, 8))), None);
-        // Loaded after another program began an epoch: the append will be refused and learn of it.
-        assert_eq!(decided_on((4, 7), Some((3, 9))), Some(7));
+        // Of a higher number, and yet maybe of a history that is gone: numbers are drawn.
+        assert_eq!(decided_on((4, 7), Some((3, 9))), Some(9));
+        assert_eq!(decided_on((3, 9), Some((4, 10))), Some(9));
+        assert_eq!(decided_on((4, 7), None), None);
+        assert_eq!(decided_on((4, 7), Some((2, 8))), None);
     }
 }

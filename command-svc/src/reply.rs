@@ -25,14 +25,35 @@ pub(crate) enum AppendError {
     KeyReused,
     /// The write database cannot be reached; nothing was committed.
     DatabaseUnavailable,
-    /// The commit may or may not have happened, and it could not be found out in time.
+    /// The commit may or may not have happened, and it could not be found out in time, or the task
+    /// that was to find out has died.
     OutcomeUnknown,
     /// The command's events are too many or too large.
     TooLarge,
+    /// A claim or a mark of the command has a name that cannot be stored.
+    BadName,
+    /// The database refuses what the command would store, and this command alone.
+    Refused,
     /// The id names an aggregate of another type.
     OtherAggregate,
+    /// The database cannot read the aggregate: a defect.
+    Unloadable,
+    /// The domain's code panicked before anything was appended.
+    Panicked,
     /// The append itself is wrong: a defect.
     Defect,
+}
+
+/// The failure a client gets whose command may have been committed or not.
+pub(crate) fn outcome_unknown(has_key: bool) -> Failure {
+    let repeat = match has_key {
+        true => "repeat the command with the same idempotency key",
+        false => {
+            "read the aggregate before you send the command again; with an idempotency key it is safe to repeat"
+        }
+    };
+    let happened = "the commit was interrupted, and its outcome could not be found out in time";
+    Failure::outcome_unknown(format!("{happened}; {repeat}"), has_key)
 }
 
 /// The failure a client gets.
@@ -47,23 +68,35 @@ pub(crate) fn failure(error: AppendError) -> Failure {
             "the write database cannot be reached; nothing was committed; try again",
         )
         .retry_after(RETRY_AFTER),
-        AppendError::OutcomeUnknown => Failure::new(
-            ErrorReason::OutcomeUnknown,
-            "the connection to the write database broke during the commit, and its outcome could not be found out \
-             in time; repeat the command with the same idempotency key, or read the aggregate first",
-        )
-        .retry_after(RETRY_AFTER),
+        AppendError::OutcomeUnknown => outcome_unknown(false),
         AppendError::TooLarge => Failure::new(
             ErrorReason::InvalidRequest,
-            "the command would cause more than 256 events, or an event of more than 64 KiB; split it",
+            "the command would cause more than 256 events, an event of more than 64 KiB, or more than 4 MiB; split it",
+        ),
+        AppendError::BadName => Failure::new(
+            ErrorReason::InvalidRequest,
+            "a value that the command would claim or mark is longer than 400 bytes or holds a NUL character",
+        ),
+        AppendError::Refused => Failure::new(
+            ErrorReason::Internal,
+            "the database refuses what the command would store; nothing of it was committed",
         ),
         AppendError::OtherAggregate => Failure::new(
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
         ),
-        AppendError::Defect => {
-            Failure::new(ErrorReason::Internal, "the command could not be appended; nothing was committed")
-        }
+        AppendError::Unloadable => Failure::new(
+            ErrorReason::Internal,
+            "the aggregate could not be loaded; nothing was committed",
+        ),
+        AppendError::Panicked => Failure::new(
+            ErrorReason::Internal,
+            "the command could not be decided; nothing was committed",
+        ),
+        AppendError::Defect => Failure::new(
+            ErrorReason::Internal,
+            "the command could not be appended; nothing was committed",
+        ),
     }
 }
 

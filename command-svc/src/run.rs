@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use headwater_chassis::{
     Backoff, Delays, Metrics, Readiness, Server, Shutdown, Telemetry, admin, announce, bind, serve,
 };
@@ -20,6 +20,8 @@ const CONNECT_DELAYS: Delays =
     Delays { first: Duration::from_millis(100), max: Duration::from_secs(5), factor: 2.0 };
 /// The check that `/readyz` and health follow.
 const LOG_CHECK: &str = "log";
+/// The check that fails once a task has died without which no command can be carried out.
+const TASKS_CHECK: &str = "tasks";
 const LOG_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A log that takes longer to say where it ends can take no commands either.
 const LOG_CHECK_MAX: Duration = Duration::from_secs(3);
@@ -47,8 +49,8 @@ pub async fn run_program(
 /// executor, and `descriptors` is its encoded descriptor set.
 ///
 /// # Errors
-/// A socket cannot be bound, the log's schema is not this program's, or requests were cut at the
-/// deadline.
+/// A socket cannot be bound, the log's schema is not this program's, a task has died, or requests
+/// were cut at the deadline.
 pub async fn run(
     config: Config,
     descriptors: &'static [u8],
@@ -67,6 +69,7 @@ pub async fn run(
     let acks = Acks::new(config.sync.clone().map(|url| url.0));
     let executor = Arc::new(Executor::start(&log, &config.limits, acks, &metrics));
     let watch = tokio::spawn(watch(log.clone(), readiness.clone(), shutdown.clone()));
+    let died = tokio::spawn(end_with(executor.failure(), readiness.clone(), shutdown.clone()));
     let forget = tokio::spawn(housekeeping::forget_receipts(
         log.clone(),
         config.key_retention_hours,
@@ -75,6 +78,10 @@ pub async fn run(
     let routes = routes(&executor).prepare();
     let server = Server {
         descriptors: vec![descriptors],
+        limits: headwater_chassis::Limits {
+            message_bytes_max: config.limits.message_bytes_max,
+            ..headwater_chassis::Limits::default()
+        },
         ..Server::new(config.common, metrics, readiness, shutdown, listener)
     };
     let served = serve(server, routes).await;
@@ -85,9 +92,27 @@ pub async fn run(
     for task in [watch, forget] {
         task.abort();
     }
+    died.abort();
     log.close().await;
     admin.abort();
+    if let Ok(name) = died.await {
+        bail!("{name} died: the process cannot carry out commands any more");
+    }
     served.context("the gRPC server")
+}
+
+/// Ends the process once a task of it has died: another copy takes over at once, and a new process
+/// has every task. Clients are told to try again in the meantime.
+async fn end_with(
+    failure: impl Future<Output = &'static str>,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> &'static str {
+    let name = failure.await;
+    tracing::error!(task = name, "a task died; the process ends, to be started again");
+    readiness.set(TASKS_CHECK, Err(format!("{name} died")));
+    shutdown.trigger();
+    name
 }
 
 /// Connects, however long the database takes to come; `None` if shutdown comes first. A schema that

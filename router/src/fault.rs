@@ -73,13 +73,14 @@ impl Fault {
         }
     }
 
-    /// Failure that the client is told.
-    pub fn failure(&self, route: Route) -> Failure {
+    /// Failure that the client is told. `has_key` is true if the request is known to have an
+    /// idempotency key, so that it may be sent again whatever became of it.
+    pub fn failure(&self, route: Route, has_key: bool) -> Failure {
         let (service, cause) = (route.upstream, self.cause);
         let failure = match (self.kind, self.fate) {
-            (FaultKind::Connection, Fate::Unknown) if !route.repeatable() => Failure::new(
-                ErrorReason::OutcomeUnknown,
+            (_, Fate::Unknown) if !route.repeatable() => Failure::outcome_unknown(
                 format!("the {service} service was lost while it worked on the request: {cause}"),
+                has_key,
             ),
             (FaultKind::Connection | FaultKind::Refused, _) => Failure::new(
                 ErrorReason::UpstreamUnavailable,
@@ -197,7 +198,7 @@ mod tests {
     fn the_client_learns_whether_a_command_may_have_happened() {
         use FaultKind::{Connection, Overloaded, Refused, Reset};
         let cases = [
-            (Upstream::Command, Fate::Unknown, Connection, "OUTCOME_UNKNOWN", Code::Unavailable),
+            (Upstream::Command, Fate::Unknown, Connection, "OUTCOME_UNKNOWN", Code::Unknown),
             (
                 Upstream::Command,
                 Fate::Unsent,
@@ -214,11 +215,19 @@ mod tests {
             ),
             (Upstream::Query, Fate::Unknown, Connection, "UPSTREAM_UNAVAILABLE", Code::Unavailable),
             (Upstream::Query, Fate::Unknown, Overloaded, "OVERLOADED", Code::ResourceExhausted),
-            (Upstream::Command, Fate::Unknown, Reset, "INTERNAL", Code::Internal),
+            (Upstream::Command, Fate::Unknown, Overloaded, "OUTCOME_UNKNOWN", Code::Unknown),
+            (Upstream::Command, Fate::Unsent, Overloaded, "OVERLOADED", Code::ResourceExhausted),
+            (Upstream::Command, Fate::Unknown, Reset, "OUTCOME_UNKNOWN", Code::Unknown),
+            (Upstream::Query, Fate::Unknown, Reset, "INTERNAL", Code::Internal),
         ];
         for (upstream, fate, kind, reason, code) in cases {
             let route = Route { method: MethodIndex(0), upstream, unary: true };
-            let failure = Fault { fate, kind, cause: "c" }.failure(route);
+            let fault = Fault { fate, kind, cause: "c" };
+            let failure = fault.failure(route, false);
+            assert_eq!((failure.reason(), failure.code()), (reason, code), "{upstream} {kind:?}");
+            // With a key it may be sent again, and has a code that is.
+            let code = if code == Code::Unknown { Code::Unavailable } else { code };
+            let failure = fault.failure(route, true);
             assert_eq!((failure.reason(), failure.code()), (reason, code), "{upstream} {kind:?}");
         }
     }

@@ -133,7 +133,9 @@ impl Forward {
             match self.attempt(endpoint, outbound, tried.count()).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) if !may_repeat(fault, outbound, pool, tried.count()) => {
-                    return Err(with_retry_delay(fault.failure(outbound.route)));
+                    return Err(with_retry_delay(
+                        fault.failure(outbound.route, outbound.has_key()),
+                    ));
                 }
                 Err(fault) => self.shared.meters.repeated(upstream, fault.label()),
             }
@@ -171,6 +173,7 @@ impl Forward {
         outbound: Outbound,
         mut in_flight: InFlightRequest,
     ) -> Response<Reply> {
+        let has_key = outbound.has_key();
         let Outbound { body_replay, route, deadline, stated, .. } = outbound;
         body_replay.commit();
         let code = in_flight.learn(response.headers());
@@ -186,6 +189,7 @@ impl Forward {
                 lease,
                 in_flight,
                 route,
+                has_key,
                 end,
                 ending: None,
                 done: false,

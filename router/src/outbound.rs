@@ -62,6 +62,12 @@ impl Outbound {
         }
     }
 
+    /// True if the headers name an idempotency key. One in the message is not seen: the body is not
+    /// decoded.
+    pub fn has_key(&self) -> bool {
+        self.headers.contains_key("idempotency-key")
+    }
+
     /// The request for one attempt. Only a repeated one states the time that is left: a first one
     /// goes out within microseconds.
     pub fn attempt(&self, authority: &Authority, repeated: bool) -> Request<SentBody> {

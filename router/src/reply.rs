@@ -82,6 +82,8 @@ pub struct Relay {
     pub in_flight: InFlightRequest,
     /// The method.
     pub route: Route,
+    /// True if the request is known to have an idempotency key.
+    pub has_key: bool,
     /// Event that ends it early.
     pub end: End,
     /// Made when there is first nothing to pass on: a single reply rarely gets here.
@@ -150,7 +152,7 @@ impl Relay {
             Poll::Ready(Some(Err(error))) => {
                 let fault = Fault::of(&error);
                 self.lease.lost(fault);
-                Poll::Ready(Some(self.end_with(fault.failure(self.route))))
+                Poll::Ready(Some(self.end_with(fault.failure(self.route, self.has_key))))
             }
             Poll::Ready(None) => {
                 // Without trailers: the client will not make sense of it either.

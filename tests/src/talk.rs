@@ -28,6 +28,8 @@ pub fn passes(status: &Status) -> bool {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
             true
         }
+        // It may have been applied: the code is that of a command without a key in its metadata.
+        Code::Unknown if reason(status) == "OUTCOME_UNKNOWN" => true,
         // What the client's own library says of a time that ran out or a connection that broke, be
         // it in the middle of a reply. It has a cause; what came over the wire has none.
         Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),

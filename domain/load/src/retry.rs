@@ -37,6 +37,8 @@ pub fn judge(status: &Status) -> Verdict {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => again,
         Code::Aborted if is_ours(ErrorReason::Contention) => again,
+        // Every command of a load has a key, also where who answered could not see it.
+        Code::Unknown if is_ours(ErrorReason::OutcomeUnknown) => again,
         Code::AlreadyExists if info.is_some_and(|info| is_loaded_before(&info.reason)) => {
             Verdict::There
         }
@@ -75,6 +77,7 @@ mod tests {
         for (status, verdict) in [
             (platform(ErrorReason::UpstreamUnavailable), Verdict::Again(None)),
             (platform(ErrorReason::OutcomeUnknown), Verdict::Again(None)),
+            (Failure::outcome_unknown("no", false).into(), Verdict::Again(None)),
             (platform(ErrorReason::DeadlineExceeded), Verdict::Again(None)),
             (platform(ErrorReason::Contention), Verdict::Again(None)),
             (told(250).into(), Verdict::Again(pause(250))),

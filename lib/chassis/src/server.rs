@@ -16,6 +16,8 @@ mod call;
 
 mod body;
 
+mod request_body;
+
 pub mod health;
 mod stack;
 

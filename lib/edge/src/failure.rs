@@ -59,6 +59,20 @@ impl Failure {
         Self::new(ErrorReason::InvalidRequest, format!("{field} {must}")).violation(field, must)
     }
 
+    /// A command that may have been applied or not. With an idempotency key it may be sent again,
+    /// and has the code that is sent again by policy. Without one nobody may do that but who has
+    /// read the aggregate: the code is UNKNOWN, which the retry policies of proxies and client
+    /// libraries leave alone, and no delay is told.
+    pub fn outcome_unknown(message: impl Into<String>, has_key: bool) -> Self {
+        const RETRY_AFTER: Duration = Duration::from_millis(500);
+        let mut failure = Self::new(ErrorReason::OutcomeUnknown, message);
+        if has_key {
+            return failure.retry_after(RETRY_AFTER);
+        }
+        failure.0.code = Code::Unknown;
+        failure
+    }
+
     /// A domain's refusal; `domain` is the domain's name, such as `stores`.
     pub fn rejection(domain: &'static str, rejection: Rejection) -> Self {
         let code = code_of_rejection(rejection.kind);

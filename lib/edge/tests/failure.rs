@@ -58,6 +58,29 @@ fn every_reason_has_its_code_and_name() {
 }
 
 #[test]
+fn no_policy_repeats_a_command_without_a_key_whose_outcome_is_unknown() {
+    // What meshes repeat by default or can be told to (Envoy's grpc retry conditions and Linkerd's
+    // "grpc", which are the same), and what the retry policies of client libraries usually name.
+    const REPEATED: [Code; 6] = [
+        Code::Cancelled,
+        Code::DeadlineExceeded,
+        Code::Internal,
+        Code::ResourceExhausted,
+        Code::Unavailable,
+        Code::Aborted,
+    ];
+    let told = |has_key| Status::from(Failure::outcome_unknown("a text", has_key));
+    for (has_key, code, delay) in [(true, Code::Unavailable, true), (false, Code::Unknown, false)] {
+        let status = told(has_key);
+        assert_eq!(status.code(), code);
+        assert_eq!(status.get_details_retry_info().is_some(), delay);
+        let info = status.get_details_error_info().expect("an ErrorInfo");
+        assert_eq!(info.reason, "OUTCOME_UNKNOWN");
+    }
+    assert!(!REPEATED.contains(&told(false).code()));
+}
+
+#[test]
 fn the_document_names_every_reason_with_its_code() {
     let documented = section("## headwater: the platform", &["reason", "code"]);
     let expected: BTreeMap<String, String> = reasons()

@@ -24,6 +24,10 @@ pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
 /// is never held for long: 1,024 events take about 10 ms.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 
+/// Length of the value of a claim or the name of a mark; a longer one, or one with a NUL, is
+/// refused with the whole batch.
+pub const NAME_BYTES_MAX: usize = 400;
+
 /// Appends to the log over a connection of its own; one per partition and process, since more
 /// contend for the head row without gaining anything.
 pub struct Appender {
@@ -99,11 +103,23 @@ impl Appender {
             self.follow().await?;
         }
         let row = reply.map_err(|error| self.failed(error))?;
-        outcomes(&row, commands, (partition, epoch)).map_err(LogError::from_sqlx)
+        // It is committed, whatever is wrong with the answer.
+        outcomes(&row, commands, (partition, epoch))
+            .map_err(|error| self.failed(LogError::OutcomeUnknown(error)))
     }
 
-    /// Learns the log's epoch; begins it, if the database has been promoted.
-    async fn follow(&mut self) -> Result<(), LogError> {
+    /// True if this epoch is the one it appends in, or one that came before that.
+    pub fn knows(&self, epoch: Epoch) -> bool {
+        let lineage = self.log.lineage();
+        epoch == self.epoch || lineage.until(self.epoch).is_some_and(|past| past.passed(epoch))
+    }
+
+    /// Learns the log's epoch, in which it appends from then on; begins it, if the database has
+    /// been promoted.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn follow(&mut self) -> Result<(), LogError> {
         let log = self.log.clone();
         let session = self.session().await?;
         let followed = log.follow_over(&mut session.connection).await;
@@ -112,15 +128,16 @@ impl Appender {
     }
 
     /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
-    /// up, and makes sure that standbys have what was found. Answers the receipt of each one that
-    /// was committed.
+    /// up, and makes sure that standbys have what was found. Answers the outcome of each one that
+    /// is known: committed; or replayed or its key reused, if the key is an earlier command's. One
+    /// that is not known was not committed, and may try again.
     ///
     /// # Errors
     /// The database cannot be reached; try again.
     pub async fn resolve(
         &mut self,
         commands: &[Command],
-    ) -> Result<Vec<Option<Receipt>>, LogError> {
+    ) -> Result<Vec<Option<Outcome>>, LogError> {
         self.fence().await?;
         // Also because a standby, which may not have got the commit yet, cannot do this.
         self.follow().await?;
@@ -199,22 +216,44 @@ async fn connect(servers: &Servers) -> Result<Session, LogError> {
     Ok(Session { connection, place, backend: Backend { pid, started } })
 }
 
+/// Reads a row of find_commands.sql.
 fn found(
     row: &PgRow,
     command: &Command,
     partition: Partition,
-) -> Result<Option<Receipt>, sqlx::Error> {
-    let Some(first) = row.try_get::<Option<i64>, _>("position")? else { return Ok(None) };
-    let count = command.events.len() as u64;
-    let epoch: i32 = row.try_get("epoch")?;
-    Ok(Some(Receipt {
-        stream: command.stream,
-        partition,
-        epoch: Epoch(epoch.unsigned_abs()),
-        position: Position(first.unsigned_abs() + count.saturating_sub(1)),
-        version: command.expected.plus(count),
-        recorded_at: row.try_get("recorded_at")?,
-    }))
+) -> Result<Option<Outcome>, sqlx::Error> {
+    let epoch = Epoch(row.try_get::<i32, _>("epoch")?.unsigned_abs());
+    if let Some(first) = row.try_get::<Option<i64>, _>("position")? {
+        let count = command.events.len() as u64;
+        return Ok(Some(Outcome::Committed(Receipt {
+            stream: command.stream,
+            partition,
+            epoch,
+            position: Position(first.unsigned_abs() + count.saturating_sub(1)),
+            version: command.expected.plus(count),
+            recorded_at: row.try_get("recorded_at")?,
+        })));
+    }
+    let stream = row.try_get::<Option<Uuid>, _>("receipt_stream")?;
+    let (Some(key), Some(stream)) = (command.key, stream) else { return Ok(None) };
+    let receipt = Receipt {
+        stream: StreamId(stream),
+        partition: Partition(row.try_get::<i16, _>("receipt_partition")?.unsigned_abs()),
+        epoch,
+        position: Position(row.try_get::<i64, _>("receipt_position")?.unsigned_abs()),
+        version: StreamVersion(row.try_get::<i64, _>("receipt_version")?.unsigned_abs()),
+        recorded_at: row.try_get("receipt_recorded_at")?,
+    };
+    if row.try_get::<Uuid, _>("payload")? != key.payload {
+        return Ok(Some(Outcome::KeyReused));
+    }
+    // Receipts do not name their command. One that stores no receipt, or has events that are not
+    // there, has not made this one; of what changes nothing it may have been another attempt, which
+    // found the same version and did the same.
+    let is_own = key.store
+        && command.events.is_empty()
+        && (receipt.stream, receipt.version) == (command.stream, command.expected);
+    Ok(Some(if is_own { Outcome::Committed(receipt) } else { Outcome::Replayed(receipt) }))
 }
 
 /// Reads the function's answer; see append.sql.

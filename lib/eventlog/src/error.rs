@@ -83,6 +83,19 @@ impl LogError {
         }
     }
 
+    /// True if what was refused may be the data of one command of a batch, so that the others could
+    /// be appended without it; false if it is the statement itself, a right or the connection.
+    pub fn may_be_about_data(&self) -> bool {
+        /// Classes of SQLSTATE: cardinality, data, integrity, triggers, routines, views' checks,
+        /// program limits, PL/pgSQL, internal errors.
+        const CLASSES: [&str; 10] = ["21", "22", "23", "27", "38", "39", "44", "54", "P0", "XX"];
+        let Self::Refused(error) = self else { return false };
+        match error.as_database_error().and_then(|error| error.code()) {
+            Some(code) => CLASSES.iter().any(|class| code.starts_with(class)),
+            None => matches!(error, sqlx::Error::Encode(_)),
+        }
+    }
+
     /// Classifies an error of a statement that commits: a broken connection leaves its outcome
     /// open, an error that the server reports means that it was rolled back.
     pub(crate) fn from_commit(error: sqlx::Error) -> Self {

@@ -17,12 +17,14 @@ mod schema;
 mod servers;
 mod wakeups;
 
-pub use append::{Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, Outcome, Receipt};
+pub use append::{
+    Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, NAME_BYTES_MAX, Outcome, Receipt,
+};
 pub use end::LogEnd;
 pub use epochs::History;
 pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
-pub use load::{Loaded, SavedSnapshot};
+pub use load::{LoadEnd, LoadFrom, LoadMax, LoadStep, Loaded, LoadedRow, SavedSnapshot};
 pub use schema::{LogInfo, SCHEMA_VERSION};
 pub use servers::{NoPrimary, Place, Servers};
 pub use wakeups::{Notifier, Wakeups};
@@ -68,6 +70,11 @@ impl EventLog {
     /// The servers it is on.
     pub fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// Connections it holds at most, beside those of appenders.
+    pub fn connections_max(&self) -> u32 {
+        self.pool.connections_max()
     }
 
     /// Identity and shape of the log, as they were when this connected.

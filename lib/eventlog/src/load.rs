@@ -1,25 +1,68 @@
 //! Loading streams, and their snapshots.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use headwater_kernel::aggregate::Snapshot;
 use headwater_kernel::{Epoch, Position, RecordedEvent, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use tokio::time::timeout;
 
 use crate::answer::answer;
 use crate::error::LogError;
 use crate::{EventLog, decode};
 
-/// Stored events of a stream after some version.
+/// All that a load gave of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The epoch of the log whose history this is of.
     pub epoch: Epoch,
-    /// A snapshot newer than the version asked for, if there is one.
+    /// The newest snapshot, if there is one and it was asked for.
     pub snapshot: Option<SavedSnapshot>,
     /// The events after it, in order.
     pub events: Vec<RecordedEvent>,
+}
+
+/// Part of a stream that is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadStep {
+    /// The stream.
+    pub stream: StreamId,
+    /// The place from which it is read.
+    pub from: LoadFrom,
+}
+
+/// Place in a stream from which it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadFrom {
+    /// The newest snapshot, else the first event.
+    Snapshot,
+    /// The event after this version.
+    Version(StreamVersion),
+}
+
+/// One row of a load: an event, or that there is none; the first one of a stream may bring a
+/// snapshot, on which the event follows.
+#[derive(Clone, Debug)]
+pub struct LoadedRow {
+    /// The stream.
+    pub stream: StreamId,
+    /// The epoch of the log whose history this is of.
+    pub epoch: Epoch,
+    /// The snapshot.
+    pub snapshot: Option<SavedSnapshot>,
+    /// The event.
+    pub event: Option<RecordedEvent>,
+}
+
+/// How a load ended that the database answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadEnd {
+    /// With the last row.
+    Whole,
+    /// It took too long; the rows that came are good.
+    Cut,
 }
 
 /// A snapshot with its place in the stream and in the log.
@@ -37,49 +80,96 @@ pub struct SavedSnapshot {
     pub snapshot: Snapshot,
 }
 
-/// Events of one stream that are read at once; longer streams are read in several steps.
-const EVENTS_PER_STREAM: i64 = 2_000;
+/// Bounds of one statement that reads streams.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadMax {
+    /// Events of each stream.
+    pub events: u32,
+    /// Time until the next row comes; for a connection, and for all of them, three times as long.
+    pub row: Duration,
+}
+
+/// Bounds of each statement of [`EventLog::load`].
+const STEP_MAX: LoadMax = LoadMax { events: 2_000, row: Duration::from_secs(3) };
 
 impl EventLog {
-    /// The newest snapshot of each stream and the events after it, in the order of `streams`, all
-    /// of which must differ. With `use_snapshots` false all events from the first.
+    /// Everything of several streams, in their order; all of them must differ. For tools and tests:
+    /// it is all held in memory.
     ///
     /// # Errors
-    /// The database cannot be reached.
+    /// The database cannot be reached, or takes too long.
     pub async fn load(
         &self,
         streams: &[StreamId],
         use_snapshots: bool,
     ) -> Result<Vec<Loaded>, LogError> {
-        let after = if use_snapshots { 0 } else { -1 };
-        let mut open: Vec<(StreamId, i64)> = streams.iter().map(|s| (*s, after)).collect();
-        let mut loaded: Vec<Loaded> = streams.iter().map(|_| Loaded::default()).collect();
-        let index: HashMap<StreamId, usize> =
-            streams.iter().enumerate().map(|(index, stream)| (*stream, index)).collect();
-        while !open.is_empty() {
-            let rows = self.load_step(&open).await?;
-            let mut counts = HashMap::<StreamId, i64>::new();
-            for row in &rows {
-                let stream = StreamId(row.try_get("stream").map_err(LogError::from_sqlx)?);
-                add_row(row, stream, &mut loaded[index[&stream]])?;
-                *counts.entry(stream).or_default() += 1;
+        let mut all = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let mut loaded = Loaded::default();
+            let start = LoadFrom::Version(StreamVersion(0));
+            let mut from = if use_snapshots { LoadFrom::Snapshot } else { start };
+            loop {
+                let before = loaded.events.len();
+                let steps = [LoadStep { stream: *stream, from }];
+                self.load_rows(&steps, STEP_MAX, |row| {
+                    loaded.epoch = row.epoch;
+                    loaded.snapshot = loaded.snapshot.take().or(row.snapshot);
+                    loaded.events.extend(row.event);
+                })
+                .await?;
+                if loaded.events.len() - before < STEP_MAX.events as usize {
+                    break;
+                }
+                let last = loaded.events.last().map(|event| event.version);
+                from = LoadFrom::Version(last.unwrap_or_default());
             }
-            open.retain(|(stream, _)| counts.get(stream).copied() >= Some(EVENTS_PER_STREAM));
-            for (stream, after) in &mut open {
-                *after = loaded[index[stream]].events.last().map_or(*after, |e| e.version.0 as i64);
-            }
+            all.push(loaded);
         }
-        Ok(loaded)
+        Ok(all)
     }
 
-    async fn load_step(&self, open: &[(StreamId, i64)]) -> Result<Vec<PgRow>, LogError> {
-        let (ids, after): (Vec<uuid::Uuid>, Vec<i64>) =
-            open.iter().map(|(stream, after)| (stream.0, *after)).unzip();
+    /// Reads a step of each of several streams by one statement, and gives the rows as they come:
+    /// in the order of the versions for each stream, and at least one for each stream unless it is
+    /// cut. All streams must differ.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn load_rows(
+        &self,
+        steps: &[LoadStep],
+        max: LoadMax,
+        mut each: impl FnMut(LoadedRow) + Send,
+    ) -> Result<LoadEnd, LogError> {
+        let after = |from: LoadFrom| match from {
+            LoadFrom::Snapshot => 0,
+            LoadFrom::Version(StreamVersion(0)) => -1,
+            LoadFrom::Version(version) => version.0 as i64,
+        };
+        let pool = self.pool.current()?;
+        let silent = |_| LogError::Unavailable(sqlx::Error::PoolTimedOut);
+        let connected = timeout(max.row * 3, answer(pool.acquire())).await;
+        let mut connection = connected.map_err(silent).flatten()?;
         let query = sqlx::query(include_str!("../sql/load.sql"))
-            .bind(ids)
-            .bind(after)
-            .bind(EVENTS_PER_STREAM);
-        answer(query.fetch_all(&self.pool.current()?)).await
+            .bind(steps.iter().map(|step| step.stream.0).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| after(step.from)).collect::<Vec<_>>())
+            .bind(i64::from(max.events));
+        let reading = async {
+            let mut rows = query.fetch(&mut *connection);
+            loop {
+                match timeout(max.row, rows.try_next()).await {
+                    Ok(Ok(Some(row))) => each(loaded_row(&row)?),
+                    Ok(Ok(None)) => return Ok(LoadEnd::Whole),
+                    Ok(Err(error)) => return Err(LogError::from_sqlx(error)),
+                    Err(_) => return Ok(LoadEnd::Cut),
+                }
+            }
+        };
+        let end = timeout(max.row * 3, reading).await.unwrap_or(Ok(LoadEnd::Cut));
+        if end.as_ref().is_ok_and(|end| *end == LoadEnd::Cut) {
+            // Rows are still on their way in it.
+            connection.close_on_drop();
+        }
+        end
     }
 
     /// Keeps snapshots; an older one than is there already is ignored.
@@ -112,13 +202,10 @@ impl EventLog {
     }
 }
 
-fn add_row(row: &PgRow, stream: StreamId, loaded: &mut Loaded) -> Result<(), LogError> {
-    if loaded.snapshot.is_none() && loaded.events.is_empty() {
-        loaded.epoch = decode::epoch(row)?;
-        loaded.snapshot = snapshot(row, stream).map_err(LogError::from_sqlx)?;
-    }
-    loaded.events.extend(decode::event(row)?);
-    Ok(())
+fn loaded_row(row: &PgRow) -> Result<LoadedRow, LogError> {
+    let stream = StreamId(row.try_get("stream").map_err(LogError::from_sqlx)?);
+    let snapshot = snapshot(row, stream).map_err(LogError::from_sqlx)?;
+    Ok(LoadedRow { stream, epoch: decode::epoch(row)?, snapshot, event: decode::event(row)? })
 }
 
 fn snapshot(row: &PgRow, stream: StreamId) -> Result<Option<SavedSnapshot>, sqlx::Error> {

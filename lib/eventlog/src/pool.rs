@@ -32,6 +32,11 @@ impl Pool {
         Self { servers, connections_max, held: Arc::default() }
     }
 
+    /// The most connections it holds.
+    pub fn connections_max(&self) -> u32 {
+        self.connections_max
+    }
+
     /// Pool of the server that takes writes now.
     ///
     /// # Errors

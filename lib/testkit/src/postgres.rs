@@ -54,6 +54,15 @@ impl Postgres {
         format!("postgres://postgres@{}/postgres", self.address)
     }
 
+    /// Carries out SQL as the superuser.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub async fn run(&self, sql: &str) {
+        let client = connect(&self.url()).await.expect("a connection");
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
     /// One of its programs, on its data folder.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.host.installation.program(name));

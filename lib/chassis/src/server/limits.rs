@@ -27,6 +27,9 @@ pub struct Limits {
     /// HTTP/2 window of a connection. Default 8 MiB, so that one slow stream does not stall its
     /// neighbours.
     pub connection_window_bytes: u32,
+    /// Size of a message of a request; a larger one is refused with INVALID_ARGUMENT before it is
+    /// read. Default 4 MiB, the protocol's usual one.
+    pub message_bytes_max: usize,
     /// Size of a request's headers. Default 16 KiB: tokens and trace state fit, abuse does not.
     pub header_bytes_max: u32,
     /// Interval between pings of a silent connection. Default 30 s.
@@ -49,6 +52,7 @@ impl Default for Limits {
             streams_per_connection_max: 2048,
             stream_window_bytes: 1024 * 1024,
             connection_window_bytes: 8 * 1024 * 1024,
+            message_bytes_max: PAYLOAD_BYTES_MAX,
             header_bytes_max: 16 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),

@@ -27,6 +27,7 @@ use super::handler::Handler;
 use super::limits::Limits;
 use super::methods::{Method, Methods};
 use super::refusals;
+use super::request_body::RequestBody;
 use crate::trace;
 
 /// The layers around a service.
@@ -59,9 +60,10 @@ impl<S: Handler> Stack<S> {
         request: Request<B>,
     ) -> Result<Response<ReplyBody>, Infallible>
     where
-        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static,
     {
-        let request = request.map(Body::new);
+        let message_bytes_max = self.limits.message_bytes_max;
+        let request = request.map(|body| Body::new(RequestBody::new(body, message_bytes_max)));
         let timeout = grpc_timeout(request.headers());
         let mut call = Call::begin(&self.methods, request.uri().path());
         let span = self.span(call.method(), request.headers());

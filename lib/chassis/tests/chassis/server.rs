@@ -72,6 +72,16 @@ async fn the_deadline_drops_the_handler() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_too_large_is_refused() {
+    let limits = Limits { message_bytes_max: 1_000, ..Limits::default() };
+    let server = Running::start(limits).await;
+    let status = server.call(&"x".repeat(1_000)).await.unwrap_err();
+    check_refusal(&status, Code::InvalidArgument, "INVALID_REQUEST");
+    server.call("ok").await.unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_call_without_a_deadline_gets_the_default_one() {
     let deadline_default = Duration::from_millis(50);
     let server = Running::start(Limits { deadline_default, ..Limits::default() }).await;

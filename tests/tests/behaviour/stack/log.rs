@@ -477,9 +477,9 @@ async fn an_unknown_outcome_is_found_out() {
     assert!(matches!(error, LogError::OutcomeUnknown(_)), "{error}");
     proxy.heal();
     let found = appender.resolve(&commands).await.expect("resolved");
-    let places: Vec<Option<(u64, u64)>> =
-        found.iter().map(|r| r.map(|r| (r.version.0, r.position.0))).collect();
-    assert_eq!(places, [Some((3, 3)), None, Some((0, 3))]);
+    let found: Vec<_> = found.iter().map(found_in_short).collect();
+    let in_short = |text: &str| Some(text.to_owned());
+    assert_eq!(found, [in_short("committed v3 at 3"), None, in_short("committed v0 at 3")]);
     // What never reached the server is not there, and stays away.
     proxy.cut();
     let lost = [command(b, 0, 1)];
@@ -488,6 +488,36 @@ async fn an_unknown_outcome_is_found_out() {
     assert_eq!(appender.resolve(&lost).await.expect("resolved"), [None]);
     assert_eq!(append(&mut appender, &[command(b, 0, 1)]).await, ["committed v1 at 4"]);
     read_all(&log, P0).await;
+}
+
+/// A command that was refused or changed nothing has no event to be found by, only its key; and
+/// that may be an earlier command's.
+#[tokio::test]
+async fn what_a_key_finds_after_an_unknown_outcome_may_be_an_earlier_commands() {
+    let log = fresh_log(1).await;
+    let mut appender = log.appender(P0);
+    let (a, b) = (stream(), stream());
+    let first = with_key(command(a, 0, 2), 7, 1);
+    append(&mut appender, &[first.clone(), command(b, 0, 1)]).await;
+    append(&mut appender, &[command(a, 2, 1)]).await;
+    let refused = |payload| {
+        let mut command = with_key(command(a, 3, 0), 7, payload);
+        command.key = command.key.map(|key| Key { store: false, ..key });
+        command
+    };
+    let other_stream = with_key(command(b, 1, 1), 7, 1);
+    let unknown = with_key(command(b, 1, 0), 8, 1);
+    let commands = [first, refused(1), refused(2), other_stream, unknown];
+    let found = appender.resolve(&commands).await.expect("resolved");
+    let found: Vec<_> = found.iter().map(found_in_short).collect();
+    let replayed = "replayed v2 at 2".to_owned();
+    let expected =
+        ["committed v2 at 2".to_owned(), replayed.clone(), "key reused".to_owned(), replayed];
+    assert_eq!(found, expected.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
+}
+
+fn found_in_short(found: &Option<Outcome>) -> Option<String> {
+    found.as_ref().map(|outcome| summary(std::slice::from_ref(outcome)).concat())
 }
 
 // ---- the databases of these tests ----

@@ -1,0 +1,148 @@
+//! Loads of streams that are long, slow or damaged.
+
+use std::time::Duration;
+
+use futures_util::future::{Either, join_all, select};
+use headwater_eventlog::SavedSnapshot;
+use headwater_kernel::aggregate::Snapshot;
+use headwater_kernel::{Position, StreamId, StreamVersion};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use crate::probe::{FOLDED, ProbeCommand, Rig, Stranger, send_as, version};
+
+/// A stream of this many events without a snapshot, and an executor that does not know it.
+async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
+    let id = Uuid::now_v7();
+    assert_eq!(version(rig.send(id, ProbeCommand::Embrittle).await), Ok(1));
+    let rest = ProbeCommand::Many(events as usize - 1);
+    assert_eq!(version(rig.send(id, rest).await), Ok(events));
+    rig.start_again().await;
+    id
+}
+
+/// Makes every event of a stream take so long to read, also one that is not looked for unless it is
+/// reached by the index.
+async fn slow_down(rig: &mut Rig, stream: Uuid, seconds: f64) {
+    let sql = format!(
+        "ALTER ROLE postgres SET enable_seqscan = off; ALTER ROLE postgres SET enable_sort = off; \
+         ALTER ROLE postgres SET enable_bitmapscan = off; ALTER ROLE postgres SET jit = off; ALTER TABLE headwater_log.event RENAME TO stored; \
+         CREATE FUNCTION headwater_log.read(stream uuid) RETURNS boolean LANGUAGE plpgsql AS $$ \
+         BEGIN IF stream = '{stream}' THEN PERFORM pg_sleep({seconds}); END IF; RETURN true; END $$; \
+         CREATE VIEW headwater_log.event AS \
+         SELECT * FROM headwater_log.stored WHERE headwater_log.read(stream)"
+    );
+    rig.postgres.run(&sql).await;
+    rig.start_again().await;
+}
+
+#[tokio::test]
+async fn a_slow_stream_blocks_no_other_and_is_loaded_in_the_end() {
+    let mut rig = Rig::start().await;
+    let others = rig.known::<20>().await;
+    // Five seconds of reading, two thirds more than a step may take.
+    let slow = long_stream(&mut rig, 50).await;
+    slow_down(&mut rig, slow, 0.1).await;
+    let told = Box::pin(rig.send(slow, ProbeCommand::Tell));
+    let meanwhile = async {
+        let begun = Instant::now();
+        let mut longest = Duration::ZERO;
+        for id in others {
+            let asked = Instant::now();
+            assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(2));
+            longest = longest.max(asked.elapsed());
+            // tidy: allow sleep: spreads the others over the time that the slow one takes
+            tokio::time::sleep_until(asked + Duration::from_millis(200)).await;
+        }
+        (begun.elapsed(), longest)
+    };
+    let ((took, longest), told) = match select(told, Box::pin(meanwhile)).await {
+        Either::Right(others_first) => others_first,
+        Either::Left((told, _)) => panic!("the slow one was first: {:?}", version(told)),
+    };
+    // Longer than one load may take: whatever that does to others has been done by now.
+    assert!(took > Duration::from_millis(3_500), "{took:?}");
+    assert!(longest < Duration::from_secs(3), "less than a slow step: {longest:?}");
+    assert_eq!(version(told.await), Err("BRITTLE".to_owned()));
+}
+
+#[tokio::test]
+async fn a_sender_that_gives_up_leaves_a_load_that_goes_on() {
+    let mut rig = Rig::start().await;
+    let slow = long_stream(&mut rig, 50).await;
+    slow_down(&mut rig, slow, 0.1).await;
+    let mut attempts = 0;
+    let told = loop {
+        attempts += 1;
+        assert!(attempts < 20, "never loaded");
+        let sent = rig.send(slow, ProbeCommand::Tell);
+        if let Ok(told) = timeout(Duration::from_secs(2), sent).await {
+            break told;
+        }
+    };
+    assert!(attempts > 1, "it is not slow");
+    assert_eq!(version(told), Err("BRITTLE".to_owned()));
+}
+
+#[tokio::test]
+async fn a_stream_that_many_wait_for_is_folded_once() {
+    let mut rig = Rig::start().await;
+    let id = long_stream(&mut rig, 250).await;
+    let before = FOLDED.get();
+    let sent = (0..100).map(|_| rig.send(id, ProbeCommand::Tell));
+    for told in join_all(sent).await {
+        assert_eq!(version(told), Err("BRITTLE".to_owned()));
+    }
+    assert_eq!(FOLDED.get() - before, 250);
+}
+
+#[tokio::test]
+async fn a_snapshot_counts_if_its_format_is_known() {
+    let mut rig = Rig::start().await;
+    let id = long_stream(&mut rig, 250).await;
+    for (format, told) in [(9, "BRITTLE"), (1, "SOUND")] {
+        let saved = SavedSnapshot {
+            stream: StreamId(id),
+            version: StreamVersion(200),
+            position: Position(200),
+            aggregate: "probe".to_owned(),
+            snapshot: Snapshot { format, state: 200_u64.to_be_bytes().to_vec() },
+        };
+        rig.log.save_snapshots(&[saved]).await.expect("saved");
+        rig.start_again().await;
+        assert_eq!(version(rig.send(id, ProbeCommand::Tell).await), Err(told.to_owned()));
+    }
+    assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(251));
+}
+
+#[tokio::test]
+async fn a_stream_is_loaded_for_commands_of_two_types_at_a_time() {
+    let mut rig = Rig::start().await;
+    let id = long_stream(&mut rig, 200).await;
+    for stranger_first in [true, false] {
+        rig.start_again().await;
+        let told = async || version(rig.send(id, ProbeCommand::Tell).await);
+        let foreign = async || version(send_as::<Stranger>(&rig.executor, (id, None), ()).await);
+        let (told, foreign) = match stranger_first {
+            true => {
+                let (foreign, told) = tokio::join!(foreign(), told());
+                (told, foreign)
+            }
+            false => tokio::join!(told(), foreign()),
+        };
+        assert_eq!(told, Err("BRITTLE".to_owned()));
+        assert_eq!(foreign, Err("INVALID_REQUEST".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_with_a_gap_is_not_decided_on() {
+    let mut rig = Rig::start().await;
+    let [other] = rig.known().await;
+    let id = long_stream(&mut rig, 5).await;
+    let delete = format!("DELETE FROM headwater_log.event WHERE stream = '{id}' AND version = 3");
+    rig.postgres.run(&delete).await;
+    let sent = [rig.send(id, ProbeCommand::Add), rig.send(other, ProbeCommand::Add)];
+    let answers: Vec<_> = join_all(sent).await.into_iter().map(version).collect();
+    assert_eq!(answers, [Err("DATA_CORRUPT".to_owned()), Ok(2)]);
+}
