@@ -29,6 +29,7 @@ pub fn steps(
         Phase::Idle | Phase::Again(_) => {}
     }
     next.append_late();
+    next.send_again();
     next.save_snapshot();
 }
 
@@ -155,6 +156,23 @@ impl<'a> ProgramSteps<'a> {
             if next != *self.world {
                 self.add(Action::Outdated((self.program, server), command), Ok(next));
             }
+        }
+    }
+
+    /// The command under way is sent to the other program too, with its key, if that one is free.
+    fn send_again(&mut self) {
+        let command = match self.me().phase {
+            Phase::Idle => return,
+            Phase::Again(command) => command,
+            Phase::Sent(append) | Phase::Unknown(append, _) => append.command,
+        };
+        let mut next = *self.world;
+        let other = &mut next.programs[1 - self.program];
+        let may = self.bounds.keys && self.world.given_up < self.bounds.given_up;
+        if may && other.phase == Phase::Idle {
+            other.phase = Phase::Again(command);
+            next.given_up += 1;
+            self.add(Action::SendAgain(self.program, command), Ok(next));
         }
     }
 

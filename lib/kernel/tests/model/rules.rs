@@ -86,7 +86,8 @@ pub struct Bounds {
     pub late_loads: bool,
     /// Loads beside them take two steps, as those of long streams do.
     pub long_loads: bool,
-    /// Appends whose answers are not waited for.
+    /// Answers that are not waited for: by a program, or by a client, who sends its command to the
+    /// other program too, if it has a key.
     pub given_up: u8,
     /// Snapshots are written, one a command.
     pub snapshots: bool,

@@ -28,6 +28,8 @@ pub enum Action {
     Append((usize, usize), Outcome),
     /// A program gives up waiting for the answer to an append.
     GiveUp((usize, usize)),
+    /// A client waits no longer for a program, and sends its command to the other one.
+    SendAgain(usize, Command),
     /// An append that was given up reaches its server.
     Late((usize, usize), Outcome),
     /// A program makes sure that an append that was given up is over.
@@ -143,6 +145,7 @@ impl Action {
             Self::Append(_, Outcome::Conflict) => "conflict",
             Self::Append(_, Outcome::NewEpoch) => "new epoch",
             Self::GiveUp(_) => "given up",
+            Self::SendAgain(..) => "sent again",
             Self::Late(_, Outcome::Committed) => "committed late",
             Self::Late(..) => "refused late",
             Self::Fence(_) => "fenced",
@@ -177,6 +180,9 @@ impl fmt::Display for Action {
             Self::Append((p, s), outcome) => write!(f, "program {p} appends to {s}: {outcome:?}"),
             Self::GiveUp((p, s)) => {
                 write!(f, "program {p} appends to server {s}, and waits no longer for the answer")
+            }
+            Self::SendAgain(p, command) => {
+                write!(f, "a client waits no longer for program {p}, and sends {command:?} again")
             }
             Self::Late((p, s), outcome) => {
                 write!(f, "program {p}'s given up append reaches server {s}: {outcome:?}")

@@ -18,7 +18,7 @@ pub struct World {
     pub commands: u8,
     /// Promotions that there were.
     pub promotions: u8,
-    /// Appends whose answers were not waited for.
+    /// Answers that were not waited for.
     pub given_up: u8,
 }
 
