@@ -54,7 +54,12 @@ use world::World;
 /// way.
 #[track_caller]
 fn holds(bounds: Bounds, taken: &[&str]) {
-    let searched = search(&Rules::IN_FORCE, &bounds);
+    holds_by(Rules::IN_FORCE, bounds, taken);
+}
+
+#[track_caller]
+fn holds_by(rules: Rules, bounds: Bounds, taken: &[&str]) {
+    let searched = search(&rules, &bounds);
     println!("{searched}");
     assert!(searched.counterexample.is_none(), "{bounds:?}");
     let Searched { taken: found, .. } = &searched;
@@ -116,6 +121,13 @@ fn views_are_of_the_history_that_their_checkpoint_names() {
 fn programs_that_are_left_alone_get_their_commands_through() {
     let bounds = Bounds { given_up: 1, progress: true, ..of_one_stream(2, 3) };
     holds(bounds, &["new epoch", "outdated", "found"]);
+}
+
+#[test]
+fn views_may_follow_to_whatever_epoch_has_their_digests() {
+    let rules = Rules { projector_compares_numbers: false, ..Rules::IN_FORCE };
+    let bounds = Bounds { projector: true, progress: true, ..of_one_stream(2, 3) };
+    holds_by(rules, bounds, &["adopted", "projected", "projection overtaken"]);
 }
 
 #[test]

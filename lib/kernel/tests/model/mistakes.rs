@@ -93,3 +93,11 @@ fn batches_that_were_read_before_an_epoch_was_adopted_mix_histories() {
     let bounds = Bounds { projector: true, ..of_one_stream(2, 3) };
     finds(rules, bounds, |found| matches!(found, Violation::ViewOfLostHistory { .. }));
 }
+
+/// No mistake either, but a limit: of two servers that were promoted from one ancestor the second
+/// one may have drawn the lower number, and the projector needs an operator though nothing is lost.
+#[test]
+fn projectors_that_compare_numbers_need_an_operator() {
+    let bounds = Bounds { projector: true, progress: true, ..of_one_stream(1, 2) };
+    finds(Rules::IN_FORCE, bounds, |found| matches!(found, Violation::ViewsStuck));
+}

@@ -29,8 +29,10 @@ fn adopt(world: &World, server: &Server, rules: &Rules) -> Option<World> {
     let Server { timeline, log, .. } = *server;
     let projector = Projector { newest: timeline, ..world.projector };
     let number = |epoch| world.epochs.number(epoch);
-    // Of a lower one it stops with an alarm (`belongs_to` in checkpoint.rs).
-    if number(log.epoch) <= number(projector.epoch) {
+    let is_lower = number(log.epoch) < number(projector.epoch);
+    let is_known = world.epochs.went_through(projector.epoch, log.epoch);
+    if is_known || is_lower && rules.projector_compares_numbers {
+        // Stops with an alarm (`belongs_to` in checkpoint.rs), or goes on.
         return None;
     }
     let continues = if rules.projector_compares_digests {
@@ -59,7 +61,7 @@ fn read(world: &World, server: &Server) -> Option<World> {
 }
 
 /// Compare-and-set of the checkpoint (commit.sql). The session that sent it may be over by then.
-fn commit(world: &World, batch: Batch) -> (World, bool) {
+pub fn commit(world: &World, batch: Batch) -> (World, bool) {
     let projector = world.projector;
     let stands = (projector.shown, projector.revision) == (batch.from, batch.revision);
     let shown = if stands { batch.to } else { projector.shown };

@@ -64,6 +64,8 @@ pub enum Violation {
     },
     /// A program that nothing disturbs does not get a command through.
     Stuck(usize),
+    /// The projector, undisturbed, does not get to the end of a log that continues the views.
+    ViewsStuck,
 }
 
 impl fmt::Display for Violation {

@@ -23,6 +23,9 @@ pub struct Rules {
     pub resolve_fences: bool,
     /// True if the projector goes on in another epoch only if the log has the checkpoint's digest.
     pub projector_compares_digests: bool,
+    /// True if the projector stops at an epoch with a lower number than the checkpoint's. Needless:
+    /// one that is not among the checkpoint's own may be beside it.
+    pub projector_compares_numbers: bool,
     /// True if a checkpoint's revision rises when it is taken to another epoch.
     pub adoption_raises_revision: bool,
 }
@@ -67,6 +70,7 @@ impl Rules {
         loads_compare_epochs: true,
         resolve_fences: true,
         projector_compares_digests: true,
+        projector_compares_numbers: true,
         adoption_raises_revision: true,
     };
 }
