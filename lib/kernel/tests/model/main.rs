@@ -112,6 +112,13 @@ fn commands_without_keys_are_committed_once_while_one_server_is_promoted() {
 }
 
 #[test]
+fn commands_without_keys_may_be_decided_again_where_they_were_sent() {
+    let rules = Rules { keyless_again_only_where_sent: true, ..Rules::IN_FORCE };
+    let bounds = Bounds { given_up: 2, keys: false, ..of_one_stream(2, 3) };
+    holds_by(rules, bounds, &["committed late", "refused late", "found", "not found"]);
+}
+
+#[test]
 fn views_are_of_the_history_that_their_checkpoint_names() {
     let bounds = Bounds { projector: true, ..of_one_stream(3, 3) };
     holds(bounds, &["adopted", "projected", "projection overtaken", "projection lost"]);

@@ -8,7 +8,7 @@ use crate::history::Command;
 use crate::properties::Violation;
 use crate::rules::{Bounds, Rules, Trust};
 use crate::step::{Action, Source, Step};
-use crate::world::{Append, Loaded, Phase, Program, Server, Versioned, World};
+use crate::world::{Append, Doubt, Loaded, Phase, Program, Server, Versioned, World};
 
 /// Steps of a program.
 pub fn steps(
@@ -24,8 +24,8 @@ pub fn steps(
     next.decide();
     match world.programs[program].phase {
         Phase::Sent(append) => next.append(append),
-        Phase::Unknown(append, false) => next.fence(append),
-        Phase::Unknown(append, true) => next.find(append),
+        Phase::Unknown(doubt) if doubt.is_fenced => next.find(doubt),
+        Phase::Unknown(doubt) => next.fence(doubt),
         Phase::Idle | Phase::Again(_) => {}
     }
     next.append_late();
@@ -164,7 +164,7 @@ impl<'a> ProgramSteps<'a> {
         let command = match self.me().phase {
             Phase::Idle => return,
             Phase::Again(command) => command,
-            Phase::Sent(append) | Phase::Unknown(append, _) => append.command,
+            Phase::Sent(append) | Phase::Unknown(Doubt { append, .. }) => append.command,
         };
         let mut next = *self.world;
         let other = &mut next.programs[1 - self.program];

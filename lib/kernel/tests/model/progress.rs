@@ -1,5 +1,5 @@
-//! Progress: a program that nothing disturbs gets its commands through, and the projector what there
-//! is.
+//! Progress: a program that nothing disturbs gets its commands through, and the projector whatever
+//! there is.
 
 use crate::properties::Violation;
 use crate::rules::{Bounds, Rules};

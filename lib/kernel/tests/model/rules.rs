@@ -21,6 +21,10 @@ pub struct Rules {
     /// True if the server process of an append without an answer is ended before the append's
     /// command is looked for, if it is on the server that is asked.
     pub resolve_fences: bool,
+    /// True if a command without a key is decided again only if its append was fenced and looked
+    /// for on the server that it was sent to. Else its client is told that the outcome is unknown:
+    /// after every failover, for the sake of a rare one.
+    pub keyless_again_only_where_sent: bool,
     /// True if the projector goes on in another epoch only if the log has the checkpoint's digest.
     pub projector_compares_digests: bool,
     /// True if the projector stops at an epoch with a lower number than the checkpoint's. Needless:
@@ -60,7 +64,7 @@ pub enum Numbers {
 }
 
 impl Rules {
-    /// The rules in force.
+    /// The rules in force, on a log of the newest edition.
     pub const IN_FORCE: Self = Self {
         trust: Trust::SameEpoch,
         outdated_follows: true,
@@ -69,6 +73,7 @@ impl Rules {
         append_compares_timelines: true,
         loads_compare_epochs: true,
         resolve_fences: true,
+        keyless_again_only_where_sent: false,
         projector_compares_digests: true,
         projector_compares_numbers: true,
         adoption_raises_revision: true,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::history::Command;
 use crate::properties::Violation;
 use crate::rules::{Bounds, Rules};
-use crate::world::{Phase, World};
+use crate::world::{Doubt, Phase, World};
 use crate::{programs, projector, servers};
 
 /// Something that happens.
@@ -107,7 +107,9 @@ fn forget_what_is_over(world: &mut World, bounds: &Bounds) {
         let stream = match program.phase {
             Phase::Idle => None,
             Phase::Again(command) => Some(command.stream()),
-            Phase::Sent(append) | Phase::Unknown(append, _) => Some(append.command.stream()),
+            Phase::Sent(append) | Phase::Unknown(Doubt { append, .. }) => {
+                Some(append.command.stream())
+            }
         };
         program.loaded = program.loaded.filter(|loaded| Some(loaded.stream) == stream);
         for (cached, of) in program.cache.iter_mut().zip(0..) {

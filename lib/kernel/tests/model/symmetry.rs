@@ -2,7 +2,7 @@
 
 use crate::epochs::EpochId;
 use crate::history::Names;
-use crate::world::{Append, Log, Phase, Program, Projector, Server, Snapshot, World};
+use crate::world::{Append, Doubt, Log, Phase, Program, Projector, Server, Snapshot, World};
 
 impl World {
     /// Without what makes no difference: the names of commands and the order of the programs.
@@ -51,8 +51,14 @@ impl World {
         let [one, other] = &mut self.servers;
         if key(other) < key(one) {
             std::mem::swap(one, other);
-            let orphan = self.programs.iter_mut().filter_map(|program| program.orphan.as_mut());
-            orphan.for_each(|orphan| orphan.server = 1 - orphan.server);
+            for program in &mut self.programs {
+                if let Some(orphan) = &mut program.orphan {
+                    orphan.server = 1 - orphan.server;
+                }
+                if let Phase::Unknown(doubt) = &mut program.phase {
+                    doubt.sent_to = doubt.sent_to.map(|server| 1 - server);
+                }
+            }
         }
     }
 
@@ -82,7 +88,7 @@ impl World {
             call(&mut program.epoch);
             program.cache.iter_mut().flatten().for_each(|cached| call(&mut cached.epoch));
             program.loaded.iter_mut().for_each(|loaded| call(&mut loaded.state.epoch));
-            if let Phase::Sent(append) | Phase::Unknown(append, _) = &mut program.phase {
+            if let Phase::Sent(append) | Phase::Unknown(Doubt { append, .. }) = &mut program.phase {
                 call(&mut append.epoch);
             }
             program.orphan.iter_mut().for_each(|orphan| call(&mut orphan.append.epoch));
@@ -116,7 +122,7 @@ impl Program {
         match &mut self.phase {
             Phase::Idle => {}
             Phase::Again(command) => *command = names.of(*command),
-            Phase::Sent(append) | Phase::Unknown(append, _) => append.rename(names),
+            Phase::Sent(append) | Phase::Unknown(Doubt { append, .. }) => append.rename(names),
         }
         if let Some(orphan) = &mut self.orphan {
             orphan.append.rename(names);

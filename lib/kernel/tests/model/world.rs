@@ -106,8 +106,8 @@ pub enum Phase {
     Again(Command),
     /// Decided, and on its way to the server.
     Sent(Append),
-    /// Outcome unknown. True once the server process that may have committed it is gone.
-    Unknown(Append, bool),
+    /// Outcome unknown.
+    Unknown(Doubt),
 }
 
 /// A command as it is appended.
@@ -119,6 +119,17 @@ pub struct Append {
     pub epoch: EpochId,
     /// The state that it was decided on; the append demands its version.
     pub base: History,
+}
+
+/// An append whose outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Doubt {
+    /// The append.
+    pub append: Append,
+    /// The server that it was sent to, if that makes a difference and it was fenced nowhere else.
+    pub sent_to: Option<usize>,
+    /// True once the process that may have committed it is not on the server that was asked.
+    pub is_fenced: bool,
 }
 
 /// An append that nobody waits for any more, on its way to a server.

@@ -5,7 +5,7 @@ use crate::append::{after, append};
 use crate::epochs::EpochId;
 use crate::properties::{self, Violation};
 use crate::step::{Action, Outcome};
-use crate::world::{Append, Orphan, Phase, Program, Server, Snapshot, Versioned, World};
+use crate::world::{Append, Doubt, Orphan, Phase, Program, Server, Snapshot, Versioned, World};
 
 impl ProgramSteps<'_> {
     /// The append reaches a server and is answered; or it is given up without an answer.
@@ -13,7 +13,8 @@ impl ProgramSteps<'_> {
         for (server, at) in self.servers() {
             self.append_at(sent, server, at);
             if self.world.given_up < self.bounds.given_up {
-                let phase = Phase::Unknown(sent, false);
+                let sent_to = self.rules.keyless_again_only_where_sent.then_some(server);
+                let phase = Phase::Unknown(Doubt { append: sent, sent_to, is_fenced: false });
                 let orphan = Some(Orphan { server, append: sent });
                 let mut next = self.with(Program { phase, orphan, ..self.at(at) });
                 next.given_up += 1;
@@ -79,10 +80,11 @@ impl ProgramSteps<'_> {
 
     /// After an unknown outcome (`resolve` in append.rs): makes sure that the append is over, if it
     /// was sent to the server that is used now. Elsewhere there is no such process.
-    pub(super) fn fence(&mut self, append: Append) {
+    pub(super) fn fence(&mut self, doubt: Doubt) {
         for (server, at) in self.servers() {
             let mut me = self.at(at);
-            me.phase = Phase::Unknown(append, true);
+            let sent_to = doubt.sent_to.filter(|sent_to| *sent_to == server);
+            me.phase = Phase::Unknown(Doubt { sent_to, is_fenced: true, ..doubt });
             if self.rules.resolve_fences {
                 me.orphan = me.orphan.filter(|orphan| orphan.server != server);
             }
@@ -91,7 +93,8 @@ impl ProgramSteps<'_> {
     }
 
     /// Then looks for the command; maybe on another server.
-    pub(super) fn find(&mut self, append: Append) {
+    pub(super) fn find(&mut self, doubt: Doubt) {
+        let Doubt { append, sent_to, .. } = doubt;
         let Append { command, base, .. } = append;
         for (server, at) in self.servers().filter(|(_, at)| at.is_begun()) {
             let mut me = self.at(at);
@@ -99,7 +102,9 @@ impl ProgramSteps<'_> {
             me.cache[usize::from(command.stream())] = None;
             let stored = at.log.events.of(command.stream());
             let is_found = stored.at(base.len() + 1) == Some(command);
-            me.phase = if is_found { Phase::Idle } else { Phase::Again(command) };
+            let is_certain = self.bounds.keys || sent_to == Some(server);
+            let again = is_certain || !self.rules.keyless_again_only_where_sent;
+            me.phase = if is_found || !again { Phase::Idle } else { Phase::Again(command) };
             let next = self.with(me);
             let place = (server, at.log.epoch);
             let next = if is_found { self.acknowledge(next, append, place) } else { Ok(next) };
