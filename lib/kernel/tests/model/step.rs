@@ -15,7 +15,7 @@ pub enum Action {
     Promote(usize),
     /// A standby catches up, or a server is rewound and follows the other one.
     Copy(usize),
-    /// A primary begins the epoch of its timeline, with this number.
+    /// A primary begins the epoch of its timeline; the rank of its number among those drawn so far.
     Begin(usize, u8),
     /// A program reads a stream from a server, for later; false if it finds another epoch than at
     /// the step before.
@@ -168,7 +168,9 @@ impl fmt::Display for Action {
         match *self {
             Self::Promote(s) => write!(f, "server {s} is promoted"),
             Self::Copy(s) => write!(f, "server {s} follows the other one, up to its end"),
-            Self::Begin(s, number) => write!(f, "server {s} begins an epoch, number {number}"),
+            Self::Begin(s, number) => {
+                write!(f, "server {s} begins an epoch, {number}. in the order of numbers")
+            }
             Self::Load((p, s), stream, true) => {
                 write!(f, "program {p} loads stream {stream} from server {s}")
             }
