@@ -164,11 +164,11 @@ mod tests {
             let complaints = picture(&section, &allowed);
             assert_eq!(complaints.len(), found, "{complaints:?}");
         };
-        check("cli tests testkit counter\n| chassis |\n  edge", 0);
-        check("cli tests testkit counter\nedge\nchassis", 1);
-        check("cli tests testkit counter\nchassis edge", 1);
-        check("cli testkit counter\nchassis\nedge", 1);
-        check("cli tests testkit counter\nchassis\nedge-case", 2);
+        check("cli tests testkit counter previous\n| chassis |\n  edge", 0);
+        check("cli tests testkit counter previous\nedge\nchassis", 1);
+        check("cli tests testkit counter previous\nchassis edge", 1);
+        check("cli testkit counter previous\nchassis\nedge", 1);
+        check("cli tests testkit counter previous\nchassis\nedge-case", 2);
     }
 
     #[test]

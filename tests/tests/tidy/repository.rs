@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::code::Code;
 
+/// A part of the last release, kept as it was.
+const PREVIOUS: &str = "tests/previous";
 /// Made by tools, by people's own hands, or by other repositories.
 const SKIPPED: [&str; 4] = ["target", "data", "node_modules", "__pycache__"];
 
@@ -90,6 +92,9 @@ impl Repository {
             let name = entry.file_name().into_string().expect("a name in UTF-8");
             let path = format!("{prefix}{name}");
             let kind = entry.file_type().expect("a kind");
+            if path == PREVIOUS {
+                continue;
+            }
             if kind.is_dir() && !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
                 self.enter(&entry.path(), &format!("{path}/"));
             } else if kind.is_file() {
