@@ -1,13 +1,14 @@
-//! `headwater migrate`: brings both databases to the version of this build. Also what `up` does by
-//! itself.
+//! `headwater migrate`: brings both databases to the version of this build, in two steps, so that
+//! programs can be upgraded one by one in between. Also what `up` does by itself.
 //!
 //! Each side's schema belongs to the crate that writes it; this is the one place that calls them.
 
 use anyhow::Context;
 use clap::Args;
+use headwater_eventlog::{Edition, EventLog, LogInfo};
 
 /// Connections of the databases' owner. Servers never migrate; a deployment runs this once before
-/// them.
+/// them, and with --finish once all of them are of this version.
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
@@ -15,6 +16,10 @@ pub struct Options {
     /// Partitions of the log; fixed when it is created.
     #[arg(long, env = "HEADWATER_PARTITIONS", default_value_t = 1)]
     partitions: u16,
+    /// Take away what only programs of the version before use. Commands go on meanwhile; the write
+    /// database needs room for a copy of the events.
+    #[arg(long)]
+    finish: bool,
 }
 
 /// Connection URLs of the databases' owners.
@@ -30,22 +35,45 @@ pub struct Owners {
 
 /// Runs the command.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { owners: Owners { write_owner_url, read_owner_url }, partitions } = options;
+    let Options { owners: Owners { write_owner_url, read_owner_url }, partitions, finish } =
+        options;
+    if finish {
+        let log = finish_the_log(&write_owner_url).await?;
+        println!("finished: {}", log.said());
+        return Ok(());
+    }
     let log = both(&write_owner_url, &read_owner_url, partitions).await?;
-    println!("migrated: {log}");
+    println!("migrated: {}", log.said());
+    if log.0.edition != Edition::Finished {
+        println!(
+            "programs of the version before go on; once none is left, run: headwater migrate --finish"
+        );
+    }
     Ok(())
 }
 
-/// Migrates the log first: the views' checkpoint names the log that they come from.
-pub async fn both(write_url: &str, read_url: &str, partitions: u16) -> anyhow::Result<String> {
-    let log = the_log(write_url, partitions).await.context("cannot migrate the write database")?;
-    the_views(read_url).await.context("cannot migrate the read database")?;
-    Ok(log)
+/// The log after a migration.
+pub struct Migrated(LogInfo);
+
+impl Migrated {
+    fn said(&self) -> String {
+        let LogInfo { id, epoch, partitions, .. } = self.0;
+        format!("log {} with {partitions} partition(s), epoch {}", id.0, epoch.0)
+    }
 }
 
-async fn the_log(url: &str, partitions: u16) -> anyhow::Result<String> {
-    let info = headwater_eventlog::EventLog::migrate(url, partitions).await?;
-    Ok(format!("log {} with {} partition(s), epoch {}", info.id.0, info.partitions, info.epoch.0))
+/// Finishes the migration of the log; nothing happens if it is finished.
+pub async fn finish_the_log(write_url: &str) -> anyhow::Result<Migrated> {
+    let info = EventLog::finish_migration(write_url).await;
+    Ok(Migrated(info.context("cannot finish the migration of the write database")?))
+}
+
+/// Migrates the log first: the views' checkpoint names the log that they come from.
+pub async fn both(write_url: &str, read_url: &str, partitions: u16) -> anyhow::Result<Migrated> {
+    let log = EventLog::migrate(write_url, partitions).await;
+    let log = log.context("cannot migrate the write database")?;
+    the_views(read_url).await.context("cannot migrate the read database")?;
+    Ok(Migrated(log))
 }
 
 async fn the_views(url: &str) -> anyhow::Result<()> {

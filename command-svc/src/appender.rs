@@ -182,6 +182,10 @@ impl Task {
                 self.shared.states.enter(self.appender.epoch());
                 self.retry(plan);
             }
+            LogError::Migrated => {
+                tracing::info!("the log's schema was migrated; commands are appended as it is now");
+                self.retry(plan);
+            }
             LogError::Collision(error) => {
                 tracing::debug!(%error, "an append collided with another one; its commands try again");
                 self.retry(plan);
@@ -218,10 +222,11 @@ impl Task {
         for settled in settled {
             match settled.cache {
                 Cache::Put(stream, mut state) => {
-                    let before = plan.commands[settled.planned_index].expected;
+                    let command = &plan.commands[settled.planned_index];
+                    let made_by = (command.expected, command.command_id);
                     let decider = &plan.planned[settled.planned_index].job.decider;
                     if let Answer::Done { receipt, .. } = &settled.answer {
-                        let bytes = self.shared.snapshots.offer(decider, &state, before, receipt);
+                        let bytes = self.shared.snapshots.offer(decider, &state, made_by, receipt);
                         state.heap_bytes = bytes.unwrap_or(state.heap_bytes);
                     }
                     self.shared.states.put(stream, state);

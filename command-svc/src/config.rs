@@ -117,7 +117,8 @@ impl Config {
             "HEADWATER_KEY_RETENTION_HOURS",
             "168",
             24..=8_760,
-            "hours for which idempotency keys are kept",
+            "hours for which the idempotency keys of commands that changed nothing are kept; those of \
+             others stay as long as their events",
         );
         Some(Self {
             common: common?,

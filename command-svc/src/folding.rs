@@ -17,6 +17,8 @@ pub(crate) trait Fold: Send {
     fn aggregate(&self) -> TypeId;
     /// Place from which rows are wanted.
     fn from(&self) -> LoadFrom;
+    /// Place from which a fold begins.
+    fn start(&self) -> LoadFrom;
     /// Folds the next row.
     fn add(&mut self, row: LoadedRow) -> Result<(), FoldError>;
     /// Begins anew, with a snapshot or without.
@@ -65,7 +67,7 @@ pub(crate) struct Folding<A> {
 impl<A: Aggregate> Folding<A> {
     /// Of a stream of which nothing has been read.
     pub(crate) fn new() -> Self {
-        let from = LoadFrom::Snapshot;
+        let from = LoadFrom::Snapshot(A::SNAPSHOT_FORMAT);
         Self { state: A::default(), version: StreamVersion(0), epoch: None, from, bytes: 0 }
     }
 
@@ -106,6 +108,10 @@ impl<A: Aggregate> Fold for Folding<A> {
 
     fn from(&self) -> LoadFrom {
         self.from
+    }
+
+    fn start(&self) -> LoadFrom {
+        LoadFrom::Snapshot(A::SNAPSHOT_FORMAT)
     }
 
     fn add(&mut self, row: LoadedRow) -> Result<(), FoldError> {

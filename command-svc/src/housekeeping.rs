@@ -7,6 +7,7 @@ use headwater_chassis::Shutdown;
 use headwater_eventlog::{EventLog, Receipt, SavedSnapshot};
 use headwater_kernel::StreamVersion;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::decide::{Decider, VersionedState, caught};
 use crate::supervisor::Supervisor;
@@ -40,7 +41,7 @@ impl SnapshotSink {
         &self,
         decider: &Arc<dyn Decider>,
         after: &VersionedState,
-        before: StreamVersion,
+        (before, command_id): (StreamVersion, Uuid),
         receipt: &Receipt,
     ) -> Option<usize> {
         if before.0 / self.every == after.version.0 / self.every {
@@ -54,6 +55,8 @@ impl SnapshotSink {
             stream: receipt.stream,
             version: after.version,
             position: receipt.position,
+            epoch: receipt.epoch,
+            command_id,
             aggregate: aggregate.to_owned(),
             snapshot,
         };

@@ -162,7 +162,8 @@ impl Loader {
                     queue = &self.long;
                 }
                 StepEnd::Failed(LoadError::Fold(FoldError::NewEpoch)) => {
-                    fold.restart(LoadFrom::Snapshot);
+                    let start = fold.start();
+                    fold.restart(start);
                 }
                 StepEnd::Failed(error) => return Err(error),
             }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
-use headwater_eventlog::{Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
+use headwater_eventlog::{BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
 use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
 use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
@@ -123,7 +123,9 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Takes jobs from the front of the queue until the batch is full, in commands, events or bytes;
 /// what is left waits for the next one. A job whose idempotency key is already in the batch ends it
-/// too, so that the second one finds the first one's receipt.
+/// too, so that the second one finds the first one's receipt; and so does one whose claims, marks
+/// or guards depend on those of a job before it, since all of a batch are checked before any is
+/// changed.
 ///
 /// `cached` gives the newest state the process knows of a stream, `epoch` is the one that the batch
 /// will be of.
@@ -135,6 +137,7 @@ pub(crate) fn plan(
     let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
     let mut states: HashMap<StreamId, VersionedState> = HashMap::new();
     let mut keys = HashSet::new();
+    let mut facts = BatchFacts::default();
     let mut events = 0;
     let mut bytes = 0;
     while let Some(job) = jobs.pop_front() {
@@ -160,7 +163,8 @@ pub(crate) fn plan(
         let (command, intent) = decide(&job, &current);
         events += command.events.len();
         bytes += bytes_of(&command.events, &command.facts);
-        if events > EVENTS_PER_BATCH_MAX || bytes > BATCH_BYTES_MAX {
+        let fits = events <= EVENTS_PER_BATCH_MAX && bytes <= BATCH_BYTES_MAX;
+        if !fits || !facts.admit(&command.facts) {
             jobs.push_front(job);
             break;
         }
@@ -212,7 +216,7 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
     let heap_bytes = current.heap_bytes.saturating_add(bytes_of(&events, &[]));
     let after = VersionedState { epoch: current.epoch, version, state: next, heap_bytes };
     let intent = Intent::Commit { after, refusals };
-    let key = job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: true });
+    let key = job.key.map(|hashes| stored(hashes, true));
     (Command { key, events, facts, ..check(job, current) }, intent)
 }
 
@@ -223,10 +227,14 @@ fn check(job: &Job, current: &VersionedState) -> Command {
         command_id: job.command_id,
         caller: job.caller.clone(),
         traceparent: job.traceparent.clone(),
-        key: job.key.map(|hashes| Key { key: hashes.key, payload: hashes.payload, store: false }),
+        key: job.key.map(|hashes| stored(hashes, false)),
         events: Vec::new(),
         facts: Vec::new(),
     }
+}
+
+fn stored(KeyHashes { key, old_key, payload }: KeyHashes, store: bool) -> Key {
+    Key { key, old_key, payload, store }
 }
 
 fn bytes_of(events: &[NewEvent], facts: &[Fact]) -> usize {

@@ -68,7 +68,8 @@ impl Stop {
                 LogError::Unavailable(_)
                 | LogError::OutcomeUnknown(_)
                 | LogError::Collision(_)
-                | LogError::NewEpoch => false,
+                | LogError::NewEpoch
+                | LogError::Migrated => false,
                 LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
             },
             Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),

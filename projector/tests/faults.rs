@@ -230,10 +230,7 @@ async fn a_new_epoch_of_another_history_is_refused() {
 const LOSE_EVENTS: &str = "
     DELETE FROM headwater_log.event WHERE position > (
         SELECT max(e.position) FROM headwater_log.event e
-         WHERE e.partition = event.partition AND e.digest IS NOT NULL AND e.position <= 20);
-    UPDATE headwater_log.head h SET (position, digest) = (
-        SELECT e.position, e.digest FROM headwater_log.event e
-         WHERE e.partition = h.partition ORDER BY e.position DESC LIMIT 1);";
+         WHERE e.partition = event.partition AND e.digest IS NOT NULL AND e.position <= 20);";
 
 /// An asynchronous failover of the write database lost the last events.
 #[tokio::test]

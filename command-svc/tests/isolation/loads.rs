@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 use headwater_eventlog::SavedSnapshot;
+use headwater_kernel::StreamId;
 use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{Position, StreamId, StreamVersion};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -100,13 +100,17 @@ async fn a_stream_that_many_wait_for_is_folded_once() {
 async fn a_snapshot_counts_if_its_format_is_known() {
     let mut rig = Rig::start().await;
     let id = long_stream(&mut rig, 250).await;
-    for (format, told) in [(9, "BRITTLE"), (1, "SOUND")] {
+    let events = rig.log.load(&[StreamId(id)], false).await.expect("loaded").remove(0).events;
+    for (format, version_of, told) in [(9, 200_u64, "BRITTLE"), (1, 201, "SOUND")] {
+        let event = &events[version_of as usize - 1];
         let saved = SavedSnapshot {
             stream: StreamId(id),
-            version: StreamVersion(200),
-            position: Position(200),
+            version: event.version,
+            position: event.position,
+            epoch: rig.log.info().epoch,
+            command_id: event.command_id,
             aggregate: "probe".to_owned(),
-            snapshot: Snapshot { format, state: 200_u64.to_be_bytes().to_vec() },
+            snapshot: Snapshot { format, state: version_of.to_be_bytes().to_vec() },
         };
         rig.log.save_snapshots(&[saved]).await.expect("saved");
         rig.start_again().await;

@@ -84,7 +84,11 @@ async fn a_process_whose_appender_dies_ends_with_an_error() {
     assert!(sent.is_none(), "it does not wait");
     // What waits behind it is lost, and nobody can say what has become of it: what has a key may be
     // sent again, and what has none has a code that no policy repeats.
-    let key = KeyHashes { key: Uuid::from_u128(1), payload: Uuid::from_u128(2) };
+    let key = KeyHashes {
+        key: Uuid::from_u128(1),
+        old_key: Uuid::from_u128(1),
+        payload: Uuid::from_u128(2),
+    };
     let lost = [None, Some(key)].map(|key| probe::send(&executor, (id, key), ProbeCommand::Add));
     let told = join_all(lost).await.into_iter().map(|lost| lost.expect_err("no appender"));
     let told: Vec<_> = told.map(|lost| (lost.reason(), lost.code())).collect();

@@ -144,6 +144,8 @@ impl Aggregate for Item {
         }
     }
 
+    const SNAPSHOT_FORMAT: Option<u16> = Some(SNAPSHOT_FORMAT);
+
     fn snapshot(&self) -> Option<Snapshot> {
         Some(Snapshot { format: SNAPSHOT_FORMAT, state: self.encode_to_vec() })
     }

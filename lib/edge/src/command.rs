@@ -32,7 +32,7 @@ pub struct Call {
 /// Options of a command, from fields and metadata.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
-    /// Hashes of the idempotency key and of the payload.
+    /// The idempotency key and the payload, hashed.
     pub key: Option<KeyHashes>,
     /// The version the client expects.
     pub expected_version: Option<StreamVersion>,
@@ -50,8 +50,11 @@ pub struct CallOptions {
 /// An idempotency key and what it was sent with, as the log stores them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHashes {
-    /// Of the key.
+    /// The key, of its caller: of the same key of two callers these differ. A UUIDv7 keeps its
+    /// time, so that the index of keys grows at its end; any other becomes a UUIDv8.
     pub key: Uuid,
+    /// The hash of the key alone: what programs of edition 2 of the log's schema stored.
+    pub old_key: Uuid,
     /// Of the method and the message.
     pub payload: Uuid,
 }
@@ -117,9 +120,6 @@ impl Envelope {
             false => Some(field),
             true => metadata.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
         };
-        let key = text(options.idempotency_key, "idempotency-key")
-            .map(|key| hashes(&key, method, message))
-            .transpose()?;
         let seen = match options.token.as_str() {
             "" => tokens_of(metadata)?,
             field => Tokens::decode_all([field]).map_err(token_failure)?,
@@ -128,6 +128,9 @@ impl Envelope {
         if let Some(caller) = &mut caller {
             caller.truncate(CALLER_BYTES_MAX);
         }
+        let key = text(options.idempotency_key, "idempotency-key")
+            .map(|key| hashes((caller.as_deref(), &key), method, message))
+            .transpose()?;
         let traceparent =
             text(String::new(), "traceparent").and_then(|text| valid_traceparent(&text));
         let expected_version = match options.expected_version {
@@ -197,7 +200,11 @@ fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> 
     }
 }
 
-fn hashes<M: prost::Message>(key: &str, method: &str, message: &M) -> Result<KeyHashes, Failure> {
+fn hashes<M: prost::Message>(
+    (caller, key): (Option<&str>, &str),
+    method: &str,
+    message: &M,
+) -> Result<KeyHashes, Failure> {
     let fits = (1..=KEY_BYTES_MAX).contains(&key.len());
     if !fits || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         return Err(Failure::new(
@@ -207,7 +214,29 @@ fn hashes<M: prost::Message>(key: &str, method: &str, message: &M) -> Result<Key
         .violation("options.idempotency_key", "must be 1 to 255 printable ASCII characters"));
     }
     let payload = [method.as_bytes(), &[0], &message.encode_to_vec()].concat();
-    Ok(KeyHashes { key: half_hash(key.as_bytes()), payload: half_hash(&payload) })
+    Ok(KeyHashes {
+        key: key_of(caller, key),
+        old_key: half_hash(key.as_bytes()),
+        payload: half_hash(&payload),
+    })
+}
+
+/// An idempotency key as the log stores it: see [`KeyHashes::key`]. A UUIDv7 of a known caller
+/// keeps its first half, which tells the time, and 12 random bits.
+fn key_of(caller: Option<&str>, key: &str) -> Uuid {
+    let ordered = Uuid::try_parse(key).ok().filter(|uuid| uuid.get_version_num() == 7);
+    if let (Some(uuid), None) = (ordered, caller) {
+        return uuid;
+    }
+    let mut owned =
+        half_hash(&[caller.unwrap_or_default().as_bytes(), &[0], key.as_bytes()].concat())
+            .into_bytes();
+    match ordered {
+        Some(uuid) => owned[..8].copy_from_slice(&uuid.as_bytes()[..8]),
+        None => owned[6] = (owned[6] & 0x0f) | 0x80,
+    }
+    owned[8] = (owned[8] & 0x3f) | 0x80;
+    Uuid::from_bytes(owned)
 }
 
 /// The first half of a SHA-256: 128 bits, so that two of a billion keys collide with a chance of
@@ -257,8 +286,25 @@ mod tests {
             Envelope::read(&metadata, options, "m", &message).ok().and_then(|e| e.options.key)
         };
         let field = CommandOptions { idempotency_key: "field".to_owned(), ..Default::default() };
-        assert_eq!(read(None).map(|k| k.key), Some(half_hash(b"from-metadata")));
-        assert_eq!(read(Some(field)).map(|k| k.key), Some(half_hash(b"field")));
+        assert_eq!(read(None).map(|k| k.key), Some(key_of(None, "from-metadata")));
+        assert_eq!(read(Some(field)).map(|k| k.key), Some(key_of(None, "field")));
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_caller_and_keeps_its_time() {
+        let [a, b] = [Some("a"), Some("b")];
+        for key in ["k", "01993c2f-0000-7abc-8def-0123456789ab"] {
+            let keys = [key_of(None, key), key_of(a, key), key_of(b, key)];
+            assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+            assert_eq!(key_of(a, key), keys[1]);
+        }
+        let ordered = "01993c2f-0000-7abc-8def-0123456789ab";
+        assert_eq!(key_of(None, ordered).to_string(), ordered);
+        let owned = key_of(a, ordered);
+        assert_eq!(owned.as_bytes()[..8], key_of(None, ordered).as_bytes()[..8]);
+        assert_eq!((owned.get_version_num(), key_of(a, "k").get_version_num()), (7, 8));
+        // The bytes of caller and key are kept apart.
+        assert_ne!(key_of(Some("ab"), "c"), key_of(a, "bc"));
     }
 
     /// Options read from metadata, or the fields and the reason of what is wrong with them.

@@ -3,25 +3,29 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use headwater_kernel::{Epoch, Partition, Position, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Partition};
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::EventLog;
 use crate::answer::answer;
 use crate::error::LogError;
+use crate::schema::{self, Edition};
 use crate::servers::{Place, Servers};
 
-mod columns;
 mod command;
+mod edition_2;
+mod edition_3;
+mod facts;
+mod resolve;
+mod stored;
 
-use columns::Columns;
 pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
+pub use facts::BatchFacts;
 
-/// The most events one append may hold, so that a reader can take in a whole one and the head row
-/// is never held for long: 1,024 events take about 10 ms.
+/// The most events one append may hold, so that a reader can take in a whole one and the partition
+/// is never locked for long: 1,024 events take about 10 ms.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 
 /// Length of the value of a claim or the name of a mark; a longer one, or one with a NUL, is
@@ -29,7 +33,7 @@ pub const EVENTS_PER_BATCH_MAX: usize = 1_024;
 pub const NAME_BYTES_MAX: usize = 400;
 
 /// Appends to the log over a connection of its own; one per partition and process, since more
-/// contend for the head row without gaining anything.
+/// contend for the partition's lock without gaining anything.
 pub struct Appender {
     log: EventLog,
     partition: Partition,
@@ -45,6 +49,7 @@ struct Session {
     connection: PgConnection,
     place: Place,
     backend: Backend,
+    edition: Edition,
 }
 
 /// A server process, named so that a reused process id is not mistaken for it.
@@ -57,6 +62,16 @@ struct Backend {
 /// No append takes longer; the server gives up by itself before this side does.
 const STATEMENT_TIMEOUT: &str = "10s";
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Options of the session. The statements of the append are planned once, maybe while the tables
+/// are still empty: the plans are kept, and kept on the indexes.
+const SESSION: [(&str, &str); 6] = [
+    ("statement_timeout", STATEMENT_TIMEOUT),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
 
 impl EventLog {
     /// An appender for a partition. Connects at its first use.
@@ -78,19 +93,29 @@ impl Appender {
     }
 
     /// Appends a batch in one round trip and one transaction: at most [`EVENTS_PER_BATCH_MAX`]
-    /// events. Answers one outcome a command, in their order.
+    /// events, of commands whose facts do not depend on each other's ([`BatchFacts`]). Answers one
+    /// outcome a command, in their order.
     ///
     /// # Errors
     /// On every error but [`LogError::OutcomeUnknown`] nothing of the batch was committed; after
     /// that one, [`Appender::resolve`] finds out. After [`LogError::NewEpoch`] the appender is in
-    /// the new one.
+    /// the new one, after [`LogError::Migrated`] it uses the schema as it is now.
     pub async fn append(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, LogError> {
-        let columns = Columns::of(commands);
+        if facts::depend_on_each_other(commands.iter().map(|command| command.facts.as_slice())) {
+            let what = "the facts of a batch depend on each other";
+            return Err(LogError::Refused(sqlx::Error::Encode(what.into())));
+        }
         let (partition, epoch) = (self.partition, self.epoch);
         let servers = self.servers().clone();
         let session = self.session().await?;
-        let query = sqlx::query(include_str!("../sql/append_call.sql"));
-        let query = columns.bind(query, partition, epoch);
+        let edition = session.edition;
+        let query = if edition == Edition::Old {
+            let query = sqlx::query(include_str!("../sql/append_2_call.sql"));
+            edition_2::Columns::of(commands).bind(query, partition, epoch)
+        } else {
+            let query = sqlx::query(include_str!("../sql/append_3_call.sql"));
+            edition_3::Batch::of(commands).bind(query, (partition, epoch, edition))
+        };
         let unknown = |kind: ErrorKind| LogError::OutcomeUnknown(sqlx::Error::Io(kind.into()));
         let reply = tokio::select! {
             row = query.fetch_one(&mut session.connection) => row.map_err(LogError::from_commit),
@@ -99,13 +124,30 @@ impl Appender {
             // would be worth nothing.
             () = servers.moved(session.place) => Err(unknown(ErrorKind::ConnectionAborted)),
         };
-        if matches!(reply, Err(LogError::NewEpoch)) {
-            self.follow().await?;
+        match reply {
+            Ok(row) => {
+                let place = (partition, epoch);
+                let outcomes = match edition {
+                    Edition::Old => edition_2::outcomes(&row, commands, place),
+                    Edition::Both | Edition::Finished => edition_3::outcomes(&row, commands, place),
+                };
+                // It is committed, whatever is wrong with the answer.
+                outcomes.map_err(|error| self.failed(LogError::OutcomeUnknown(error)))
+            }
+            Err(error @ LogError::NewEpoch) => {
+                self.follow().await?;
+                Err(error)
+            }
+            // While a migration is finished, what the statement uses goes from under it, and the
+            // database says so in many ways.
+            Err(error @ LogError::Refused(_)) if edition == Edition::Finished => Err(error),
+            Err(error @ (LogError::Migrated | LogError::Schema(_) | LogError::Refused(_))) => {
+                self.session = None;
+                let now = self.session().await?.edition;
+                Err(if now == edition { error } else { LogError::Migrated })
+            }
+            Err(error) => Err(self.failed(error)),
         }
-        let row = reply.map_err(|error| self.failed(error))?;
-        // It is committed, whatever is wrong with the answer.
-        outcomes(&row, commands, (partition, epoch))
-            .map_err(|error| self.failed(LogError::OutcomeUnknown(error)))
     }
 
     /// True if this epoch is the one it appends in, or one that came before that.
@@ -127,44 +169,10 @@ impl Appender {
         Ok(())
     }
 
-    /// After an unknown outcome: makes sure that the transaction is over, then looks its commands
-    /// up, and makes sure that standbys have what was found. Answers the outcome of each one that
-    /// is known: committed; or replayed or its key reused, if the key is an earlier command's. One
-    /// that is not known was not committed, and may try again.
-    ///
-    /// # Errors
-    /// The database cannot be reached; try again.
-    pub async fn resolve(
-        &mut self,
-        commands: &[Command],
-    ) -> Result<Vec<Option<Outcome>>, LogError> {
-        self.fence().await?;
-        // Also because a standby, which may not have got the commit yet, cannot do this.
-        self.follow().await?;
-        let partition = self.partition;
-        let session = self.session().await?;
-        let first = |c: &Command| (!c.events.is_empty()).then_some(c.expected.0 as i64 + 1);
-        let query = sqlx::query(include_str!("../sql/find_commands.sql"))
-            .bind(commands.iter().map(|c| c.stream.0).collect::<Vec<_>>())
-            .bind(commands.iter().map(first).collect::<Vec<_>>())
-            .bind(commands.iter().map(|c| c.command_id).collect::<Vec<_>>())
-            .bind(commands.iter().map(|c| c.key.map(|k| k.key)).collect::<Vec<_>>());
-        let looked_up = async {
-            let rows = query.fetch_all(&mut session.connection).await;
-            let rows = rows.map_err(LogError::from_sqlx)?;
-            let replicated = sqlx::query(include_str!("../sql/replicated.sql"));
-            answer(replicated.execute(&mut session.connection)).await?;
-            Ok(rows)
-        };
-        let rows = looked_up.await.map_err(|error| self.failed(error))?;
-        let found = |(row, command): (&PgRow, &Command)| found(row, command, partition);
-        rows.iter().zip(commands).map(found).collect::<Result<_, _>>().map_err(LogError::from_sqlx)
-    }
-
     async fn session(&mut self) -> Result<&mut Session, LogError> {
         let session = match self.session.take().filter(|held| self.log.servers.is_at(held.place)) {
             Some(session) => session,
-            None => connect(&self.log.servers).await?,
+            None => connect(&self.log).await?,
         };
         Ok(self.session.insert(session))
     }
@@ -179,145 +187,15 @@ impl Appender {
         }
         error
     }
-
-    /// Ends the server process whose commit is in doubt, and waits until it is gone: from then on
-    /// what can be read is final. Roles may end processes of their own. On a server that has been
-    /// promoted since there is none: what it has not got by now it never will.
-    async fn fence(&mut self) -> Result<(), LogError> {
-        let Some(backend) = self.suspect.clone() else { return Ok(()) };
-        let session = self.session().await?;
-        // Bounded: 100 looks, 50 ms apart.
-        for _ in 0..100 {
-            let gone = sqlx::query_scalar::<_, bool>(include_str!("../sql/fence.sql"))
-                .bind(backend.pid)
-                .bind(backend.started)
-                .fetch_one(&mut session.connection)
-                .await;
-            match gone {
-                Ok(true) => {
-                    self.suspect = None;
-                    return Ok(());
-                }
-                Ok(false) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(error) => return Err(self.failed(LogError::from_sqlx(error))),
-            }
-        }
-        Err(LogError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
-    }
 }
 
-async fn connect(servers: &Servers) -> Result<Session, LogError> {
-    let bounded = [("statement_timeout", STATEMENT_TIMEOUT)];
-    let (mut connection, place) = servers.connect(|options| options.options(bounded)).await?;
+async fn connect(log: &EventLog) -> Result<Session, LogError> {
+    let (mut connection, place) = log.servers.connect(|options| options.options(SESSION)).await?;
+    let edition = schema::info(&mut connection).await?.edition;
+    log.learn_edition(edition);
     let sql = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()";
     let row = answer(sqlx::query(sql).fetch_one(&mut connection)).await?;
     let pid = row.try_get("pid").map_err(LogError::from_sqlx)?;
     let started = row.try_get("backend_start").map_err(LogError::from_sqlx)?;
-    Ok(Session { connection, place, backend: Backend { pid, started } })
-}
-
-/// Reads a row of find_commands.sql.
-fn found(
-    row: &PgRow,
-    command: &Command,
-    partition: Partition,
-) -> Result<Option<Outcome>, sqlx::Error> {
-    let epoch = Epoch(row.try_get::<i32, _>("epoch")?.unsigned_abs());
-    if let Some(first) = row.try_get::<Option<i64>, _>("position")? {
-        let count = command.events.len() as u64;
-        return Ok(Some(Outcome::Committed(Receipt {
-            stream: command.stream,
-            partition,
-            epoch,
-            position: Position(first.unsigned_abs() + count.saturating_sub(1)),
-            version: command.expected.plus(count),
-            recorded_at: row.try_get("recorded_at")?,
-        })));
-    }
-    let stream = row.try_get::<Option<Uuid>, _>("receipt_stream")?;
-    let (Some(key), Some(stream)) = (command.key, stream) else { return Ok(None) };
-    let receipt = Receipt {
-        stream: StreamId(stream),
-        partition: Partition(row.try_get::<i16, _>("receipt_partition")?.unsigned_abs()),
-        epoch,
-        position: Position(row.try_get::<i64, _>("receipt_position")?.unsigned_abs()),
-        version: StreamVersion(row.try_get::<i64, _>("receipt_version")?.unsigned_abs()),
-        recorded_at: row.try_get("receipt_recorded_at")?,
-    };
-    if row.try_get::<Uuid, _>("payload")? != key.payload {
-        return Ok(Some(Outcome::KeyReused));
-    }
-    // Receipts do not name their command. One that stores no receipt, or has events that are not
-    // there, has not made this one; of what changes nothing it may have been another attempt, which
-    // found the same version and did the same.
-    let is_own = key.store
-        && command.events.is_empty()
-        && (receipt.stream, receipt.version) == (command.stream, command.expected);
-    Ok(Some(if is_own { Outcome::Committed(receipt) } else { Outcome::Replayed(receipt) }))
-}
-
-/// Reads the function's answer; see append.sql.
-fn outcomes(
-    row: &PgRow,
-    commands: &[Command],
-    (partition, epoch): (Partition, Epoch),
-) -> Result<Vec<Outcome>, sqlx::Error> {
-    let recorded_at = time_of(row.try_get("recorded")?)?;
-    let Some(codes) = row.try_get::<Option<Vec<i16>>, _>("outcomes")? else {
-        let mut position = Position(row.try_get::<i64, _>("first")?.unsigned_abs());
-        return Ok(commands
-            .iter()
-            .map(|command| {
-                let count = command.events.len() as u64;
-                position = position.plus(count);
-                let version = command.expected.plus(count);
-                let stream = command.stream;
-                Outcome::Committed(Receipt {
-                    stream,
-                    partition,
-                    position,
-                    epoch,
-                    version,
-                    recorded_at,
-                })
-            })
-            .collect());
-    };
-    let versions: Vec<i64> = row.try_get("versions")?;
-    let positions: Vec<i64> = row.try_get("positions")?;
-    let streams: Vec<Option<Uuid>> = row.try_get("receipt_streams")?;
-    let partitions: Vec<Option<i16>> = row.try_get("receipt_partitions")?;
-    let recorded: Vec<Option<i64>> = row.try_get("receipt_recorded")?;
-    let facts: Vec<Option<i32>> = row.try_get("facts")?;
-    let mut facts_before = 0;
-    let mut all = Vec::with_capacity(commands.len());
-    for (i, command) in commands.iter().enumerate() {
-        let receipt = Receipt {
-            stream: streams[i].map_or(command.stream, StreamId),
-            partition: partitions[i].map_or(partition, |p| Partition(p.unsigned_abs())),
-            // Also of a key found again: its position is in the log as it is now.
-            epoch,
-            position: Position(positions[i].unsigned_abs()),
-            version: StreamVersion(versions[i].unsigned_abs()),
-            recorded_at: recorded[i].map_or(Ok(recorded_at), time_of)?,
-        };
-        all.push(match codes[i] {
-            0 => Outcome::Committed(receipt),
-            1 => Outcome::VersionConflict(receipt.version),
-            2 => Outcome::Replayed(receipt),
-            3 => Outcome::KeyReused,
-            4 => {
-                let number = facts[i].unwrap_or(1).unsigned_abs() as usize;
-                Outcome::FactFailed(number - 1 - facts_before)
-            }
-            code => return Err(sqlx::Error::Decode(format!("unknown outcome {code}").into())),
-        });
-        facts_before += command.facts.len();
-    }
-    Ok(all)
-}
-
-fn time_of(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
-        .map_err(|error| sqlx::Error::Decode(error.into()))
+    Ok(Session { connection, place, backend: Backend { pid, started }, edition })
 }

@@ -20,7 +20,7 @@ pub(crate) fn epoch(row: &PgRow) -> Result<Epoch, LogError> {
 fn decode(row: &PgRow) -> Result<Option<RecordedEvent>, sqlx::Error> {
     let Some(position) = row.try_get::<Option<i64>, _>("position")? else { return Ok(None) };
     Ok(Some(RecordedEvent {
-        partition: Partition(row.try_get::<i16, _>("partition")?.unsigned_abs()),
+        partition: Partition(row.try_get::<i32, _>("partition")?.unsigned_abs() as u16),
         position: Position(position.unsigned_abs()),
         stream: StreamId(row.try_get("stream")?),
         version: StreamVersion(row.try_get::<i64, _>("version")?.unsigned_abs()),

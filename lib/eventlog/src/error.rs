@@ -21,7 +21,11 @@ pub enum LogError {
     /// appended. What was decided on the history before has to be loaded and decided anew.
     #[error("the log is in another epoch than was known; nothing was appended")]
     NewEpoch,
-    /// The schema is not the one this program was written for.
+    /// The log's schema was migrated meanwhile: nothing was appended. The next attempt uses it as
+    /// it is now.
+    #[error("the log's schema was migrated meanwhile; nothing was appended")]
+    Migrated,
+    /// The schema is not one that this program can use.
     #[error("the log's schema: {0}")]
     Schema(String),
     /// Stored data contradicts itself: a gap, or a digest that does not fit.
@@ -72,10 +76,11 @@ impl LogError {
         match database.code().as_deref().unwrap_or_default() {
             // unique violation, serialization failure, deadlock
             "23505" | "40001" | "40P01" => Self::Collision(error),
-            // raised by append.sql
+            // raised by append_3.sql
             "HW001" => Self::NewEpoch,
-            // missing table or schema
-            "42P01" | "3F000" => {
+            "HW002" => Self::Migrated,
+            // missing table, function, type or schema
+            "42P01" | "42883" | "42704" | "3F000" => {
                 Self::Schema("it is missing or incomplete; run `headwater migrate`".to_owned())
             }
             code if is_passing(code) => Self::Unavailable(error),

@@ -90,7 +90,7 @@ impl EventLog {
         position: Position,
     ) -> Result<Head, LogError> {
         let query = sqlx::query(include_str!("../sql/place_before.sql"))
-            .bind(partition.0 as i16)
+            .bind(i32::from(partition.0))
             .bind(position.0 as i64);
         let row = answer(query.fetch_optional(&self.pool.current()?)).await?;
         let Some(row) = row else { return Ok(Head::START) };
@@ -116,7 +116,7 @@ impl EventLog {
         // One append always fits, so a full read always contains the end of one.
         let limit = limit.max((EVENTS_PER_BATCH_MAX + EVENTS_PER_COMMAND_MAX) as u32);
         let query = sqlx::query(include_str!("../sql/read.sql"))
-            .bind(partition.0 as i16)
+            .bind(i32::from(partition.0))
             .bind(after.position.0 as i64)
             .bind(i64::from(limit));
         let rows = answer(query.fetch_all(&self.pool.current()?)).await?;

@@ -1,6 +1,6 @@
 //! The log in Postgres: its schema, appends, loads and the feed.
 //!
-//! The invariants, all kept by the append holding its partition's head row: positions of a
+//! The invariants, all kept by the append holding its partition's lock: positions of a
 //! partition are 1..head without gaps, in commit order; versions of a stream likewise; and the
 //! head's digest is a hash chain over everything before it.
 
@@ -15,21 +15,24 @@ mod load;
 mod pool;
 mod schema;
 mod servers;
+mod snapshots;
 mod wakeups;
 
 pub use append::{
-    Appender, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, NAME_BYTES_MAX, Outcome, Receipt,
+    Appender, BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, NAME_BYTES_MAX,
+    Outcome, Receipt,
 };
 pub use end::LogEnd;
 pub use epochs::History;
 pub use error::LogError;
 pub use feed::{Chunk, Head, Heads};
-pub use load::{LoadEnd, LoadFrom, LoadMax, LoadStep, Loaded, LoadedRow, SavedSnapshot};
-pub use schema::{LogInfo, SCHEMA_VERSION};
-pub use servers::{NoPrimary, Place, Servers};
+pub use load::{LoadEnd, LoadFrom, LoadMax, LoadStep, Loaded, LoadedRow};
+pub use schema::{EDITION, EDITION_MIN, Edition, LogInfo};
+pub use servers::{APPLICATION_NAME, NoPrimary, Place, Servers};
+pub use snapshots::SavedSnapshot;
 pub use wakeups::{Notifier, Wakeups};
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_kernel::Lineage;
 use pool::Pool;
@@ -40,12 +43,14 @@ pub struct EventLog {
     servers: Servers,
     pool: Pool,
     info: LogInfo,
+    /// As it was when it was looked at last: a migration may be finished while programs run.
+    edition: Arc<RwLock<Edition>>,
     /// Shared by all clones: what one of them learns, all know.
     lineage: Arc<RwLock<Arc<Lineage>>>,
 }
 
 impl EventLog {
-    /// Connects and checks that the schema is the one this program was written for. Never migrates.
+    /// Connects and checks that the schema is one that this program can use. Never migrates.
     /// Of several servers in the URL the one that takes writes is used, and a failover followed.
     ///
     /// # Errors
@@ -64,7 +69,8 @@ impl EventLog {
         let info = schema::check(&pool.current()?).await?;
         let lineage = Arc::new(Lineage::new(info.id, info.epoch, Vec::new()));
         let lineage = Arc::new(RwLock::new(lineage));
-        Ok(Self { servers: servers.clone(), pool, info, lineage })
+        let edition = Arc::new(RwLock::new(info.edition));
+        Ok(Self { servers: servers.clone(), pool, info, edition, lineage })
     }
 
     /// The servers it is on.
@@ -82,14 +88,48 @@ impl EventLog {
         self.info
     }
 
-    /// Creates the schema `headwater_log` with `partitions` partitions, or brings an older one up
-    /// to date. Needs the owner's rights. Does nothing but grant again if all is there.
+    /// The edition of the schema, as far as this program knows.
+    pub(crate) fn edition(&self) -> Edition {
+        *self.edition.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn learn_edition(&self, edition: Edition) {
+        *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
+    }
+
+    /// After a statement found that what it needs is not there: looks at the schema again; true if
+    /// it has been migrated, and the statement for it may be tried.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or this program cannot use its schema.
+    pub(crate) async fn was_migrated(&self) -> Result<bool, LogError> {
+        let now = schema::check(&self.pool.current()?).await?.edition;
+        let before = self.edition();
+        self.learn_edition(now);
+        Ok(now != before)
+    }
+
+    /// Creates the schema `headwater_log` with `partitions` partitions, or adds to an older one
+    /// what this program needs; programs of the edition before go on with it until
+    /// [`EventLog::finish_migration`]. Needs the owner's rights. Does nothing but grant again if
+    /// all is there.
     ///
     /// # Errors
     /// The database cannot be reached, the schema is newer than this program, or it has another
     /// number of partitions, which is fixed for ever.
     pub async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
         schema::migrate(url, partitions).await
+    }
+
+    /// Finishes a migration once every program is of this edition: takes away what only older ones
+    /// use. Commands go on meanwhile, but for a moment at the end. Needs the owner's rights, and
+    /// room for a copy of the events.
+    ///
+    /// # Errors
+    /// The database cannot be reached, has not been migrated, or older programs are connected to
+    /// it.
+    pub async fn finish_migration(url: &str) -> Result<LogInfo, LogError> {
+        schema::finish(url).await
     }
 
     /// Starts a new epoch after the database was restored to an earlier state: tokens handed out

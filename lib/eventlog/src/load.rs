@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{Epoch, Position, RecordedEvent, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, RecordedEvent, StreamId, StreamVersion};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::time::timeout;
 
 use crate::answer::answer;
 use crate::error::LogError;
+use crate::schema::Edition;
+use crate::snapshots::{SavedSnapshot, snapshot};
 use crate::{EventLog, decode};
 
 /// All that a load gave of a stream.
@@ -36,8 +37,8 @@ pub struct LoadStep {
 /// Place in a stream from which it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadFrom {
-    /// The newest snapshot, else the first event.
-    Snapshot,
+    /// The newest snapshot of this format (of any, if none is given), else the first event.
+    Snapshot(Option<u16>),
     /// The event after this version.
     Version(StreamVersion),
 }
@@ -63,21 +64,6 @@ pub enum LoadEnd {
     Whole,
     /// It took too long; the rows that came are good.
     Cut,
-}
-
-/// A snapshot with its place in the stream and in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedSnapshot {
-    /// The stream it is of.
-    pub stream: StreamId,
-    /// The version it shows.
-    pub version: StreamVersion,
-    /// The position of the event of that version.
-    pub position: Position,
-    /// Name of the aggregate it is a state of.
-    pub aggregate: String,
-    /// The state.
-    pub snapshot: Snapshot,
 }
 
 /// Bounds of one statement that reads streams.
@@ -107,7 +93,7 @@ impl EventLog {
         for stream in streams {
             let mut loaded = Loaded::default();
             let start = LoadFrom::Version(StreamVersion(0));
-            let mut from = if use_snapshots { LoadFrom::Snapshot } else { start };
+            let mut from = if use_snapshots { LoadFrom::Snapshot(None) } else { start };
             loop {
                 let before = loaded.events.len();
                 let steps = [LoadStep { stream: *stream, from }];
@@ -141,7 +127,7 @@ impl EventLog {
         mut each: impl FnMut(LoadedRow) + Send,
     ) -> Result<LoadEnd, LogError> {
         let after = |from: LoadFrom| match from {
-            LoadFrom::Snapshot => 0,
+            LoadFrom::Snapshot(_) => 0,
             LoadFrom::Version(StreamVersion(0)) => -1,
             LoadFrom::Version(version) => version.0 as i64,
         };
@@ -149,10 +135,24 @@ impl EventLog {
         let silent = |_| LogError::Unavailable(sqlx::Error::PoolTimedOut);
         let connected = timeout(max.row * 3, answer(pool.acquire())).await;
         let mut connection = connected.map_err(silent).flatten()?;
-        let query = sqlx::query(include_str!("../sql/load.sql"))
+        let format = |from: LoadFrom| match from {
+            LoadFrom::Snapshot(format) => format.map(i32::from),
+            LoadFrom::Version(_) => None,
+        };
+        let is_old = self.edition() == Edition::Old;
+        let sql = if is_old {
+            include_str!("../sql/load_2.sql")
+        } else {
+            include_str!("../sql/load_3.sql")
+        };
+        let mut query = sqlx::query(sql)
             .bind(steps.iter().map(|step| step.stream.0).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| after(step.from)).collect::<Vec<_>>())
             .bind(i64::from(max.events));
+        if !is_old {
+            let formats = steps.iter().map(|step| format(step.from)).collect::<Vec<_>>();
+            query = query.bind(formats);
+        }
         let reading = async {
             let mut rows = query.fetch(&mut *connection);
             loop {
@@ -171,53 +171,10 @@ impl EventLog {
         }
         end
     }
-
-    /// Keeps snapshots; an older one than is there already is ignored.
-    ///
-    /// # Errors
-    /// The database cannot be reached.
-    pub async fn save_snapshots(&self, snapshots: &[SavedSnapshot]) -> Result<(), LogError> {
-        let column = |f: fn(&SavedSnapshot) -> i64| snapshots.iter().map(f).collect::<Vec<_>>();
-        let query = sqlx::query(include_str!("../sql/save_snapshots.sql"))
-            .bind(snapshots.iter().map(|s| s.stream.0).collect::<Vec<_>>())
-            .bind(column(|s| s.version.0 as i64))
-            .bind(column(|s| s.position.0 as i64))
-            .bind(snapshots.iter().map(|s| s.aggregate.as_str()).collect::<Vec<_>>())
-            .bind(snapshots.iter().map(|s| s.snapshot.format as i16).collect::<Vec<_>>())
-            .bind(snapshots.iter().map(|s| s.snapshot.state.as_slice()).collect::<Vec<_>>());
-        answer(query.execute(&self.pool.current()?)).await?;
-        Ok(())
-    }
-
-    /// Forgets receipts of idempotency keys older than `age_hours`, at most `limit`; answers how
-    /// many.
-    ///
-    /// # Errors
-    /// The database cannot be reached.
-    pub async fn forget_receipts(&self, age_hours: u32, limit: u32) -> Result<u64, LogError> {
-        let sql = include_str!("../sql/forget_receipts.sql");
-        let query = sqlx::query_scalar(sql).bind(age_hours as i32).bind(limit as i32);
-        let count: i64 = answer(query.fetch_one(&self.pool.current()?)).await?;
-        Ok(count.unsigned_abs())
-    }
 }
 
 fn loaded_row(row: &PgRow) -> Result<LoadedRow, LogError> {
     let stream = StreamId(row.try_get("stream").map_err(LogError::from_sqlx)?);
     let snapshot = snapshot(row, stream).map_err(LogError::from_sqlx)?;
     Ok(LoadedRow { stream, epoch: decode::epoch(row)?, snapshot, event: decode::event(row)? })
-}
-
-fn snapshot(row: &PgRow, stream: StreamId) -> Result<Option<SavedSnapshot>, sqlx::Error> {
-    let Some(version) = row.try_get::<Option<i64>, _>("snapshot_version")? else { return Ok(None) };
-    Ok(Some(SavedSnapshot {
-        stream,
-        version: StreamVersion(version.unsigned_abs()),
-        position: Position(row.try_get::<i64, _>("snapshot_position")?.unsigned_abs()),
-        aggregate: row.try_get("aggregate")?,
-        snapshot: Snapshot {
-            format: row.try_get::<i16, _>("format")?.unsigned_abs(),
-            state: row.try_get("state")?,
-        },
-    }))
 }

@@ -1,16 +1,21 @@
-//! Creating and checking the schema.
+//! The schema: which editions of it this program can use, and how it is created and migrated.
 
-use headwater_kernel::ids::PARTITIONS_MAX;
+mod migrate;
+
 use headwater_kernel::{Epoch, LogId};
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{Connection as _, Row as _};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use uuid::Uuid;
 
+use crate::answer::answer;
 use crate::error::LogError;
-use crate::servers::Servers;
 
-/// Version of the schema that this program reads and writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub(crate) use migrate::{finish, migrate, start_epoch};
+
+/// The newest edition of the schema that this program uses, and the one that it migrates to.
+pub const EDITION: i32 = 3;
+/// The oldest one that it uses: while a deployment is upgraded, its programs run on the old schema.
+pub const EDITION_MIN: i32 = 2;
 
 /// Identity and shape of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,44 +26,36 @@ pub struct LogInfo {
     pub epoch: Epoch,
     /// Number of its partitions.
     pub partitions: u16,
+    /// Edition of its schema.
+    pub edition: Edition,
 }
 
-/// Serialises migrations of the log; any number that nothing else uses.
-const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7237421061)";
-const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
-/// Each step leads from the version of its place, counted from 1, to the next one.
-const STEPS: [&str; SCHEMA_VERSION as usize - 1] = [include_str!("../sql/schema_2.sql")];
-const FUNCTIONS_AND_GRANTS: [&str; 3] = [
-    include_str!("../sql/epochs.sql"),
-    include_str!("../sql/append.sql"),
-    include_str!("../sql/grants.sql"),
-];
+/// Which programs a log's schema is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// Edition 2: a newer program uses it as one of that edition does.
+    Old,
+    /// Both: migrated, while programs of edition 2 may still run.
+    Both,
+    /// Edition 3: the migration is finished.
+    Finished,
+}
+
 const INFO: &str = include_str!("../sql/info.sql");
 
+/// The log's identity, if this program can use its schema.
 pub(crate) async fn check(pool: &PgPool) -> Result<LogInfo, LogError> {
-    let mut connection = pool.acquire().await.map_err(LogError::from_sqlx)?;
+    let mut connection = answer(pool.acquire()).await?;
     info(&mut connection).await
 }
 
-async fn info(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
-    let row = sqlx::query(INFO).fetch_optional(connection).await.map_err(LogError::from_sqlx)?;
+/// The same, over one connection.
+pub(crate) async fn info(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
+    let row = answer(sqlx::query(INFO).fetch_optional(connection)).await?;
     let row =
         row.ok_or_else(|| LogError::Schema("it is empty; run `headwater migrate`".to_owned()))?;
-    read_info(&row)
-}
-
-fn read_info(row: &sqlx::postgres::PgRow) -> Result<LogInfo, LogError> {
-    let version: i32 = row.try_get("schema_version").map_err(LogError::from_sqlx)?;
-    if version != SCHEMA_VERSION {
-        return Err(LogError::Schema(format!(
-            "it has version {version}, this program needs {SCHEMA_VERSION}; {}",
-            if version < SCHEMA_VERSION {
-                "run `headwater migrate`"
-            } else {
-                "upgrade the program"
-            },
-        )));
-    }
+    let (oldest, newest) = editions(&row).map_err(LogError::from_sqlx)?;
+    let edition = edition(oldest, newest).map_err(LogError::Schema)?;
     let id: Uuid = row.try_get("id").map_err(LogError::from_sqlx)?;
     let epoch: i32 = row.try_get("epoch").map_err(LogError::from_sqlx)?;
     let partitions: i16 = row.try_get("partitions").map_err(LogError::from_sqlx)?;
@@ -66,106 +63,45 @@ fn read_info(row: &sqlx::postgres::PgRow) -> Result<LogInfo, LogError> {
         id: LogId(id),
         epoch: Epoch(epoch.unsigned_abs()),
         partitions: partitions.unsigned_abs(),
+        edition,
     })
 }
 
-pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
-    if !(1..=PARTITIONS_MAX).contains(&partitions) {
-        return Err(LogError::Schema(format!(
-            "a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
-        )));
-    }
-    let mut connection = owner(url).await?;
-    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
-    let info = migrate_in(&mut transaction, partitions).await?;
-    transaction.commit().await.map_err(LogError::from_sqlx)?;
-    connection.close().await.map_err(LogError::from_sqlx)?;
-    Ok(info)
+/// The oldest edition whose programs may use the log, and the newest one.
+fn editions(row: &PgRow) -> Result<(i32, i32), sqlx::Error> {
+    Ok((row.try_get("schema_version")?, row.try_get("edition")?))
 }
 
-async fn owner(url: &str) -> Result<PgConnection, LogError> {
-    let servers = LogError::of_url(Servers::parse(url))?;
-    Ok(servers.connect(|options| options).await?.0)
+fn edition(oldest: i32, newest: i32) -> Result<Edition, String> {
+    let uses = format!("this program uses {EDITION_MIN} to {EDITION}");
+    if newest < EDITION_MIN {
+        return Err(format!("it is of edition {newest}, {uses}; run `headwater migrate`"));
+    }
+    if oldest > EDITION {
+        return Err(format!("it is of edition {oldest}, {uses}; upgrade the program"));
+    }
+    Ok(match (oldest >= EDITION, newest >= EDITION) {
+        (true, _) => Edition::Finished,
+        (false, true) => Edition::Both,
+        (false, false) => Edition::Old,
+    })
 }
 
-async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
-    sqlx::query(MIGRATION_LOCK).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
-    let exists: bool = sqlx::query_scalar(EXISTS)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    if !exists {
-        create(connection, partitions).await?;
-    }
-    upgrade(connection).await?;
-    for script in FUNCTIONS_AND_GRANTS {
-        sqlx::raw_sql(script).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
-    }
-    let row = sqlx::query(INFO).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
-    let info = read_info(&row)?;
-    if info.partitions != partitions {
-        return Err(LogError::Schema(format!(
-            "this log was created with {} partitions, which is fixed for ever; {partitions} were asked for",
-            info.partitions
-        )));
-    }
-    Ok(info)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
-    sqlx::raw_sql(include_str!("../sql/schema_1.sql"))
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    sqlx::query(include_str!("../sql/create_log.sql"))
-        .bind(Uuid::new_v4())
-        .bind(partitions as i16)
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    sqlx::query(include_str!("../sql/create_heads.sql"))
-        .bind(i32::from(partitions))
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    Ok(())
-}
-
-/// Brings a log of an older version up to date, step by step. One of a newer version stays as it is
-/// and is refused afterwards.
-async fn upgrade(connection: &mut PgConnection) -> Result<(), LogError> {
-    let row = sqlx::query(INFO).fetch_one(&mut *connection).await.map_err(LogError::from_sqlx)?;
-    let found: i32 = row.try_get("schema_version").map_err(LogError::from_sqlx)?;
-    for step in STEPS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
-        sqlx::raw_sql(*step).execute(&mut *connection).await.map_err(LogError::from_sqlx)?;
+    #[test]
+    fn a_program_uses_a_range_of_editions() {
+        assert_eq!(edition(2, 2), Ok(Edition::Old));
+        assert_eq!(edition(2, 3), Ok(Edition::Both));
+        assert_eq!(edition(3, 3), Ok(Edition::Finished));
+        // A later migration, not finished: this program may go on.
+        assert_eq!(edition(3, 4), Ok(Edition::Finished));
+        assert_eq!(edition(2, 4), Ok(Edition::Both));
+        let error = edition(1, 1).expect_err("too old");
+        assert!(error.contains("headwater migrate"), "{error}");
+        let error = edition(4, 4).expect_err("too new");
+        assert!(error.contains("upgrade the program"), "{error}");
     }
-    Ok(())
-}
-
-pub(crate) async fn start_epoch(url: &str) -> Result<LogInfo, LogError> {
-    let mut connection = owner(url).await?;
-    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
-    let info = start_epoch_in(&mut transaction).await?;
-    transaction.commit().await.map_err(LogError::from_sqlx)?;
-    connection.close().await.map_err(LogError::from_sqlx)?;
-    Ok(info)
-}
-
-async fn start_epoch_in(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
-    let appending: i64 = sqlx::query_scalar(include_str!("../sql/appending.sql"))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    if appending > 0 {
-        return Err(LogError::Schema(format!(
-            "{appending} sessions of command services are connected to it, which would go on \
-             handing out tokens of the old epoch; stop command-svc first"
-        )));
-    }
-    info(&mut *connection).await?;
-    sqlx::query(include_str!("../sql/start_epoch.sql"))
-        .execute(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    info(connection).await
 }

@@ -26,6 +26,12 @@ use lookout::ANSWER_MAX;
 pub use record::NoPrimary;
 use record::{Record, Server};
 
+/// Name that programs connect with: it tells the newest edition of the schema that they use, so
+/// that nobody takes away what they need.
+pub const APPLICATION_NAME: &str = "headwater-3";
+/// Name that programs of the edition before connect with.
+pub(crate) const PREVIOUS_NAME: &str = "headwater";
+
 /// The servers of one database. Clones share what is known of them.
 #[derive(Clone)]
 pub struct Servers {
@@ -43,7 +49,7 @@ impl Servers {
             let place = servers.len() + 1;
             let options = PgConnectOptions::from_str(&url)
                 .map_err(|_| format!("server {place} in it, or what follows, cannot be read"))?
-                .application_name("headwater")
+                .application_name(APPLICATION_NAME)
                 // sqlx asks `tracing::enabled!` after every statement and no event follows; that
                 // leaves the state of per-layer filters behind on the thread, and the exporter lost
                 // the next span there.

@@ -30,6 +30,11 @@ pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// The state after an event. Never refuses: what is in the log has happened.
     fn evolve(&mut self, event: &Self::Event);
 
+    /// The one format of snapshots that [`Aggregate::restore`] reads: those of other formats, made
+    /// by programs of another version that run beside this one, are left to them. `None` if it
+    /// looks at the newest one, whatever its format.
+    const SNAPSHOT_FORMAT: Option<u16> = None;
+
     /// The state as bytes, if streams of this aggregate grow so long that folding them takes too
     /// long; with the version of that format, which is raised whenever its meaning changes, so that
     /// older snapshots are ignored.

@@ -2,8 +2,8 @@
 //!
 //! Each event has a digest of its contents, made by the program that appends it. The append chains
 //! a whole batch: `head = SHA-256(previous head ‖ recorded time ‖ digest of event 1 ‖ … ‖ digest of
-//! event n)`, computed in the database while it holds the head row, and stored with the last event
-//! of the batch.
+//! event n)`, computed in the database while it holds the partition's lock, and stored with the
+//! last event of the batch.
 
 use std::fmt;
 

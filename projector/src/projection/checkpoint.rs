@@ -220,6 +220,7 @@ mod tests {
             id: LogId(Uuid::from_u128(id)),
             epoch: Epoch(epoch),
             partitions,
+            edition: headwater_eventlog::Edition::Finished,
         };
         let verdict = |info| checkpoint().belongs_to(&info);
         assert_eq!(verdict(info(1, 2, 2)), Ok(()));

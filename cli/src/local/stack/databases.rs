@@ -74,6 +74,8 @@ impl Databases<'_> {
         let plan = self.plan;
         let step = self.progress.step("schemas and users");
         migrate::both(&plan.write_owner_url(), &plan.read_owner_url(), plan.partitions).await?;
+        // Nobody else runs here, so no program of an older version does.
+        migrate::finish_the_log(&plan.write_owner_url()).await?;
         for node in primaries {
             let client = connect(&plan.superuser_url(node, DATABASE)).await?;
             users::ensure(&client, &node.logins).await?;

@@ -25,14 +25,17 @@ pub struct Command {
     pub facts: Vec<Fact>,
 }
 
-/// Hashes of an idempotency key and of the payload it was sent with.
+/// An idempotency key and the payload it was sent with, as the log stores them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Of the key.
+    /// The key: itself if it is a UUIDv7, which keeps the index in order, else a hash.
     pub key: Uuid,
-    /// Of the command.
+    /// The hash that programs of edition 2 stored of it.
+    pub old_key: Uuid,
+    /// Hash of the command.
     pub payload: Uuid,
-    /// True if a receipt is to be stored; false only looks for one (a refused command has none).
+    /// True if the key is to be remembered; false only looks for it (that of a refused command is
+    /// not).
     pub store: bool,
 }
 

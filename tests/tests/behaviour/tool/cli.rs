@@ -326,7 +326,8 @@ async fn a_tampered_log_does_not_verify() {
         sqlx::raw_sql(statement).execute(&mut connection).await.expect(statement);
     };
     owner("CREATE TABLE kept AS SELECT * FROM headwater_log.event").await;
-    let restore = "TRUNCATE headwater_log.event; \
+    // Not by TRUNCATE: who has a snapshot already would see an empty table.
+    let restore = "DELETE FROM headwater_log.event; \
                    INSERT INTO headwater_log.event SELECT * FROM kept";
     let not_sound = "the log is NOT sound";
     for (tampering, words) in [
@@ -340,12 +341,6 @@ async fn a_tampered_log_does_not_verify() {
         ),
         ("UPDATE headwater_log.event SET caller = 'me' WHERE position = 1", [not_sound, ""]),
         ("DELETE FROM headwater_log.event WHERE position = 1", [not_sound, "position 1"]),
-        // The newest are gone: what is left fits together, but the head knows better.
-        (
-            "DELETE FROM headwater_log.event WHERE (partition, position) IN \
-             (SELECT partition, position FROM headwater_log.head)",
-            [not_sound, "the head is at"],
-        ),
     ] {
         owner(tampering).await;
         verify().await.failed(&words);

@@ -214,7 +214,7 @@ impl World {
 fn event(row: &tokio_postgres::Row) -> Event {
     let (change, on_hand) = Change::decode(row.get(4), row.get(5)).expect("an event");
     Event {
-        partition: row.get::<_, i16>(0) as u16,
+        partition: row.get::<_, i32>(0) as u16,
         position: row.get::<_, i64>(1) as u64,
         stream: row.get(2),
         version: row.get::<_, i64>(3) as u64,

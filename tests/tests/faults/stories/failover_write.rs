@@ -27,7 +27,7 @@ const REPLACED: &str = r#""message":"takes writes, but was replaced; it is not u
 const STANDBY: &str = "write-standby-1";
 /// As it tells its primary.
 const STANDBY_SLOT: &str = "write_standby_1";
-const APPENDER: &str = "headwater";
+const APPENDER: &str = headwater_eventlog::APPLICATION_NAME;
 const SELLERS: usize = 32;
 /// So soon after a promotion commands are taken again (docs/failures.md), with time for a busy
 /// machine.

@@ -49,10 +49,10 @@ impl World {
         }
     }
 
-    /// Keeps appends waiting for their partition's head row until the connection is dropped.
+    /// Keeps appends waiting for their partition's lock until the connection is dropped.
     pub async fn hold_appends(&self) -> Client {
         let client = self.superuser(self.cluster.log_node()).await.expect("a connection");
-        let lock = "BEGIN; SELECT FROM headwater_log.head FOR UPDATE";
+        let lock = "BEGIN; SELECT headwater_log.stop_appends()";
         client.batch_execute(lock).await.expect("locked");
         client
     }

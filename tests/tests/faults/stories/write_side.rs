@@ -30,7 +30,7 @@ const WRITE_DATABASE_AWAY: &[&str] = &[
 const OUTCOME_NOT_FOUND: &str = "the outcome of an append could not be found out in time";
 const SELLERS: usize = 32;
 /// Name of the command service's sessions.
-const APPENDER: &str = "headwater";
+const APPENDER: &str = headwater_eventlog::APPLICATION_NAME;
 /// By then the circuit breaker is open: the outcome of what was under way is looked for no longer.
 const BREAKER_OPENS: Duration = Duration::from_secs(15);
 /// An answer that does not wait for a database.

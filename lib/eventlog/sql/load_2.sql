@@ -1,13 +1,15 @@
--- The newest trusted snapshot and the events after it, of several streams. Index: snapshot_pkey, event_stream.
+-- On a log whose schema is of edition 2 still: the newest trusted snapshot and the events after it, of several
+-- streams. Index: snapshot_pkey, event_stream.
 -- Snapshots are looked for only at the first step (after = 0; -1 reads from the start without one).
 -- epoch is the one whose history this is of.
 -- A snapshot counts only if the event that it was made from is still where it was: after a lost tail of the log (a
 -- failover, a restore) it does not. A stream gives at most $3 events; the caller asks again for the rest. The snapshot
 -- comes with the first of them alone.
-SELECT l.epoch, s.stream, n.aggregate, n.format,
+SELECT l.epoch, s.stream, n.aggregate,
        CASE WHEN e.version IS NULL OR e.version = n.version + 1 THEN n.version END AS snapshot_version,
-       CASE WHEN e.version IS NULL OR e.version = n.version + 1 THEN n.state END AS state,
-       n.position AS snapshot_position, e.position, e.version, e.recorded_at, e.command_id, e.partition,
+       n.format::integer, CASE WHEN e.version IS NULL OR e.version = n.version + 1 THEN n.state END AS state,
+       n.position AS snapshot_position, NULL::integer AS snapshot_epoch, NULL::uuid AS snapshot_command, e.position,
+       e.version, e.recorded_at, e.command_id, e.partition::integer,
        e.schema_version, e.type, e.payload, e.caller, e.traceparent
   FROM headwater_log.log l
  CROSS JOIN unnest($1::uuid[], $2::bigint[]) s(stream, after)

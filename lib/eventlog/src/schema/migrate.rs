@@ -1,0 +1,213 @@
+//! Creating the schema, and bringing an older one up to date in two steps: what newer programs need
+//! is added while older ones go on, and once those are gone, what only they use is taken away.
+
+use headwater_kernel::ids::PARTITIONS_MAX;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::{Edition, LogInfo, info};
+use crate::error::LogError;
+use crate::servers::{PREVIOUS_NAME, Servers};
+
+/// Serialises migrations of the log; any number that nothing else uses.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7237421061)";
+const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
+const EDITION_NOW: &str = include_str!("../../sql/edition.sql");
+/// Each step leads from the edition of its place, counted from 1, to the next one.
+const STEPS: [&str; 2] =
+    [include_str!("../../sql/schema_2.sql"), include_str!("../../sql/schema_3.sql")];
+const PREPARE: &str = include_str!("../../sql/prepare_3.sql");
+const FINISH: &str = include_str!("../../sql/finish_3.sql");
+const FUNCTIONS_AND_GRANTS: [&str; 5] = [
+    include_str!("../../sql/epochs.sql"),
+    include_str!("../../sql/append_3.sql"),
+    include_str!("../../sql/append_3_parts.sql"),
+    include_str!("../../sql/receipts.sql"),
+    include_str!("../../sql/grants.sql"),
+];
+/// Events that one statement copies.
+const EVENTS_PER_COPY: i64 = 50_000;
+
+/// Adds what programs of this edition need; those of the one before go on.
+pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogError> {
+    if !(1..=PARTITIONS_MAX).contains(&partitions) {
+        return Err(LogError::Schema(format!(
+            "a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
+        )));
+    }
+    let mut connection = owner(url).await?;
+    execute(&mut connection, MIGRATION_LOCK).await?;
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    let info = migrate_in(&mut transaction, partitions).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    connection.close().await.map_err(LogError::from_sqlx)?;
+    Ok(info)
+}
+
+async fn owner(url: &str) -> Result<PgConnection, LogError> {
+    let servers = LogError::of_url(Servers::parse(url))?;
+    Ok(servers.connect(|options| options).await?.0)
+}
+
+async fn execute(connection: &mut PgConnection, script: &'static str) -> Result<(), LogError> {
+    sqlx::raw_sql(script).execute(connection).await.map_err(LogError::from_sqlx)?;
+    Ok(())
+}
+
+async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
+    let exists: bool = sqlx::query_scalar(EXISTS)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    if !exists {
+        create(connection, partitions).await?;
+    }
+    let found: i32 = sqlx::query_scalar(EDITION_NOW)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    // A newer one stays as it is: this program may use it, and must not put its own functions back.
+    let is_newer = found > super::EDITION;
+    for step in STEPS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+        execute(connection, step).await?;
+    }
+    if !is_newer {
+        functions_and_grants(connection).await?;
+    }
+    if !exists || found < super::EDITION_MIN {
+        // No program that goes on with it can be there.
+        execute(connection, PREPARE).await?;
+        finish_in(connection, partitions).await?;
+    }
+    let info = info(&mut *connection).await?;
+    if info.partitions != partitions {
+        return Err(LogError::Schema(format!(
+            "this log was created with {} partitions, which is fixed for ever; {partitions} were asked for",
+            info.partitions
+        )));
+    }
+    Ok(info)
+}
+
+async fn functions_and_grants(connection: &mut PgConnection) -> Result<(), LogError> {
+    for script in FUNCTIONS_AND_GRANTS {
+        execute(connection, script).await?;
+    }
+    Ok(())
+}
+
+async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
+    execute(connection, include_str!("../../sql/schema_1.sql")).await?;
+    sqlx::query(include_str!("../../sql/create_log.sql"))
+        .bind(Uuid::new_v4())
+        .bind(partitions as i16)
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    sqlx::query(include_str!("../../sql/create_heads.sql"))
+        .bind(i32::from(partitions))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    Ok(())
+}
+
+/// Takes away what only programs of the edition before use. The events are copied into a table of
+/// the new shape while others append, and the rest of them while nobody does: for a moment.
+///
+/// # Errors
+/// The database cannot be reached, has not been migrated, or programs of the edition before are
+/// connected to it.
+pub(crate) async fn finish(url: &str) -> Result<LogInfo, LogError> {
+    let mut connection = owner(url).await?;
+    execute(&mut connection, MIGRATION_LOCK).await?;
+    let found = info(&mut connection).await?;
+    match found.edition {
+        Edition::Finished => return Ok(found),
+        Edition::Old => {
+            let what = "it has not been migrated; run `headwater migrate` first";
+            return Err(LogError::Schema(what.to_owned()));
+        }
+        Edition::Both => {}
+    }
+    nobody_is_older(&mut connection).await?;
+    execute(&mut connection, PREPARE).await?;
+    copy_events(&mut connection, found.partitions).await?;
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    nobody_is_older(&mut transaction).await?;
+    finish_in(&mut transaction, found.partitions).await?;
+    let info = info(&mut transaction).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    connection.close().await.map_err(LogError::from_sqlx)?;
+    Ok(info)
+}
+
+async fn finish_in(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
+    execute(connection, "SELECT headwater_log.stop_appends()").await?;
+    copy_events(connection, partitions).await?;
+    execute(connection, FINISH).await?;
+    functions_and_grants(connection).await
+}
+
+async fn copy_events(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
+    for partition in 0..i32::from(partitions) {
+        loop {
+            let copied: i64 = sqlx::query_scalar(include_str!("../../sql/copy_events_3.sql"))
+                .bind(partition)
+                .bind(EVENTS_PER_COPY)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(LogError::from_sqlx)?;
+            tracing::info!(partition, copied, "events copied");
+            if copied < EVENTS_PER_COPY {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Programs tell their edition by the name that they connect with.
+async fn nobody_is_older(connection: &mut PgConnection) -> Result<(), LogError> {
+    let older: i64 = sqlx::query_scalar(include_str!("../../sql/older_programs.sql"))
+        .bind(PREVIOUS_NAME)
+        .fetch_one(connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    if older > 0 {
+        return Err(LogError::Schema(format!(
+            "{older} sessions of programs of edition 2 are connected to it; upgrade those programs \
+             first"
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) async fn start_epoch(url: &str) -> Result<LogInfo, LogError> {
+    let mut connection = owner(url).await?;
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    let info = start_epoch_in(&mut transaction).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    connection.close().await.map_err(LogError::from_sqlx)?;
+    Ok(info)
+}
+
+async fn start_epoch_in(connection: &mut PgConnection) -> Result<LogInfo, LogError> {
+    let appending: i64 = sqlx::query_scalar(include_str!("../../sql/appending.sql"))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    if appending > 0 {
+        return Err(LogError::Schema(format!(
+            "{appending} sessions of command services are connected to it, which would go on \
+             handing out tokens of the old epoch; stop command-svc first"
+        )));
+    }
+    info(&mut *connection).await?;
+    sqlx::query(include_str!("../../sql/start_epoch.sql"))
+        .execute(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?;
+    info(connection).await
+}
