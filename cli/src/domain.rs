@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use headwater_kernel::AggregateType;
 use headwater_projector::projection::Projection;
 
 /// What the tool needs to know of a domain.
@@ -9,6 +10,8 @@ use headwater_projector::projection::Projection;
 pub struct Domain {
     /// The projections, whose views are migrated.
     pub projections: fn() -> Vec<Projection>,
+    /// The aggregates, whose claims and marks can be verified and made anew.
+    pub aggregates: fn() -> Vec<AggregateType>,
     /// The contract, an encoded descriptor set: events are decoded by it.
     pub descriptors: &'static [u8],
 }
@@ -16,9 +19,9 @@ pub struct Domain {
 /// Names what the platform takes of a domain: its contract, its projections with the views of each,
 /// and the services of its commands and queries. Makes of that the module of the contract and
 /// `FILE_DESCRIPTOR_SET`, `PROJECTIONS` (which are served), `projections()` (for the projector),
-/// `commands()` (for the command service) and `queries()` (for the query service). Views of one
-/// projection stand in the order in which they are folded; a service is a type that
-/// `command_service!` or `query_service!` made, or any with a function `server` like theirs.
+/// `commands()` (for the command service), `queries()` (for the query service) and `aggregates()`
+/// (for the tool). Views of one projection stand in the order in which they are folded; a service
+/// is a type that `command_service!` or `query_service!` made, or any with functions like theirs.
 ///
 /// ```text
 /// domain! {
@@ -55,6 +58,11 @@ macro_rules! domain {
             $crate::parts::Routes::default()$(.add_service(<$commands>::server(executor)))+
         }
 
+        /// The aggregates, for the tool.
+        pub fn aggregates() -> ::std::vec::Vec<$crate::parts::AggregateType> {
+            vec![$(<$commands>::aggregate()),+]
+        }
+
         /// The queries, for the query service.
         pub fn queries(reads: &$crate::parts::Reads) -> $crate::parts::Routes {
             $crate::parts::Routes::default()$(.add_service(<$queries>::server(reads)))+
@@ -69,6 +77,7 @@ impl Domain {
     pub fn sample() -> Self {
         Self {
             projections: headwater_domain_api::projections,
+            aggregates: headwater_domain_api::commands::aggregates,
             descriptors: headwater_domain_api::FILE_DESCRIPTOR_SET,
         }
     }

@@ -6,6 +6,7 @@ pub mod local;
 mod table;
 
 pub mod migrate;
+pub mod rebuild;
 pub mod start_epoch;
 
 pub mod postgres;
@@ -25,7 +26,7 @@ pub use program::run;
 /// What the code that [`domain!`] makes names.
 #[doc(hidden)]
 pub mod parts {
-    pub use headwater_command_svc::Executor;
+    pub use headwater_command_svc::{AggregateType, Executor};
     pub use headwater_edge::include_contract;
     pub use headwater_projector::projection::Projection;
     pub use headwater_query_svc::Reads;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::domain::{self, Domain};
 use crate::local::{RunFile, keep_watch};
-use crate::{call, migrate, new, postgres, start_epoch, status, tail, up, verify};
+use crate::{call, migrate, new, postgres, rebuild, start_epoch, status, tail, up, verify};
 
 #[derive(Parser)]
 #[command(name = "headwater", version, about = "CQRS for gRPC backends on Postgres")]
@@ -28,6 +28,8 @@ enum Command {
     Tail(tail::Options),
     /// Check that what is stored is whole.
     Verify(verify::Options),
+    /// Make anew what follows from the log.
+    Rebuild(rebuild::Options),
     /// Make a repository for a domain of your own.
     New(new::Options),
     /// Replay a file as commands of the sample domain.
@@ -70,6 +72,7 @@ async fn carry_out(command: Command) -> anyhow::Result<bool> {
         Command::Status(options) => status::run(options).await,
         Command::Tail(options) => tail::run(options).await.map(|()| true),
         Command::Verify(options) => verify::run(options).await,
+        Command::Rebuild(options) => rebuild::run(options).await.map(|()| true),
         Command::New(options) => new::run(&options).map(|()| true),
         Command::Load(options) => {
             let router = |data| RunFile::find(data).ok().map(|run| run.router.to_string());

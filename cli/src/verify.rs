@@ -1,11 +1,14 @@
 //! `headwater verify log`: recomputes the digest chain of every partition, from the first event to
-//! the head.
+//! the head. `headwater verify claims`: compares claims and marks with the events that they follow
+//! from.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use headwater_eventlog::{EventLog, Head, LogError};
+use headwater_eventlog::{
+    DIFFERENCES_MAX, EventLog, Head, HoldingDifference, HoldingsReport, LogError,
+};
 use headwater_kernel::Partition;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -27,6 +30,16 @@ pub struct Options {
 pub enum What {
     /// The event log: no gap, and every digest fits what is stored, up to the head.
     Log(Log),
+    /// Claims and marks: that they are those which the streams hold by their events.
+    Claims(Claims),
+}
+
+/// `headwater verify claims …`.
+#[derive(Args)]
+pub struct Claims {
+    /// The write database, as its owner: postgres://owner:…@host/database.
+    #[arg(long, env = "HEADWATER_WRITE_OWNER_URL", hide_env_values = true)]
+    pub write_owner_url: String,
 }
 
 /// `headwater verify log …`.
@@ -45,7 +58,47 @@ pub struct Log {
 /// # Errors
 /// The log cannot be reached.
 pub async fn run(options: Options) -> anyhow::Result<bool> {
-    let What::Log(options) = options.what;
+    match options.what {
+        What::Log(options) => log_is_sound(options).await,
+        What::Claims(options) => claims_are_right(&options).await,
+    }
+}
+
+async fn claims_are_right(options: &Claims) -> anyhow::Result<bool> {
+    let aggregates = (crate::domain::domain().aggregates)();
+    let report = EventLog::verify_holdings(&options.write_owner_url, &aggregates).await?;
+    if report.differences.is_empty() {
+        println!("claims and marks are those of {}", streams(&report));
+        return Ok(true);
+    }
+    tell_differences(&report);
+    eprintln!("claims or marks are NOT those of {}", streams(&report));
+    eprintln!("make them anew: headwater rebuild claims");
+    Ok(false)
+}
+
+/// Prints the differences, one a line.
+pub fn tell_differences(report: &HoldingsReport) {
+    for HoldingDifference { is_claim, is_held, name, stream } in &report.differences {
+        let kind = if *is_claim { "claim" } else { "mark" };
+        let what = if *is_held { "is missing, held by" } else { "is not held by" };
+        println!("{kind} {name} {what} {stream}");
+    }
+    if report.differences.len() == DIFFERENCES_MAX {
+        println!("and maybe more: these are the first {DIFFERENCES_MAX}");
+    }
+}
+
+/// Number of streams, in words.
+pub fn streams(report: &HoldingsReport) -> String {
+    let untold = match report.untold {
+        0 => String::new(),
+        untold => format!(" ({untold} more are of aggregates that do not tell what they hold)"),
+    };
+    format!("{} streams{untold}", report.streams)
+}
+
+async fn log_is_sound(options: Log) -> anyhow::Result<bool> {
     let url = match options.write_url {
         Some(url) => url,
         None => RunFile::find(options.data)?.write_url,

@@ -103,6 +103,11 @@ macro_rules! command_service {
                 Self($crate::Commands::new(executor))
             }
 
+            /// The aggregate that its commands are about.
+            pub fn aggregate() -> $crate::AggregateType {
+                $crate::AggregateType::of::<$aggregate>()
+            }
+
             /// The server of the service, on this executor.
             pub fn server(
                 executor: &::std::sync::Arc<$crate::Executor>,

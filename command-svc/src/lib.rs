@@ -26,4 +26,5 @@ pub use acks::{Acked, Acks};
 pub use config::Config;
 pub use execute::{Committed, Executor};
 pub use grpc::Commands;
+pub use headwater_kernel::AggregateType;
 pub use run::{run, run_program};

@@ -5,7 +5,9 @@ use headwater_domain_proto::stores::v1::{
     ItemDelisted, ItemListed, ItemRepriced, SaleRecorded, StockAdjusted, StockReceived,
 };
 use headwater_kernel::aggregate::Snapshot;
-use headwater_kernel::{Aggregate, Context, Decided, Decision, Rejection, event_set};
+use headwater_kernel::{
+    Aggregate, Context, Decided, Decision, Holdings, Rejection, StreamId, event_set,
+};
 use prost::Message as _;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
@@ -142,6 +144,18 @@ impl Aggregate for Item {
             ItemEvent::Adjusted(event) => self.on_hand = event.on_hand,
             ItemEvent::Delisted(_) => self.delisted = true,
         }
+    }
+
+    fn holdings(&self, _stream: StreamId) -> Option<Holdings> {
+        let mut holdings = Holdings::default();
+        let Ok(store_id) = self.store_id.parse() else { return Some(holdings) };
+        if !self.delisted {
+            holdings.claims.push(sku_claim(store_id, &self.sku));
+        }
+        if self.on_hand > 0 {
+            holdings.marks.push(stock_mark(store_id));
+        }
+        Some(holdings)
     }
 
     const SNAPSHOT_FORMAT: Option<u16> = Some(SNAPSHOT_FORMAT);

@@ -3,7 +3,7 @@
 use headwater_domain_proto::stores::v1::{
     ManagerAssigned, ManagerRemoved, StoreClosed, StoreOpened, StoreRelocated, StoreRenamed,
 };
-use headwater_kernel::{Aggregate, Context, Decided, Decision, event_set};
+use headwater_kernel::{Aggregate, Context, Decided, Decision, Holdings, StreamId, event_set};
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -101,6 +101,14 @@ impl Aggregate for Store {
                 Err(reasons::STORE_CLOSED.because(format!("store {id} has closed for good")))
             }
         }
+    }
+
+    fn holdings(&self, stream: StreamId) -> Option<Holdings> {
+        let mut holdings = Holdings::default();
+        if let Self::Open(store) = self {
+            holdings.marks.push(open_mark(stream.0, &store.currency));
+        }
+        Some(holdings)
     }
 
     fn evolve(&mut self, event: &StoreEvent) {

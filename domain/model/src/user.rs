@@ -3,7 +3,9 @@
 use headwater_domain_proto::users::v1::{
     UserDeactivated, UserEmailChanged, UserRegistered, UserRenamed,
 };
-use headwater_kernel::{Aggregate, Context, Decided, Decision, Rejection, event_set};
+use headwater_kernel::{
+    Aggregate, Context, Decided, Decision, Holdings, Rejection, StreamId, event_set,
+};
 
 use crate::reasons;
 use crate::values::Email;
@@ -50,7 +52,10 @@ pub enum User {
         name: String,
     },
     /// Gone for good.
-    Deactivated,
+    Deactivated {
+        /// The e-mail address, which stays taken.
+        email: String,
+    },
 }
 
 impl Aggregate for User {
@@ -84,11 +89,19 @@ impl Aggregate for User {
             }
             // The name or address it has already; or gone already.
             (Self::Active { .. }, UserCommand::Rename(_) | UserCommand::ChangeEmail(_))
-            | (Self::Deactivated, UserCommand::Deactivate) => Ok(Decision::nothing()),
-            (Self::Deactivated, UserCommand::Rename(_) | UserCommand::ChangeEmail(_)) => {
+            | (Self::Deactivated { .. }, UserCommand::Deactivate) => Ok(Decision::nothing()),
+            (Self::Deactivated { .. }, UserCommand::Rename(_) | UserCommand::ChangeEmail(_)) => {
                 Err(reasons::USER_DEACTIVATED.because(format!("user {id} has been deactivated")))
             }
         }
+    }
+
+    fn holdings(&self, _stream: StreamId) -> Option<Holdings> {
+        let mut holdings = Holdings::default();
+        if let Self::Active { email, .. } | Self::Deactivated { email } = self {
+            holdings.claims.push(claim(email));
+        }
+        Some(holdings)
     }
 
     fn evolve(&mut self, event: &UserEvent) {
@@ -96,12 +109,14 @@ impl Aggregate for User {
             (_, UserEvent::Registered(event)) => {
                 *self = Self::Active { email: event.email.clone(), name: event.name.clone() };
             }
-            (_, UserEvent::Deactivated(_)) => *self = Self::Deactivated,
+            (Self::Active { email, .. }, UserEvent::Deactivated(_)) => {
+                *self = Self::Deactivated { email: std::mem::take(email) };
+            }
             (Self::Active { name, .. }, UserEvent::Renamed(event)) => name.clone_from(&event.name),
             (Self::Active { email, .. }, UserEvent::EmailChanged(event)) => {
                 email.clone_from(&event.new_email);
             }
-            (Self::Absent | Self::Deactivated, _) => {}
+            (Self::Absent | Self::Deactivated { .. }, _) => {}
         }
     }
 }

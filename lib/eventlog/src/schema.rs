@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::answer::answer;
 use crate::error::LogError;
 
-pub(crate) use migrate::{finish, migrate, start_epoch};
+pub(crate) use migrate::{finish, migrate, owner, start_epoch};
 
 /// The newest edition of the schema that this program uses, and the one that it migrates to.
 pub const EDITION: i32 = 3;

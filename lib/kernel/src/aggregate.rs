@@ -30,6 +30,15 @@ pub trait Aggregate: Clone + Default + Send + Sync + 'static {
     /// The state after an event. Never refuses: what is in the log has happened.
     fn evolve(&mut self, event: &Self::Event);
 
+    /// The claims and marks that a stream in this state holds: what its commands have taken and
+    /// set, and not freed or cleared since. The log's tables of them are compared with that, and
+    /// made anew from it (`headwater verify claims`, `headwater rebuild claims`), also after a new
+    /// mark came to streams that are there already. `None`, the default, leaves those of the stream
+    /// alone: right for an aggregate without any.
+    fn holdings(&self, _stream: StreamId) -> Option<Holdings> {
+        None
+    }
+
     /// The one format of snapshots that [`Aggregate::restore`] reads: those of other formats, made
     /// by programs of another version that run beside this one, are left to them. `None` if it
     /// looks at the newest one, whatever its format.
@@ -86,6 +95,15 @@ pub struct Decision<E> {
     pub marks: Vec<Mark>,
     /// Conditions on the marks of the partition.
     pub guards: Vec<Guard>,
+}
+
+/// The claims and marks that one stream holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Values that it has taken, and not freed since.
+    pub claims: Vec<String>,
+    /// Marks that it has set, and not cleared since.
+    pub marks: Vec<String>,
 }
 
 /// A change to the set of claimed values, each of which belongs to one stream of the whole log at a

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     headwater_cli::run(headwater_cli::Domain {
         projections: counter::projections,
+        aggregates: counter::aggregates,
         descriptors: counter::FILE_DESCRIPTOR_SET,
     })
 }

@@ -45,7 +45,7 @@ pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogEr
     Ok(info)
 }
 
-async fn owner(url: &str) -> Result<PgConnection, LogError> {
+pub(crate) async fn owner(url: &str) -> Result<PgConnection, LogError> {
     let servers = LogError::of_url(Servers::parse(url))?;
     Ok(servers.connect(|options| options).await?.0)
 }

@@ -308,6 +308,54 @@ async fn status_shows_what_is_down() {
     assert!(line.is_some_and(|line| !line.ends_with("ready")), "{}", printed.out);
 }
 
+/// Claims and marks that a defect has set wrongly are found, and made what the events say.
+#[tokio::test]
+async fn claims_and_marks_are_compared_with_the_events_and_made_anew() {
+    let options = Options { replicas: 0, partitions: 2, ..Options::default() };
+    let cluster = Cluster::start(options).await.expect("a cluster");
+    let terminal = Terminal::at(&cluster);
+    let id = |number: u32| format!("01993c2f-0000-7000-8000-{number:012}");
+    let opened = json!({"store_id": id(1), "name": "S", "city": "C", "currency": "EUR"});
+    let registered = json!({"user_id": id(2), "email": "a@b.example", "name": "A"});
+    for (method, request) in [
+        ("stores.v1.StoreCommandService/OpenStore", opened),
+        ("users.v1.UserCommandService/RegisterUser", registered),
+    ] {
+        terminal.run(&["call", method, &request.to_string()]).await.succeeded();
+    }
+    let url = cluster.write_owner_url();
+    let claims =
+        async |verb: &str| terminal.run(&[verb, "claims", "--write-owner-url", &url]).await;
+    let text = claims("verify").await.succeeded();
+    assert!(text.contains("claims and marks are those of 2 streams"), "{text}");
+
+    let owner = async |statement: &'static str| {
+        let mut connection = PgConnection::connect(&url).await.expect("the owner");
+        sqlx::raw_sql(statement).execute(&mut connection).await.expect(statement);
+    };
+    owner(
+        "UPDATE headwater_log.claim SET value = 'email/x@y.example';
+         DELETE FROM headwater_log.mark;
+         INSERT INTO headwater_log.mark SELECT 0, 'stray', stream FROM headwater_log.claim",
+    )
+    .await;
+    claims("verify").await.failed(&["NOT those of 2 streams", "headwater rebuild claims"]);
+    let text = claims("rebuild").await.succeeded();
+    for words in [
+        "claim email/a@b.example is missing, held by",
+        "claim email/x@y.example is not held by",
+        "mark stray is not held by",
+        "/open/EUR is missing, held by",
+        "4 rows changed",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    claims("verify").await.succeeded();
+    let taken = json!({"user_id": id(3), "email": "a@b.example", "name": "B"}).to_string();
+    let method = "users.v1.UserCommandService/RegisterUser";
+    terminal.run(&["call", method, &taken]).await.failed(&["EMAIL_TAKEN"]);
+}
+
 #[tokio::test]
 async fn a_tampered_log_does_not_verify() {
     let options = Options { replicas: 0, partitions: 2, ..Options::default() };
