@@ -13,7 +13,7 @@ use headwater_kernel::{
     Aggregate, Context, DecodeError, Partition, StreamId, StreamVersion, Token,
 };
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::acks::{Acked, Acks};
@@ -24,6 +24,7 @@ use crate::folding::{Fold, FoldError, Folding};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
+use crate::places::Places;
 use crate::plan::Job;
 use crate::reply::{Answer, AppendError, failure, outcome_unknown};
 use crate::seen;
@@ -33,8 +34,8 @@ use headwater_edge::Call;
 
 /// Attempts of a command whose stream others keep changing. Each one lost means that another
 /// command won.
-const ATTEMPTS_MAX: u32 = 20;
-const ATTEMPT_DELAYS: Delays =
+pub(crate) const ATTEMPTS_MAX: u32 = 20;
+pub(crate) const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
 /// Delay before a full queue is worth trying again: a few batches.
 const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
@@ -44,14 +45,26 @@ const AHEAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
 pub struct Executor {
-    log: EventLog,
+    pub(crate) log: EventLog,
     loader: Loader,
-    states: States,
+    pub(crate) states: States,
     queues: Vec<mpsc::Sender<Job>>,
-    measures: Arc<Measures>,
-    acks: Acks,
+    pub(crate) measures: Arc<Measures>,
+    pub(crate) acks: Acks,
+    /// Room for commands that come many in one call.
+    pub(crate) places: Places,
+    /// Bytes of one command among many.
+    pub(crate) command_bytes_max: usize,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     supervisor: Supervisor,
+}
+
+/// A command that has been read and checked: it takes a state to submit it, once or again.
+pub(crate) struct Attempt {
+    pub call: Call,
+    partition: Partition,
+    command_id: Uuid,
+    decider: Arc<dyn Decider>,
 }
 
 /// A command that has been applied.
@@ -86,7 +99,21 @@ impl Executor {
             .map(|(queue, task)| (queue, supervisor.spawn("an appender", task.run())))
             .unzip();
         let loader = Loader::start(log, states.clone(), &supervisor);
-        Self { log: log.clone(), loader, states, queues, measures, acks, tasks, supervisor }
+        let places = Places::new(limits.queue_max);
+        let command_bytes_max = limits.message_bytes_max;
+        let log = log.clone();
+        Self {
+            log,
+            loader,
+            states,
+            queues,
+            measures,
+            acks,
+            places,
+            command_bytes_max,
+            tasks,
+            supervisor,
+        }
     }
 
     /// Resolves when a task that commands cannot do without has died, with its name: then the
@@ -105,49 +132,24 @@ impl Executor {
         call: Call,
         command: A::Command,
     ) -> Result<Committed, Failure> {
-        if let Some(seen) = &call.options.seen {
-            seen::check(&self.log, seen).await?;
-        }
-        self.acks.check(call.options.ack.as_ref())?;
-        let partition = call.partition_key.partition(self.log.info().partitions);
-        let context = Context {
-            stream: call.stream,
-            command_id: Uuid::now_v7(),
-            caller: call.options.caller.clone(),
-            now: OffsetDateTime::now_utc(),
-        };
-        let command_id = context.command_id;
-        let decider: Arc<dyn Decider> = Arc::new(Typed::<A> { command, context });
+        self.check(&call).await?;
+        let attempt = self.attempt::<A>(call, command);
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
-        for attempt in 0..ATTEMPTS_MAX {
-            if attempt > 0 {
+        for number in 0..ATTEMPTS_MAX {
+            if number > 0 {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
-            let state = self.newest::<A>(call.stream).await?;
-            let (job, answered) = Job::new(&call, command_id, state, Arc::clone(&decider));
-            self.submit(partition, job)?;
-            // A job is dropped unanswered only if the partition's task has panicked, before, while
-            // or after it committed.
-            match answered.await.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
-                Answer::DecideAgain => self.measures.decided_again(),
-                Answer::Done { receipt, replayed } => {
-                    return Ok(self.committed(receipt, replayed, &call).await);
+            let state = self.newest::<A>(attempt.call.stream).await.map_err(load_failure)?;
+            let answered = self.submit(&attempt, state)?;
+            match attempt.verdict(answered.await.ok()) {
+                Some(Ok((receipt, replayed))) => {
+                    return Ok(self.committed(receipt, replayed, &attempt.call).await);
                 }
-                Answer::Refused(rejection) => {
-                    return Err(Failure::rejection(call.domain, rejection));
-                }
-                Answer::VersionConflict(current) => return Err(version_conflict(&call, current)),
-                Answer::Failed(AppendError::OutcomeUnknown) => {
-                    return Err(outcome_unknown(call.options.key.is_some()));
-                }
-                Answer::Failed(error) => return Err(failure(error)),
+                Some(Err(failure)) => return Err(failure),
+                None => self.measures.decided_again(),
             }
         }
-        Err(Failure::new(
-            ErrorReason::Contention,
-            format!("others changed the aggregate first, {ATTEMPTS_MAX} times in a row; try again"),
-        )
-        .retry_after(OVERLOAD_RETRY))
+        Err(contention())
     }
 
     /// Waits until every command that was accepted has been answered. The servers in front must
@@ -169,9 +171,38 @@ impl Executor {
         Committed { receipt, token, replayed, acked }
     }
 
-    fn submit(&self, partition: Partition, job: Job) -> Result<(), Failure> {
+    /// Checks before a command is applied what afterwards cannot be refused: its tokens, and that
+    /// its acknowledgement is offered.
+    pub(crate) async fn check(&self, call: &Call) -> Result<(), Failure> {
+        if let Some(seen) = &call.options.seen {
+            seen::check(&self.log, seen).await?;
+        }
+        self.acks.check(call.options.ack.as_ref())
+    }
+
+    /// A command that is ready to be submitted.
+    pub(crate) fn attempt<A: Aggregate>(&self, call: Call, command: A::Command) -> Attempt {
+        let partition = call.partition_key.partition(self.log.info().partitions);
+        let context = Context {
+            stream: call.stream,
+            command_id: Uuid::now_v7(),
+            caller: call.options.caller.clone(),
+            now: OffsetDateTime::now_utc(),
+        };
+        let command_id = context.command_id;
+        Attempt { call, partition, command_id, decider: Arc::new(Typed::<A> { command, context }) }
+    }
+
+    /// Queues a command, to be decided on this state or a newer one.
+    pub(crate) fn submit(
+        &self,
+        attempt: &Attempt,
+        state: VersionedState,
+    ) -> Result<oneshot::Receiver<Answer>, Failure> {
+        let Attempt { call, partition, command_id, decider } = attempt;
+        let (job, answered) = Job::new(call, *command_id, state, Arc::clone(decider));
         let queue = &self.queues[usize::from(partition.0)];
-        queue.try_send(job).map_err(|error| match error {
+        let sent = queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.measures.overloaded();
                 overloaded()
@@ -180,26 +211,60 @@ impl Executor {
                 Failure::new(ErrorReason::ShuttingDown, "this copy is shutting down; try again")
                     .retry_after(OVERLOAD_RETRY)
             }
-        })
+        });
+        sent.map(|()| answered)
     }
 
     /// The newest state known, loaded if it is not cached.
-    async fn newest<A: Aggregate>(&self, stream: StreamId) -> Result<VersionedState, Failure> {
+    pub(crate) async fn newest<A: Aggregate>(
+        &self,
+        stream: StreamId,
+    ) -> Result<VersionedState, LoadError> {
         if let Some(state) = self.states.get(stream) {
             return Ok(state);
         }
         let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
-        self.loader.load(stream, fold).await.map_err(|error| match error {
-            LoadError::Full => overloaded(),
-            LoadError::Database(error) => failure(error),
-            LoadError::Fold(error) => unreadable(error),
+        self.loader.load(stream, fold).await
+    }
+}
+
+impl Attempt {
+    /// Result of the command by its answer; `None` if it has to be decided again. A job is dropped
+    /// unanswered only if the partition's task has panicked, before, while or after it committed.
+    pub(crate) fn verdict(&self, answer: Option<Answer>) -> Option<Result<(Receipt, bool), Failure>> {
+        let call = &self.call;
+        Some(match answer.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
+            Answer::DecideAgain => return None,
+            Answer::Done { receipt, replayed } => Ok((receipt, replayed)),
+            Answer::Refused(rejection) => Err(Failure::rejection(call.domain, rejection)),
+            Answer::VersionConflict(current) => Err(version_conflict(call, current)),
+            Answer::Failed(AppendError::OutcomeUnknown) => {
+                Err(outcome_unknown(call.options.key.is_some()))
+            }
+            Answer::Failed(error) => Err(failure(error)),
         })
     }
 }
 
-fn overloaded() -> Failure {
+pub(crate) fn overloaded() -> Failure {
     Failure::new(ErrorReason::Overloaded, "too many commands are waiting; try again later")
         .retry_after(OVERLOAD_RETRY)
+}
+
+pub(crate) fn contention() -> Failure {
+    Failure::new(
+        ErrorReason::Contention,
+        format!("others changed the aggregate first, {ATTEMPTS_MAX} times in a row; try again"),
+    )
+    .retry_after(OVERLOAD_RETRY)
+}
+
+pub(crate) fn load_failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Full => overloaded(),
+        LoadError::Database(error) => failure(error),
+        LoadError::Fold(error) => unreadable(error),
+    }
 }
 
 fn version_conflict(call: &Call, current: StreamVersion) -> Failure {

@@ -1,17 +1,26 @@
 //! What every command has in common on the wire: its request is read, carried out, and answered
 //! with a receipt. A domain's adapters are written on it.
 
+mod many;
+mod stream;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use headwater_edge::{CommandReply, CommandRequest, TOKEN, Target, Violations, read_command};
+use headwater_eventlog::Receipt;
 use headwater_kernel::Aggregate;
 use headwater_proto::headwater::v1;
 use prost_types::Timestamp;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
+use crate::acks::Acked;
 use crate::execute::{Committed, Executor};
+pub use stream::ReplyStream;
+
+/// The commands of an aggregate.
+pub type CommandOf<A> = <A as Aggregate>::Command;
 
 /// Carries out commands on one kind of aggregate.
 pub struct Commands<A> {
@@ -42,33 +51,45 @@ impl<A: Aggregate> Commands<A> {
     }
 }
 
-impl Committed {
-    /// The receipt as clients get it.
-    fn wire(&self) -> v1::Receipt {
-        let recorded = self.receipt.recorded_at;
-        v1::Receipt {
-            token: self.token.encode(),
-            version: self.receipt.version.0,
-            recorded_time: Some(Timestamp {
-                seconds: recorded.unix_timestamp(),
-                nanos: recorded.nanosecond() as i32,
-            }),
-            replayed: self.replayed,
-            acknowledged: self.acked.level.into(),
-            replicas: self.acked.replicas,
-        }
-    }
+/// Fields of a request, read as the aggregate that it is about and the command: one reading for the
+/// single call and for those with many. [`command_service!`] implements it.
+pub trait ReadFields<M, C> {
+    /// Reads them, or records what is wrong with them.
+    fn read(message: &M, violations: &mut Violations) -> Option<(Target, C)>;
+}
 
-    /// The reply to a command, with the token in the metadata too.
+/// The receipt as clients get it.
+fn wire(receipt: &Receipt, token: String, replayed: bool, acked: Acked) -> v1::Receipt {
+    let recorded = receipt.recorded_at;
+    v1::Receipt {
+        token,
+        version: receipt.version.0,
+        recorded_time: Some(Timestamp {
+            seconds: recorded.unix_timestamp(),
+            nanos: recorded.nanosecond() as i32,
+        }),
+        replayed,
+        acknowledged: acked.level.into(),
+        replicas: acked.replicas,
+    }
+}
+
+/// A reply with its token in the metadata, too.
+fn with_token<R>(reply: R, token: &str) -> Response<R> {
+    let mut response = Response::new(reply);
+    // Tokens are base64: always a valid header value.
+    if let Ok(token) = MetadataValue::try_from(token) {
+        response.metadata_mut().insert(TOKEN, token);
+    }
+    response
+}
+
+impl Committed {
+    /// The reply to a command.
     fn reply<R: CommandReply>(&self) -> Response<R> {
-        let receipt = self.wire();
-        // Tokens are base64: always a valid header value.
-        let token = MetadataValue::try_from(receipt.token.as_str());
-        let mut response = Response::new(R::of(receipt, self.receipt.stream.0));
-        if let Ok(token) = token {
-            response.metadata_mut().insert(TOKEN, token);
-        }
-        response
+        let token = self.token.encode();
+        let receipt = wire(&self.receipt, token.clone(), self.replayed, self.acked);
+        with_token(R::of(receipt, self.receipt.stream.0), &token)
     }
 }
 
@@ -87,12 +108,22 @@ impl Committed {
 ///     };
 /// }
 /// ```
+/// Methods with many commands in one call follow, a line each: their requests are read as those of
+/// the single method are. A stream names the associated type that tonic gives it.
+///
+/// ```text
+///     #[batch] batch_increment(BatchIncrementRequest) -> BatchIncrementResponse;
+///     #[stream] stream_increment(StreamIncrementRequest) -> StreamIncrementResponse
+///         as StreamIncrementStream;
+/// ```
 #[macro_export]
 macro_rules! command_service {
     (
         $($service:ident)::+ for $name:ident on $aggregate:ty;
         $($method:ident($request:ty) -> $reply:ty $(, by $key:ident)?
             = |$r:ident, $v:ident| $fields:expr;)*
+        $(#[batch] $batch:ident($requests:ty) -> $replies:ty;)*
+        $(#[stream] $stream:ident($sent:ty) -> $answered:ty as $stream_type:ident;)*
     ) => {
         #[doc = concat!("`", stringify!($($service)::+), "`, carried out on its aggregate.")]
         pub struct $name($crate::Commands<$aggregate>);
@@ -116,25 +147,47 @@ macro_rules! command_service {
             }
         }
 
+        $(impl $crate::ReadFields<$request, $crate::CommandOf<$aggregate>> for $name {
+            fn read(
+                $r: &$request,
+                $v: &mut $crate::Violations,
+            ) -> Option<($crate::Target, $crate::CommandOf<$aggregate>)> {
+                let read = $crate::command_service!(@fields $r, $v, $fields $(, $key)?);
+                read.map(|(target, command)| (target.into(), command))
+            }
+        })*
+
         #[::tonic::async_trait]
         impl $($service)::+::Service for $name {
             $(async fn $method(
                 &self,
                 request: ::tonic::Request<$request>,
             ) -> Result<::tonic::Response<$reply>, ::tonic::Status> {
-                self.0
-                    .execute(request, |$r: &$request, $v| {
-                        $crate::command_service!(@fields $r, $v, $fields $(, $key)?)
-                    })
-                    .await
+                self.0.execute(request, <Self as $crate::ReadFields<$request, _>>::read).await
+            })*
+
+            $(async fn $batch(
+                &self,
+                request: ::tonic::Request<$requests>,
+            ) -> Result<::tonic::Response<$replies>, ::tonic::Status> {
+                self.0.execute_many::<Self, _, _>(request).await
+            })*
+
+            $(type $stream_type = $crate::ReplyStream<$answered>;
+
+            async fn $stream(
+                &self,
+                request: ::tonic::Request<::tonic::Streaming<$sent>>,
+            ) -> Result<::tonic::Response<Self::$stream_type>, ::tonic::Status> {
+                self.0.execute_stream::<Self, _, _>(request)
             })*
         }
     };
-    (@fields $r:ident, $v:ident, $fields:expr) => { $fields };
+    (@fields $r:ident, $v:ident, $fields:expr) => { (|| $fields)() };
     (@fields $r:ident, $v:ident, $fields:expr, $key:ident) => {{
         // Both are read before one is missed: a client is told everything that is wrong.
         let id = $v.uuid(stringify!($key), &$r.$key);
         let command = (|| $fields)();
-        Some((id?, command?))
+        (|| Some((id?, command?)))()
     }};
 }

@@ -11,7 +11,8 @@
 //! stands as a descriptor set in `descriptors.bin` of the build script's output.
 //!
 //! What is generated is what would be written by hand otherwise: `CommandRequest`, `QueryRequest`
-//! and `DatedReply` of `headwater_edge` for the messages of each method; and for each service a
+//! and `DatedReply` of `headwater_edge` for the messages of each method, `CommandBatch` and
+//! `CommandBatchReply` for those of many commands in one call; and for each service a
 //! module of its name, such as `counter_command_service`, in which `Service` is the trait that a
 //! server implements and `Server` is what serves it.
 
@@ -99,6 +100,7 @@ fn compile_into(out: &Path, protos: &[&str], include: &Path) -> anyhow::Result<(
     tonic_prost_build::configure()
         .out_dir(out)
         .extern_path(PLATFORM, "::headwater_proto::headwater::v1")
+        .extern_path(".google.rpc", "::headwater_edge::google_rpc")
         .compile_fds(set.clone())?;
     append(out, &set)
 }

@@ -11,6 +11,7 @@ pub const RECEIPT: &str = ".headwater.v1.Receipt";
 pub const CONSISTENCY: &str = ".headwater.v1.Consistency";
 pub const FRESHNESS: &str = ".headwater.v1.Freshness";
 pub const WATCH_OPTIONS: &str = ".headwater.v1.WatchOptions";
+pub const RPC_STATUS: &str = ".google.rpc.Status";
 
 /// Top-level messages by their full name, which begins with a dot.
 pub type Messages<'s> = BTreeMap<String, &'s DescriptorProto>;
@@ -72,6 +73,56 @@ pub fn receipt(reply: &DescriptorProto) -> Option<(&str, Option<&str>)> {
     let is_id = id.is_none_or(|id| is_string(id) && id.name().ends_with("_id"));
     let fits = is_id && others.next().is_none();
     fits.then(|| (receipt.name(), id.map(|id| id.name())))
+}
+
+/// Type of the commands in a request of many: its field `requests`, of a message with options.
+pub fn batch<'m>(request: &'m DescriptorProto, messages: &Messages<'_>) -> Option<&'m str> {
+    let [requests] = &request.field[..] else { return None };
+    let fits = requests.name() == "requests" && is_message(requests) && is_repeated(requests);
+    let command = messages.get(requests.type_name()).filter(|_| fits)?;
+    field(command, OPTIONS).map(|_| requests.type_name())
+}
+
+/// Results of many commands: the field `results`, each a oneof of the command's reply and of the
+/// status of an error.
+pub struct BatchReply<'m> {
+    /// The type of a result.
+    pub result: &'m str,
+    /// The type of a command's reply.
+    pub reply: &'m str,
+    /// The module of the oneof.
+    pub module: String,
+    /// The oneof's type.
+    pub oneof: String,
+    /// The oneof's field.
+    pub field: String,
+    /// The variant of a reply.
+    pub applied: String,
+    /// The variant of an error.
+    pub failed: String,
+}
+
+/// The reply as results of many commands and their token, if it is that.
+pub fn batch_reply<'m>(
+    reply: &'m DescriptorProto,
+    messages: &Messages<'m>,
+) -> Option<BatchReply<'m>> {
+    let (results, result) = rows(reply, "token")?;
+    let message = messages.get(result).filter(|_| results == "results")?;
+    let ([oneof], [applied, failed]) = (&message.oneof_decl[..], &message.field[..]) else {
+        return None;
+    };
+    receipt(messages.get(applied.type_name())?)?;
+    let fits = failed.type_name() == RPC_STATUS && applied.oneof_index.is_some();
+    fits.then(|| BatchReply {
+        result,
+        reply: applied.type_name(),
+        module: message.name().to_snake_case(),
+        oneof: oneof.name().to_upper_camel_case(),
+        field: oneof.name().to_snake_case(),
+        applied: applied.name().to_upper_camel_case(),
+        failed: failed.name().to_upper_camel_case(),
+    })
 }
 
 /// A reply of one message and the freshness: the field and the type of that message.

@@ -33,6 +33,37 @@ impl ::headwater_edge::CommandReply for {message} {
 }
 "#;
 
+pub const COMMAND_BATCH: &str = r#"
+impl ::headwater_edge::CommandBatch for {message} {
+    type Command = {of};
+
+    fn requests(&self) -> &[{of}] {
+        &self.requests
+    }
+
+    fn into_requests(self) -> ::prost::alloc::vec::Vec<{of}> {
+        self.requests
+    }
+}
+"#;
+
+pub const COMMAND_BATCH_REPLY: &str = r#"
+impl ::headwater_edge::CommandBatchReply for {message} {
+    type Reply = {of};
+
+    fn of(results: ::prost::alloc::vec::Vec<::core::result::Result<{of}, ::headwater_edge::RpcStatus>>, token: ::prost::alloc::string::String) -> Self {
+        let result = |result| {
+            let {field} = match result {
+                ::core::result::Result::Ok(reply) => {module}::{oneof}::{applied}(reply),
+                ::core::result::Result::Err(status) => {module}::{oneof}::{failed}(status),
+            };
+            {result} { {field}: ::core::option::Option::Some({field}) }
+        };
+        Self { results: results.into_iter().map(result).collect(), token }
+    }
+}
+"#;
+
 pub const QUERY: &str = r#"
 impl ::headwater_edge::QueryRequest for {message} {
     const METHOD: &'static str = "{method}";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use prost_types::method_options::IdempotencyLevel;
 use prost_types::{DescriptorProto, FileDescriptorSet, MethodDescriptorProto};
 
@@ -70,7 +70,46 @@ impl<'s> Generator<'s> {
             self.write(package, method.input_type(), template, &fill);
             self.shape_of_request(package, method.input_type(), request);
         }
+        if !is_query {
+            self.batch(name, package, method)?;
+        }
         self.reply(package, method.output_type());
+        Ok(())
+    }
+
+    /// A request of many commands, and its reply.
+    fn batch(
+        &mut self,
+        name: &str,
+        package: &str,
+        method: &MethodDescriptorProto,
+    ) -> anyhow::Result<()> {
+        let find = |message: &str| self.messages.get(message).copied();
+        let (Some(request), Some(reply)) = (find(method.input_type()), find(method.output_type()))
+        else {
+            return Ok(());
+        };
+        let Some(of) = shapes::batch(request, &self.messages) else { return Ok(()) };
+        let Some(results) = shapes::batch_reply(reply, &self.messages) else {
+            bail!(
+                "{name}: a request of many commands is answered by `results`, each a oneof of the \
+                 command's response and of google.rpc.Status, and a string `token`"
+            );
+        };
+        let command = shapes::rust_type(of, package);
+        self.write(package, method.input_type(), text::COMMAND_BATCH, &[("of", &command)]);
+        let reply = shapes::rust_type(results.reply, package);
+        let result = shapes::rust_type(results.result, package);
+        let fill = [
+            ("of", &*reply),
+            ("result", &*result),
+            ("field", &*results.field),
+            ("module", &*results.module),
+            ("oneof", &*results.oneof),
+            ("applied", &*results.applied),
+            ("failed", &*results.failed),
+        ];
+        self.write(package, method.output_type(), text::COMMAND_BATCH_REPLY, &fill);
         Ok(())
     }
 

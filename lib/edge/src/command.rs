@@ -16,6 +16,10 @@ use crate::token::{token_failure, tokens_of};
 use crate::trace::valid_traceparent;
 use crate::validate::Violations;
 
+mod batch;
+
+pub use batch::BatchMetadata;
+
 /// Target of a command, and how it is to be carried out.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -124,15 +128,11 @@ impl Envelope {
             "" => tokens_of(metadata)?,
             field => Tokens::decode_all([field]).map_err(token_failure)?,
         };
-        let mut caller = text(String::new(), "headwater-caller");
-        if let Some(caller) = &mut caller {
-            caller.truncate(CALLER_BYTES_MAX);
-        }
+        let caller = caller_of(metadata);
         let key = text(options.idempotency_key, "idempotency-key")
             .map(|key| hashes((caller.as_deref(), &key), method, message))
             .transpose()?;
-        let traceparent =
-            text(String::new(), "traceparent").and_then(|text| valid_traceparent(&text));
+        let traceparent = traceparent_of(metadata);
         let expected_version = match options.expected_version {
             Some(version) => Some(version),
             None => expected_by_metadata(metadata)?,
@@ -148,6 +148,17 @@ impl Envelope {
         let Target { stream, partition_key } = target;
         Call { stream, partition_key, domain, options: self.options }
     }
+}
+
+fn caller_of(metadata: &MetadataMap) -> Option<String> {
+    let caller = metadata.get("headwater-caller")?.to_str().ok()?;
+    let mut caller = caller.to_owned();
+    caller.truncate(CALLER_BYTES_MAX);
+    Some(caller)
+}
+
+fn traceparent_of(metadata: &MetadataMap) -> Option<String> {
+    valid_traceparent(metadata.get("traceparent")?.to_str().ok()?)
 }
 
 /// The aggregate that a command is about.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use headwater_kernel::{Rejection, RejectionKind};
 pub use headwater_proto::headwater::v1::ErrorReason;
+use prost::Message as _;
 use tonic::{Code, Status};
+pub use tonic_types::pb::Status as RpcStatus;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// `ErrorInfo.domain` of the platform's own reasons; a domain's refusals carry the domain's name.
@@ -254,6 +256,20 @@ impl From<Failure> for Status {
             details.set_retry_info(Some(delay));
         }
         Status::with_error_details(inner.code, inner.message, details)
+    }
+}
+
+/// The error of one command among many: a message with what the status of a single call carries.
+impl From<Failure> for RpcStatus {
+    fn from(failure: Failure) -> Self {
+        let status = Status::from(failure);
+        let bare = || Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        };
+        // Of our own making, so it can be decoded.
+        Self::decode(status.details()).unwrap_or_else(|_| bare())
     }
 }
 

@@ -23,15 +23,19 @@ mod trace;
 mod validate;
 
 pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};
-pub use command::{Call, CallOptions, CommandRequest, Envelope, KeyHashes, Target, read_command};
+pub use command::{
+    BatchMetadata, Call, CallOptions, CommandRequest, Envelope, KeyHashes, Target, read_command,
+};
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
 pub use deadline::{grpc_status, grpc_timeout};
 pub use etag::{ETag, Tags};
-pub use failure::{ErrorReason, Failure, PLATFORM, code_of, code_of_rejection, reason_name};
+pub use failure::{
+    ErrorReason, Failure, PLATFORM, RpcStatus, code_of, code_of_rejection, reason_name,
+};
 pub use fields::{checked, id_or_new, ids, time, timestamp};
 pub use messages::{
-    BatchReply, ChangeMessage, CommandReply, Entity, EntityReply, ListReply, ListRequest,
-    WatchReply, WatchRequest,
+    BatchReply, ChangeMessage, CommandBatch, CommandBatchReply, CommandReply, Entity, EntityReply,
+    ListReply, ListRequest, WatchReply, WatchRequest,
 };
 pub use page::{Page, page_size};
 pub use page_token::{Cursor, PageTokenError, Scope, SortValue};
@@ -40,7 +44,8 @@ pub use query::{DatedReply, Need, QueryOptions, QueryRequest, Required, queries}
 pub use search::prefix_query;
 pub use token::{TOKEN, token_failure};
 pub use validate::Violations;
-// Generated code names it.
+// Generated code names them.
+pub use tonic_types::pb as google_rpc;
 pub use uuid::Uuid;
 
 /// Includes what `headwater_codegen` made of a package, as a module, and beside it the descriptor

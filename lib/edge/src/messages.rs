@@ -4,12 +4,35 @@
 use headwater_proto::headwater::v1;
 use uuid::Uuid;
 
+use crate::command::CommandRequest;
+use crate::failure::RpcStatus;
 use crate::query::{DatedReply, QueryRequest};
 
 /// A command's reply: the receipt, and perhaps the aggregate's id.
 pub trait CommandReply {
     /// The reply to a command on this stream.
     fn of(receipt: v1::Receipt, stream: Uuid) -> Self;
+}
+
+/// A request of many commands of one kind.
+pub trait CommandBatch: prost::Message + 'static {
+    /// The request of each.
+    type Command: CommandRequest;
+
+    /// The requests.
+    fn requests(&self) -> &[Self::Command];
+
+    /// The requests, taken out.
+    fn into_requests(self) -> Vec<Self::Command>;
+}
+
+/// The reply to many commands.
+pub trait CommandBatchReply: Send + 'static {
+    /// The reply to each that was applied.
+    type Reply: CommandReply;
+
+    /// The reply: the results in the order of the requests, and a token that proves all of them.
+    fn of(results: Vec<Result<Self::Reply, RpcStatus>>, token: String) -> Self;
 }
 
 /// A message that stands for a row.

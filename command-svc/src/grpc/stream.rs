@@ -1,0 +1,142 @@
+//! A stream of batches, each answered by one message, in order.
+//!
+//! The stream of answers drives everything, in the task that sends them: while the client does not
+//! take answers nothing more of its stream is read, and while the window is full neither. So HTTP/2
+//! makes the client wait, and a stream holds no more than a window of commands and their answers.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::stream::{FuturesOrdered, Stream, StreamExt as _};
+use headwater_edge::{BatchMetadata, CommandBatch, CommandBatchReply, Failure, grpc_timeout};
+use headwater_kernel::Aggregate;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::many::{COMMANDS_MAX, batch};
+use super::{Commands, ReadFields};
+
+/// Commands of a stream that are under way before no more of it is read: with the message that goes
+/// beyond it no more than twice a batch.
+const WINDOW_COMMANDS: usize = COMMANDS_MAX;
+
+/// The answers of a stream.
+pub type ReplyStream<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
+
+type Answering<R> = Pin<Box<dyn Future<Output = Result<R, Failure>> + Send>>;
+
+impl<A: Aggregate> Commands<A> {
+    /// Carries out the batches of a stream. `F` reads the fields of each command.
+    ///
+    /// # Errors
+    /// The metadata is wrong.
+    pub fn execute_stream<F, M, R>(
+        &self,
+        request: Request<Streaming<M>>,
+    ) -> Result<Response<ReplyStream<R>>, Status>
+    where
+        F: ReadFields<M::Command, A::Command>,
+        M: CommandBatch,
+        R: CommandBatchReply,
+    {
+        let (metadata, _, requests) = request.into_parts();
+        let timeout = grpc_timeout(metadata.as_ref());
+        BatchMetadata::read(&metadata, timeout)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (executor, metadata) = (Arc::clone(&self.executor), Arc::new(metadata));
+        let answer = move |message: M| -> Answering<R> {
+            let (executor, metadata) = (Arc::clone(&executor), Arc::clone(&metadata));
+            Box::pin(async move {
+                let left = deadline.map(|deadline| deadline - Instant::now());
+                let metadata = BatchMetadata::read(&metadata, left)?;
+                let answered = batch::<F, M, R, A>(&executor, &metadata, message).await?;
+                Ok(answered.reply)
+            })
+        };
+        let answers = Answers {
+            requests: Some(requests),
+            ending: None,
+            answer,
+            under_way: FuturesOrdered::new(),
+            counts: VecDeque::new(),
+            commands: 0,
+        };
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// The answers, as they come.
+struct Answers<S, F, R> {
+    /// `None` once no more is read of it.
+    requests: Option<S>,
+    /// The error that the requests ended with: told after the answers to those before it.
+    ending: Option<Status>,
+    answer: F,
+    under_way: FuturesOrdered<Answering<R>>,
+    /// Commands of each message under way, and of all.
+    counts: VecDeque<usize>,
+    commands: usize,
+}
+
+impl<M, S, F, R> Answers<S, F, R>
+where
+    M: CommandBatch,
+    S: Stream<Item = Result<M, Status>> + Unpin,
+    F: Fn(M) -> Answering<R>,
+{
+    /// Takes in what has come, as far as the window goes.
+    fn take_in(&mut self, cx: &mut Context<'_>) {
+        while let Some(requests) = &mut self.requests {
+            if self.commands >= WINDOW_COMMANDS {
+                return;
+            }
+            match requests.poll_next_unpin(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(message))) => {
+                    let count = message.requests().len();
+                    self.counts.push_back(count);
+                    self.commands += count;
+                    self.under_way.push_back((self.answer)(message));
+                }
+                Poll::Ready(ended) => {
+                    self.ending = ended.and_then(Result::err);
+                    self.requests = None;
+                }
+            }
+        }
+    }
+}
+
+impl<M, S, F, R> Stream for Answers<S, F, R>
+where
+    M: CommandBatch,
+    S: Stream<Item = Result<M, Status>> + Unpin,
+    F: Fn(M) -> Answering<R> + Unpin,
+{
+    type Item = Result<R, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            this.take_in(cx);
+            match this.under_way.poll_next_unpin(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(reply))) => {
+                    this.commands -= this.counts.pop_front().unwrap_or_default();
+                    return Poll::Ready(Some(Ok(reply)));
+                }
+                Poll::Ready(Some(Err(failure))) => {
+                    this.requests = None;
+                    this.under_way = FuturesOrdered::new();
+                    return Poll::Ready(Some(Err(failure.into())));
+                }
+                Poll::Ready(None) if this.requests.is_none() => {
+                    return Poll::Ready(this.ending.take().map(Err));
+                }
+                Poll::Ready(None) => return Poll::Pending,
+            }
+        }
+    }
+}
