@@ -37,8 +37,10 @@ pub struct Limits {
     pub cache_max: u64,
     /// Memory of cached states, by an estimate.
     pub cache_bytes_max: u64,
-    /// Size of a request's message.
+    /// Size of a command's message.
     pub message_bytes_max: usize,
+    /// Size of a message with many commands.
+    pub batch_bytes_max: usize,
     /// Events of a stream between two snapshots.
     pub snapshot_every: u64,
 }
@@ -51,6 +53,7 @@ impl Default for Limits {
             cache_max: 100_000,
             cache_bytes_max: 64 * 1024 * 1024,
             message_bytes_max: 256 * 1024,
+            batch_bytes_max: 1024 * 1024,
             snapshot_every: 100,
         }
     }
@@ -158,6 +161,12 @@ fn limits(s: &mut Settings) -> Option<Limits> {
         4_096..=4_194_304,
         "size of a command's message; a larger one is refused with INVALID_ARGUMENT",
     );
+    let batch_bytes_max = s.in_range(
+        "HEADWATER_BATCH_BYTES_MAX",
+        "1048576",
+        4_096..=4_194_304,
+        "size of a message with many commands, likewise",
+    );
     let snapshot_every = s.in_range(
         "HEADWATER_SNAPSHOT_EVERY",
         "100",
@@ -170,6 +179,7 @@ fn limits(s: &mut Settings) -> Option<Limits> {
         cache_max: cache_max?,
         cache_bytes_max: cache_bytes_max?,
         message_bytes_max: message_bytes_max?,
+        batch_bytes_max: batch_bytes_max?,
         snapshot_every: snapshot_every?,
     })
 }

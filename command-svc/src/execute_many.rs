@@ -10,7 +10,7 @@ use headwater_edge::{AckRequest, BatchMetadata, Call, ErrorReason, Failure};
 use headwater_eventlog::Receipt;
 use headwater_kernel::{Aggregate, StreamId, Token, Tokens};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::acks::Acked;
 use crate::execute::{

@@ -80,6 +80,7 @@ pub async fn run(
         descriptors: vec![descriptors],
         limits: headwater_chassis::Limits {
             message_bytes_max: config.limits.message_bytes_max,
+            batch_bytes_max: config.limits.batch_bytes_max,
             ..headwater_chassis::Limits::default()
         },
         ..Server::new(config.common, metrics, readiness, shutdown, listener)

@@ -49,7 +49,7 @@ impl<A: Aggregate> Commands<A> {
         let answer = move |message: M| -> Answering<R> {
             let (executor, metadata) = (Arc::clone(&executor), Arc::clone(&metadata));
             Box::pin(async move {
-                let left = deadline.map(|deadline| deadline - Instant::now());
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 let metadata = BatchMetadata::read(&metadata, left)?;
                 let answered = batch::<F, M, R, A>(&executor, &metadata, message).await?;
                 Ok(answered.reply)
@@ -129,6 +129,7 @@ where
                 }
                 Poll::Ready(Some(Err(failure))) => {
                     this.requests = None;
+                    this.ending = None;
                     this.under_way = FuturesOrdered::new();
                     return Poll::Ready(Some(Err(failure.into())));
                 }

@@ -29,8 +29,11 @@ use commands::{Command, Maker};
 use sender::{Sender, Sent};
 use survey::Survey;
 
-/// Commands under way at once, unless said otherwise.
-pub const CONCURRENCY: u16 = 64;
+/// Calls under way at once, unless said otherwise.
+pub const CONCURRENCY: u16 = 16;
+
+/// Commands in a call, unless said otherwise.
+pub const BATCH: u16 = 100;
 
 /// `headwater load …`.
 #[derive(Args)]
@@ -64,9 +67,12 @@ pub struct Sales {
     /// Data folder of the `headwater up` to load into.
     #[arg(long, env = "HEADWATER_DATA")]
     pub data: Option<PathBuf>,
-    /// Commands under way at once.
+    /// Calls under way at once.
     #[arg(long, default_value_t = CONCURRENCY, value_parser = value_parser!(u16).range(1..=4096))]
     pub concurrency: u16,
+    /// Commands in a call.
+    #[arg(long, default_value_t = BATCH, value_parser = value_parser!(u16).range(1..=500))]
+    pub batch: u16,
     /// Currency of all amounts, as an ISO 4217 code.
     #[arg(long, default_value = "USD")]
     pub currency: String,
@@ -134,8 +140,15 @@ pub async fn sales(options: Sales) -> anyhow::Result<Summary> {
     let survey = checked(&options).await?;
     let since = Instant::now();
     let maker = Maker::new(survey.digest, &options.currency, &options.city);
-    let load = Load { sender: &sender, concurrency: options.concurrency.into() };
-    let mut sent = load.phase("opening stores", survey.stores.len(), maker.stores(&survey)).await?;
+    let load = Load {
+        sender: &sender,
+        concurrency: options.concurrency.into(),
+        batch: options.batch.into(),
+    };
+    // A store a call, since they are few.
+    let stores = Load { batch: 1, ..load };
+    let mut sent =
+        stores.phase("opening stores", survey.stores.len(), maker.stores(&survey)).await?;
     sent += load.phase("listing items", survey.items.len(), maker.items(&survey)).await?;
     sent += load.phase("receiving stock", survey.items.len(), maker.stock(&survey)).await?;
     let file = survey.open_again(&options.file)?;
@@ -169,9 +182,13 @@ async fn checked(options: &Sales) -> anyhow::Result<Survey> {
 }
 
 /// Sends commands in bounded numbers.
+#[derive(Clone, Copy)]
 struct Load<'a> {
     sender: &'a Sender,
+    /// Calls under way.
     concurrency: usize,
+    /// Commands in a call.
+    batch: usize,
 }
 
 impl Load<'_> {
@@ -187,10 +204,12 @@ impl Load<'_> {
         let mut sent = Sent::default();
         while let Some(result) = sending.next().await {
             sent += result.with_context(|| format!("{what}: stopped after {}", sent.commands()))?;
-            bar.inc(1);
+            bar.set_position(sent.commands());
         }
         bar.finish_and_clear();
-        eprintln!("  ✓ {what}: {count} ({:.1} s)", bar.elapsed().as_secs_f64());
+        let seconds = bar.elapsed().as_secs_f64();
+        let rate = count as f64 / seconds.max(0.001);
+        eprintln!("  ✓ {what}: {count} ({seconds:.1} s, {rate:.0}/s)");
         Ok(sent)
     }
 
@@ -198,8 +217,11 @@ impl Load<'_> {
         &self,
         commands: impl Iterator<Item = anyhow::Result<Command>>,
     ) -> impl Stream<Item = anyhow::Result<Sent>> + Unpin {
-        let send = async |command: anyhow::Result<Command>| self.sender.send(command?).await;
-        Box::pin(stream::iter(commands).map(send).buffer_unordered(self.concurrency))
+        let send = async |batch: Vec<anyhow::Result<Command>>| {
+            self.sender.send(batch.into_iter().collect::<anyhow::Result<_>>()?).await
+        };
+        let batches = stream::iter(commands).chunks(self.batch);
+        Box::pin(batches.map(send).buffer_unordered(self.concurrency))
     }
 }
 

@@ -7,14 +7,21 @@ use anyhow::{Context as _, anyhow};
 use headwater_chassis::{Backoff, Delays};
 use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
+use headwater_domain_proto::stores::v1::{
+    BatchListItemsRequest, BatchReceiveStockRequest, BatchRecordSalesRequest, ListItemRequest,
+    ReceiveStockRequest, RecordSaleRequest, list_item_result, receive_stock_result,
+    record_sale_result,
+};
+use headwater_edge::RpcStatus;
 use headwater_proto::headwater::v1::Receipt;
+use prost::Message as _;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request as Call, Status};
+use tonic::{Code, Request as Call, Status};
 
 use super::commands::{Command, Request};
 use super::retry::{Verdict, judge};
 
-/// Of one try. A command waits behind a queue at most, so an answer that takes longer is lost.
+/// Of one call. A command waits behind a queue at most, so an answer that takes longer is lost.
 const TRY_MAX: Duration = Duration::from_secs(15);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const DELAYS: Delays =
@@ -57,7 +64,7 @@ impl AddAssign for Sent {
 }
 
 impl Sender {
-    /// Connects. `patience` is how long one command is tried.
+    /// Connects. `patience` is how long commands are tried.
     pub async fn connect(router: &str, patience: Duration) -> anyhow::Result<Sender> {
         let endpoint = Endpoint::from_shared(format!("http://{router}"))
             .with_context(|| format!("{router:?} is not an address such as 127.0.0.1:50050"))?
@@ -75,40 +82,128 @@ impl Sender {
         })
     }
 
-    /// Sends one command, again and again while it is worth it.
-    pub async fn send(&self, command: Command) -> anyhow::Result<Sent> {
+    /// Sends commands of one kind in one call, again and again those for which it is worth it.
+    pub async fn send(&self, mut commands: Vec<Command>) -> anyhow::Result<Sent> {
         let began = Instant::now();
         let mut backoff = Backoff::new(DELAYS);
         let mut sent = Sent::default();
         loop {
-            let status = match self.attempt(&command.request).await {
-                Ok(receipt) if receipt.replayed => return Ok(Sent { replays: 1, ..sent }),
-                Ok(_) => return Ok(Sent { applied: 1, ..sent }),
-                Err(status) => status,
-            };
-            let pause = match judge(&status) {
-                Verdict::There => return Ok(Sent { found: 1, ..sent }),
-                Verdict::Again(pause) if began.elapsed() < self.patience => pause,
-                Verdict::Again(_) | Verdict::GiveUp => return Err(failed(&command, &status)),
-            };
-            sent.retries += 1;
-            let wished = pause.unwrap_or_default();
+            let answers = self.attempt(&commands).await;
+            let mut again = Vec::new();
+            let mut wished = Duration::ZERO;
+            for (index, command) in commands.into_iter().enumerate() {
+                let answer = match &answers {
+                    Ok(answers) => answers.get(index).cloned().unwrap_or_else(|| Err(no_answer())),
+                    Err(status) => Err(status.clone()),
+                };
+                let status = match answer {
+                    Ok(Receipt { replayed: true, .. }) => {
+                        sent.replays += 1;
+                        continue;
+                    }
+                    Ok(_) => {
+                        sent.applied += 1;
+                        continue;
+                    }
+                    Err(status) => status,
+                };
+                match judge(&status) {
+                    Verdict::There => sent.found += 1,
+                    Verdict::Again(pause) if began.elapsed() < self.patience => {
+                        wished = wished.max(pause.unwrap_or_default());
+                        again.push(command);
+                    }
+                    Verdict::Again(_) | Verdict::GiveUp => return Err(failed(&command, &status)),
+                }
+            }
+            if again.is_empty() {
+                return Ok(sent);
+            }
+            sent.retries += again.len() as u64;
             tokio::time::sleep(wished + backoff.next(rand::random())).await;
+            commands = again;
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Receipt, Status> {
-        let (mut stores, mut stock) = (self.stores.clone(), self.stock.clone());
-        let receipt = match request.clone() {
-            Request::Open(request) => stores.open_store(call(request)).await?.into_inner().receipt,
-            Request::List(request) => stock.list_item(call(request)).await?.into_inner().receipt,
-            Request::Receive(request) => {
-                stock.receive_stock(call(request)).await?.into_inner().receipt
+    /// The answers, in the order of the commands; or what the whole call ended with.
+    async fn attempt(&self, commands: &[Command]) -> Result<Vec<Answer>, Status> {
+        let mut stock = self.stock.clone();
+        let mut batch = Batch::default();
+        for command in commands {
+            match command.request.clone() {
+                Request::Open(request) => {
+                    let reply = self.stores.clone().open_store(call(request)).await?.into_inner();
+                    return Ok(vec![receipt(reply.receipt)]);
+                }
+                Request::List(request) => batch.list.push(request),
+                Request::Receive(request) => batch.receive.push(request),
+                Request::Sell(request) => batch.sell.push(request),
             }
-            Request::Sell(request) => stock.record_sale(call(request)).await?.into_inner().receipt,
-        };
-        receipt.ok_or_else(|| Status::internal("the reply has no receipt"))
+        }
+        let Batch { list, receive, sell } = batch;
+        if !list.is_empty() {
+            let request = call(BatchListItemsRequest { requests: list });
+            let reply = stock.batch_list_items(request).await?.into_inner();
+            return Ok(reply.results.into_iter().map(|of| listed(of.result)).collect());
+        }
+        if !receive.is_empty() {
+            let request = call(BatchReceiveStockRequest { requests: receive });
+            let reply = stock.batch_receive_stock(request).await?.into_inner();
+            return Ok(reply.results.into_iter().map(|of| received(of.result)).collect());
+        }
+        let request = call(BatchRecordSalesRequest { requests: sell });
+        let reply = stock.batch_record_sales(request).await?.into_inner();
+        Ok(reply.results.into_iter().map(|of| sold(of.result)).collect())
     }
+}
+
+/// Requests of one call; of one kind only.
+#[derive(Default)]
+struct Batch {
+    list: Vec<ListItemRequest>,
+    receive: Vec<ReceiveStockRequest>,
+    sell: Vec<RecordSaleRequest>,
+}
+
+/// The answer to one command.
+type Answer = Result<Receipt, Status>;
+
+fn listed(result: Option<list_item_result::Result>) -> Answer {
+    match result {
+        Some(list_item_result::Result::Response(reply)) => receipt(reply.receipt),
+        Some(list_item_result::Result::Error(error)) => Err(status(&error)),
+        None => Err(no_answer()),
+    }
+}
+
+fn received(result: Option<receive_stock_result::Result>) -> Answer {
+    match result {
+        Some(receive_stock_result::Result::Response(reply)) => receipt(reply.receipt),
+        Some(receive_stock_result::Result::Error(error)) => Err(status(&error)),
+        None => Err(no_answer()),
+    }
+}
+
+fn sold(result: Option<record_sale_result::Result>) -> Answer {
+    match result {
+        Some(record_sale_result::Result::Response(reply)) => receipt(reply.receipt),
+        Some(record_sale_result::Result::Error(error)) => Err(status(&error)),
+        None => Err(no_answer()),
+    }
+}
+
+fn receipt(receipt: Option<Receipt>) -> Answer {
+    receipt.ok_or_else(no_answer)
+}
+
+fn no_answer() -> Status {
+    Status::internal("the reply has no receipt")
+}
+
+/// The error of one command, as the status that a single call would end with.
+fn status(error: &RpcStatus) -> Status {
+    let code = Code::from_i32(error.code);
+    Status::with_details(code, error.message.clone(), error.encode_to_vec().into())
 }
 
 fn call<T>(request: T) -> Call<T> {

@@ -46,9 +46,12 @@ command_service! {
         let quantity = quantity(v, "quantity", r.quantity);
         let amount = money(v, "amount", r.amount.as_ref());
         let sold_at = time(v, "sold_time", r.sold_time);
-        let (quantity, amount) = (quantity?, amount?);
-        let sold_at = sold_at?;
-        of_store(item_id, store_id, ItemAction::RecordSale { quantity, amount, sold_at })
+        let action = ItemAction::RecordSale {
+            quantity: quantity?,
+            amount: amount?,
+            sold_at: sold_at?,
+        };
+        of_store(item_id, store_id, action)
     };
     adjust_stock(AdjustStockRequest) -> AdjustStockResponse = |r, v| {
         let store_id = v.uuid("store_id", &r.store_id);

@@ -30,6 +30,9 @@ pub struct Limits {
     /// Size of a message of a request; a larger one is refused with INVALID_ARGUMENT before it is
     /// read. Default 4 MiB, the protocol's usual one.
     pub message_bytes_max: usize,
+    /// The same of methods with many commands or queries in one message: those whose request is a
+    /// repeated field `requests`. Default 4 MiB, too.
+    pub batch_bytes_max: usize,
     /// Size of a request's headers. Default 16 KiB: tokens and trace state fit, abuse does not.
     pub header_bytes_max: u32,
     /// Interval between pings of a silent connection. Default 30 s.
@@ -53,6 +56,7 @@ impl Default for Limits {
             stream_window_bytes: 1024 * 1024,
             connection_window_bytes: 8 * 1024 * 1024,
             message_bytes_max: PAYLOAD_BYTES_MAX,
+            batch_bytes_max: PAYLOAD_BYTES_MAX,
             header_bytes_max: 16 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),

@@ -1,12 +1,13 @@
 //! The metrics of each method, made at start: a request updates handles, and neither locks a
 //! registry nor allocates.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
+use prost_types::field_descriptor_proto::Label;
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use tonic::Code;
 
 use crate::in_flight::Places;
@@ -32,6 +33,8 @@ pub(super) struct Method {
     pub name: String,
     /// Health and reflection: answered by the server itself, and exempt from the limit.
     pub built_in: bool,
+    /// Its requests hold many commands or queries: a repeated field `requests`, and nothing else.
+    pub batch: bool,
     seconds: Histogram,
     replies: Family<Labels<2>, Counter>,
     by_code: [OnceLock<Counter>; CODES],
@@ -51,9 +54,11 @@ impl Methods {
         );
         let names = names(sets)?;
         let by_path =
-            names.iter().enumerate().map(|(index, name)| (format!("/{name}"), index)).collect();
-        let methods = names.into_iter().chain(["unknown".to_owned()]).map(|name| Method {
+            names.keys().enumerate().map(|(index, name)| (format!("/{name}"), index)).collect();
+        let unknown = ("unknown".to_owned(), false);
+        let methods = names.into_iter().chain([unknown]).map(|(name, batch)| Method {
             built_in: name.starts_with(BUILT_IN),
+            batch,
             seconds: seconds.get_or_create_owned(&[("method", name.clone())]),
             replies: replies.clone(),
             by_code: Default::default(),
@@ -99,25 +104,42 @@ pub(super) fn services<'a>(
     sets: impl Iterator<Item = &'a [u8]>,
 ) -> anyhow::Result<BTreeSet<String>> {
     let services = |name: &String| name.split_once('/').map(|(service, _)| service.to_owned());
-    Ok(names(sets)?.iter().filter_map(services).collect())
+    Ok(names(sets)?.keys().filter_map(services).collect())
 }
 
-fn names<'a>(sets: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
+/// Names of all methods, and whether each is for many commands or queries.
+fn names<'a>(sets: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<BTreeMap<String, bool>> {
+    let mut names = BTreeMap::new();
     for set in sets {
         let set = FileDescriptorSet::decode(set).context("a descriptor set is malformed")?;
+        let batches = batches(&set);
         for file in &set.file {
             for service in &file.service {
-                let service_name = format!("{}.{}", file.package(), service.name());
-                let methods = service.method.iter();
-                names.extend(methods.map(|method| format!("{service_name}/{}", method.name())));
+                for method in &service.method {
+                    let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                    names.insert(name, batches.contains(method.input_type()));
+                }
             }
         }
     }
     for version in ["v1", "v1alpha"] {
-        names.insert(format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"));
+        let name = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        names.insert(name, false);
     }
     Ok(names)
+}
+
+/// Messages that hold many requests.
+fn batches(set: &FileDescriptorSet) -> BTreeSet<String> {
+    let is_batch = |message: &DescriptorProto| match &message.field[..] {
+        [field] => field.name() == "requests" && field.label() == Label::Repeated,
+        _ => false,
+    };
+    let messages = |file: &FileDescriptorProto| {
+        let batches = file.message_type.iter().filter(|message| is_batch(message));
+        batches.map(|message| format!(".{}.{}", file.package(), message.name())).collect::<Vec<_>>()
+    };
+    set.file.iter().flat_map(messages).collect()
 }
 
 /// Name of a status code as the gRPC specification spells it.

@@ -62,10 +62,13 @@ impl<S: Handler> Stack<S> {
     where
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static,
     {
-        let message_bytes_max = self.limits.message_bytes_max;
-        let request = request.map(|body| Body::new(RequestBody::new(body, message_bytes_max)));
         let timeout = grpc_timeout(request.headers());
         let mut call = Call::begin(&self.methods, request.uri().path());
+        let message_bytes_max = match call.method().batch {
+            true => self.limits.batch_bytes_max,
+            false => self.limits.message_bytes_max,
+        };
+        let request = request.map(|body| Body::new(RequestBody::new(body, message_bytes_max)));
         let span = self.span(call.method(), request.headers());
         call.set_span(span.clone());
         let end = End {

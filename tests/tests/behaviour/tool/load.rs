@@ -44,6 +44,7 @@ fn options(cluster: &Cluster) -> Sales {
         router: Some(cluster.grpc("router").to_string()),
         data: None,
         concurrency: 32,
+        batch: 20,
         currency: "USD".to_owned(),
         city: "Bergen".to_owned(),
         patience: 60,
@@ -140,7 +141,7 @@ async fn an_interrupted_load_run_again_ends_in_the_same_state() {
     let file = slice();
     let file = file.to_str().expect("a path in UTF-8");
     // Slowly, so that there is a middle. It finds the router by the data folder.
-    let args = ["load", "sales", file, "--city=Bergen", "--concurrency=4"];
+    let args = ["load", "sales", file, "--city=Bergen", "--concurrency=2", "--batch=3"];
     let some_are_sold = || async {
         let sold = units_sold(&cluster).await;
         if sold > 0 { Ok(()) } else { Err("nothing is sold yet") }
