@@ -231,7 +231,10 @@ impl Executor {
 impl Attempt {
     /// Result of the command by its answer; `None` if it has to be decided again. A job is dropped
     /// unanswered only if the partition's task has panicked, before, while or after it committed.
-    pub(crate) fn verdict(&self, answer: Option<Answer>) -> Option<Result<(Receipt, bool), Failure>> {
+    pub(crate) fn verdict(
+        &self,
+        answer: Option<Answer>,
+    ) -> Option<Result<(Receipt, bool), Failure>> {
         let call = &self.call;
         Some(match answer.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
             Answer::DecideAgain => return None,

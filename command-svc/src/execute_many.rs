@@ -13,9 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::acks::Acked;
-use crate::execute::{
-    ATTEMPT_DELAYS, ATTEMPTS_MAX, Attempt, Executor, contention, load_failure,
-};
+use crate::execute::{ATTEMPT_DELAYS, ATTEMPTS_MAX, Attempt, Executor, contention, load_failure};
 use crate::reply::Answer;
 use crate::seen;
 

@@ -31,11 +31,7 @@ impl Places {
     pub(crate) fn new(queue_max: usize) -> Self {
         let places = (queue_max * 3 / 4).max(1);
         let share = (places / 4).max(1);
-        Self {
-            free: Arc::new(Semaphore::new(places)),
-            waiting: Semaphore::new(WAITING_MAX),
-            share,
-        }
+        Self { free: Arc::new(Semaphore::new(places)), waiting: Semaphore::new(WAITING_MAX), share }
     }
 
     /// Commands of one call that may be under way at a time.

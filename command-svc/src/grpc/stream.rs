@@ -49,7 +49,8 @@ impl<A: Aggregate> Commands<A> {
         let answer = move |message: M| -> Answering<R> {
             let (executor, metadata) = (Arc::clone(&executor), Arc::clone(&metadata));
             Box::pin(async move {
-                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let left =
+                    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 let metadata = BatchMetadata::read(&metadata, left)?;
                 let answered = batch::<F, M, R, A>(&executor, &metadata, message).await?;
                 Ok(answered.reply)
@@ -139,5 +140,115 @@ where
                 Poll::Ready(None) => return Poll::Pending,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use futures_util::stream;
+    use headwater_edge::{CommandRequest, ErrorReason};
+    use headwater_proto::headwater::v1::CommandOptions;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct One {}
+
+    impl CommandRequest for One {
+        const METHOD: &'static str = "test.v1.TestCommandService/One";
+
+        fn take_options(&mut self) -> Option<CommandOptions> {
+            None
+        }
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Many {
+        #[prost(message, repeated, tag = "1")]
+        requests: Vec<One>,
+    }
+
+    impl CommandBatch for Many {
+        type Command = One;
+
+        fn requests(&self) -> &[One] {
+            &self.requests
+        }
+
+        fn into_requests(self) -> Vec<One> {
+            self.requests
+        }
+    }
+
+    /// Answers to messages of a hundred commands each, by their number, and what has been read of
+    /// them. The first one waits for the gate; the others are answered at once.
+    fn answers(
+        messages: usize,
+        gate: &Arc<Semaphore>,
+        answer: fn(usize) -> Result<usize, Failure>,
+    ) -> (impl Stream<Item = Result<usize, Status>> + Unpin, Arc<AtomicUsize>) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let requests = (0..messages).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Many { requests: vec![One {}; 100] })
+        });
+        let next = AtomicUsize::new(0);
+        let gate = Arc::clone(gate);
+        let answer = move |_: Many| -> Answering<usize> {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let gate = Arc::clone(&gate);
+            Box::pin(async move {
+                if number == 0 {
+                    drop(gate.acquire().await);
+                }
+                answer(number)
+            })
+        };
+        let answers = Answers {
+            requests: Some(stream::iter(requests)),
+            ending: None,
+            answer,
+            under_way: FuturesOrdered::new(),
+            counts: VecDeque::new(),
+            commands: 0,
+        };
+        (answers, read)
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_the_window_and_answers_keep_their_order() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (mut answers, read) = answers(40, &gate, Ok);
+        for _ in 0..3 {
+            assert!(answers.next().now_or_never().is_none(), "the first one waits");
+            assert_eq!(read.load(Ordering::Relaxed), WINDOW_COMMANDS / 100);
+        }
+        gate.add_permits(1);
+        for number in 0..40 {
+            let answer = answers.next().await.and_then(Result::ok);
+            assert_eq!(answer, Some(number));
+            // A client that does not take answers keeps the rest from being read.
+            assert!(read.load(Ordering::Relaxed) <= number + WINDOW_COMMANDS / 100);
+        }
+        assert!(answers.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_ends_the_stream_after_those_before_it() {
+        let gate = Arc::new(Semaphore::new(1));
+        let (mut answers, read) = answers(40, &gate, |number| match number {
+            2 => Err(Failure::new(ErrorReason::InvalidRequest, "no")),
+            number => Ok(number),
+        });
+        assert_eq!(answers.next().await.and_then(Result::ok), Some(0));
+        assert_eq!(answers.next().await.and_then(Result::ok), Some(1));
+        assert!(answers.next().await.is_some_and(|ended| ended.is_err()));
+        assert!(answers.next().await.is_none());
+        assert!(read.load(Ordering::Relaxed) < 10, "the rest is not read");
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::probe::{FOLDED, ProbeCommand, Rig, Stranger, send_as, version};
 
 /// A stream of this many events without a snapshot, and an executor that does not know it.
-async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
+pub async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
     let id = Uuid::now_v7();
     assert_eq!(version(rig.send(id, ProbeCommand::Embrittle).await), Ok(1));
     let rest = ProbeCommand::Many(events as usize - 1);
@@ -23,7 +23,7 @@ async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
 
 /// Makes every event of a stream take so long to read, also one that is not looked for unless it is
 /// reached by the index.
-async fn slow_down(rig: &mut Rig, stream: Uuid, seconds: f64) {
+pub async fn slow_down(rig: &mut Rig, stream: Uuid, seconds: f64) {
     let sql = format!(
         "ALTER ROLE postgres SET enable_seqscan = off; ALTER ROLE postgres SET enable_sort = off; \
          ALTER ROLE postgres SET enable_bitmapscan = off; ALTER ROLE postgres SET jit = off; ALTER TABLE headwater_log.event RENAME TO stored; \

@@ -5,5 +5,6 @@
 mod data;
 mod epochs;
 mod loads;
+mod many;
 mod panics;
 mod probe;

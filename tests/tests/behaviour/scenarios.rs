@@ -5,6 +5,7 @@ mod client;
 mod refusal;
 
 mod acks;
+mod batches;
 mod consistency;
 mod contention;
 mod fields;
@@ -51,6 +52,9 @@ macro_rules! scenarios {
 scenarios! {
     acks: the_level_asked_for_is_reached, waiting_in_vain_is_no_error,
         what_cannot_be_waited_for_is_refused_first, a_token_can_be_waited_for;
+    batches: each_command_of_many_is_answered_by_itself, a_batch_is_of_one_to_five_hundred,
+        a_batch_may_be_larger_than_a_command, a_stream_is_answered_in_order,
+        a_stream_whose_client_goes_away_is_sent_again;
     stores: a_store_opens_changes_and_closes, a_store_with_stock_stays_open,
         closing_and_receiving_at_once_leave_no_stock_behind;
     stock: an_item_lives_in_its_store, a_sku_is_unique_and_free_again, stock_is_never_negative;
