@@ -146,13 +146,16 @@ pub async fn sales(options: Sales) -> anyhow::Result<Summary> {
         batch: options.batch.into(),
     };
     // A store a call, since they are few.
-    let stores = Load { batch: 1, ..load };
-    let mut sent =
-        stores.phase("opening stores", survey.stores.len(), maker.stores(&survey)).await?;
-    sent += load.phase("listing items", survey.items.len(), maker.items(&survey)).await?;
-    sent += load.phase("receiving stock", survey.items.len(), maker.stock(&survey)).await?;
-    let file = survey.open_again(&options.file)?;
-    sent += load.phase("recording sales", survey.sales as usize, maker.sales(file)).await?;
+    let stores = batches(maker.stores(&survey), 1).map(|batch| Ok(vec![batch?]));
+    let mut sent = load.phase("opening stores", survey.stores.len(), stores).await?;
+    // An item's stock is received right after it was listed, while its state is still cached.
+    let listed = batches(maker.items(&survey), load.batch);
+    let items = listed.zip(batches(maker.stock(&survey), load.batch));
+    let items = items.map(|(listed, received)| Ok(vec![listed?, received?]));
+    sent += load.phase("stocking items", 2 * survey.items.len(), items).await?;
+    let sales = batches(maker.sales(survey.open_again(&options.file)?), load.batch);
+    let sales = sales.map(|batch| Ok(vec![batch?]));
+    sent += load.phase("recording sales", survey.sales as usize, sales).await?;
     Ok(Summary {
         stores: survey.stores.len() as u64,
         items: survey.items.len() as u64,
@@ -191,16 +194,20 @@ struct Load<'a> {
     batch: usize,
 }
 
+/// Commands of a call.
+type Batch = Vec<Command>;
+
 impl Load<'_> {
-    /// Sends all of them, in any order; stops at the first that fails for good.
+    /// Sends all of them, in any order, but the batches of one step one after the other; stops at
+    /// the first that fails for good.
     async fn phase(
         &self,
         what: &'static str,
         count: usize,
-        commands: impl Iterator<Item = anyhow::Result<Command>>,
+        steps: impl Iterator<Item = anyhow::Result<Vec<Batch>>>,
     ) -> anyhow::Result<Sent> {
         let bar = bar(what, count as u64, OF_COMMANDS);
-        let mut sending = self.under_way(commands);
+        let mut sending = self.under_way(steps);
         let mut sent = Sent::default();
         while let Some(result) = sending.next().await {
             sent += result.with_context(|| format!("{what}: stopped after {}", sent.commands()))?;
@@ -215,14 +222,29 @@ impl Load<'_> {
 
     fn under_way(
         &self,
-        commands: impl Iterator<Item = anyhow::Result<Command>>,
+        steps: impl Iterator<Item = anyhow::Result<Vec<Batch>>>,
     ) -> impl Stream<Item = anyhow::Result<Sent>> + Unpin {
-        let send = async |batch: Vec<anyhow::Result<Command>>| {
-            self.sender.send(batch.into_iter().collect::<anyhow::Result<_>>()?).await
+        let send = async |step: anyhow::Result<Vec<Batch>>| {
+            let mut sent = Sent::default();
+            for batch in step? {
+                sent += self.sender.send(batch).await?;
+            }
+            Ok(sent)
         };
-        let batches = stream::iter(commands).chunks(self.batch);
-        Box::pin(batches.map(send).buffer_unordered(self.concurrency))
+        Box::pin(stream::iter(steps).map(send).buffer_unordered(self.concurrency))
     }
+}
+
+/// Divides commands into batches of this size.
+fn batches(
+    mut commands: impl Iterator<Item = anyhow::Result<Command>>,
+    size: usize,
+) -> impl Iterator<Item = anyhow::Result<Batch>> {
+    let next = move || match commands.by_ref().take(size).collect::<anyhow::Result<Batch>>() {
+        Ok(batch) if batch.is_empty() => None,
+        batch => Some(batch),
+    };
+    std::iter::from_fn(next)
 }
 
 const OF_BYTES: &str = "  {msg:17} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";

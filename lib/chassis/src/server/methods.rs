@@ -164,3 +164,52 @@ pub fn code_name(code: Code) -> &'static str {
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{FieldDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
+
+    use super::*;
+
+    #[test]
+    fn methods_with_many_requests_in_one_are_known() {
+        let field = |name: &str, label: Label| FieldDescriptorProto {
+            name: Some(name.to_owned()),
+            label: Some(label.into()),
+            ..Default::default()
+        };
+        let message = |name: &str, field: &[FieldDescriptorProto]| DescriptorProto {
+            name: Some(name.to_owned()),
+            field: field.to_vec(),
+            ..Default::default()
+        };
+        let method = |name: &str| MethodDescriptorProto {
+            name: Some(name.to_owned()),
+            input_type: Some(format!(".a.v1.{name}Request")),
+            ..Default::default()
+        };
+        let requests = field("requests", Label::Repeated);
+        let file = FileDescriptorProto {
+            package: Some("a.v1".to_owned()),
+            message_type: vec![
+                message("BatchDoRequest", std::slice::from_ref(&requests)),
+                message("DoRequest", &[field("requests", Label::Optional)]),
+                message("FindRequest", &[requests, field("page_size", Label::Optional)]),
+            ],
+            service: vec![ServiceDescriptorProto {
+                name: Some("S".to_owned()),
+                method: ["BatchDo", "Do", "Find"].map(method).to_vec(),
+                options: None,
+            }],
+            ..Default::default()
+        };
+        let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        let methods = Methods::new([&*set].into_iter(), &Metrics::new()).expect("a set");
+        let is_batch = |path| methods.get(methods.find(path)).batch;
+        assert_eq!(
+            ["/a.v1.S/BatchDo", "/a.v1.S/Do", "/a.v1.S/Find"].map(is_batch),
+            [true, false, false]
+        );
+        assert!(!is_batch("/a.v1.S/Unknown"));
+    }
+}
