@@ -14,7 +14,8 @@ const PROTOS: &[&str] = &[
     "stores/v1/queries.proto",
     "users/v1/events.proto",
     "users/v1/users.proto",
-    // Google's, for the errors of single commands among many; it stands here so that every compiler finds it.
+    // Google's, for the errors of commands among many; it stands here so that every compiler finds
+    // it.
     "google/rpc/status.proto",
 ];
 

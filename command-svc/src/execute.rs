@@ -26,7 +26,7 @@ use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::places::Places;
 use crate::plan::Job;
-use crate::reply::{Answer, AppendError, failure, outcome_unknown};
+use crate::reply::{Answer, AppendError, OVERLOAD_RETRY, failure, outcome_unknown, overloaded};
 use crate::seen;
 use crate::states::States;
 use crate::supervisor::Supervisor;
@@ -37,9 +37,6 @@ use headwater_edge::Call;
 pub(crate) const ATTEMPTS_MAX: u32 = 20;
 pub(crate) const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
-/// Delay before a full queue is worth trying again: a few batches.
-const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
-
 /// Delay before an aggregate may have come to a version that somebody expects ahead of time.
 const AHEAD_RETRY: Duration = Duration::from_millis(100);
 
@@ -247,11 +244,6 @@ impl Attempt {
             Answer::Failed(error) => Err(failure(error)),
         })
     }
-}
-
-pub(crate) fn overloaded() -> Failure {
-    Failure::new(ErrorReason::Overloaded, "too many commands are waiting; try again later")
-        .retry_after(OVERLOAD_RETRY)
 }
 
 pub(crate) fn contention() -> Failure {

@@ -150,8 +150,8 @@ macro_rules! command_service {
         $(impl $crate::ReadFields<$request, $crate::CommandOf<$aggregate>> for $name {
             fn read(
                 $r: &$request,
-                $v: &mut $crate::Violations,
-            ) -> Option<($crate::Target, $crate::CommandOf<$aggregate>)> {
+                $v: &mut ::headwater_edge::Violations,
+            ) -> Option<(::headwater_edge::Target, $crate::CommandOf<$aggregate>)> {
                 let read = $crate::command_service!(@fields $r, $v, $fields $(, $key)?);
                 read.map(|(target, command)| (target.into(), command))
             }

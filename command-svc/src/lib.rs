@@ -29,7 +29,6 @@ pub use config::Config;
 pub use execute::{Committed, Executor};
 pub use execute_many::{CommittedMany, CommittedOne};
 pub use grpc::{CommandOf, Commands, ReadFields, ReplyStream};
-// The macro names them.
-pub use headwater_edge::{Target, Violations};
+// The macro names it.
 pub use headwater_kernel::AggregateType;
 pub use run::{run, run_program};

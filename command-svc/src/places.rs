@@ -8,7 +8,7 @@ use headwater_edge::Failure;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::execute::overloaded;
+use crate::reply::overloaded;
 
 /// Calls that may wait for room; more are refused. A call holds its message while it waits.
 const WAITING_MAX: usize = 64;

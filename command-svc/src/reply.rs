@@ -100,6 +100,15 @@ pub(crate) fn failure(error: AppendError) -> Failure {
     }
 }
 
+/// The failure of a command for which there is no room.
+pub(crate) fn overloaded() -> Failure {
+    Failure::new(ErrorReason::Overloaded, "too many commands are waiting; try again later")
+        .retry_after(OVERLOAD_RETRY)
+}
+
+/// Delay before a full queue is worth trying again: a few batches.
+pub(crate) const OVERLOAD_RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Delay before another attempt is worthwhile while the database is unavailable: about the time a
 /// breaker stays open.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);

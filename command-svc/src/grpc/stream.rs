@@ -120,25 +120,22 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        loop {
-            this.take_in(cx);
-            match this.under_way.poll_next_unpin(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(reply))) => {
-                    this.commands -= this.counts.pop_front().unwrap_or_default();
-                    return Poll::Ready(Some(Ok(reply)));
-                }
-                Poll::Ready(Some(Err(failure))) => {
-                    this.requests = None;
-                    this.ending = None;
-                    this.under_way = FuturesOrdered::new();
-                    return Poll::Ready(Some(Err(failure.into())));
-                }
-                Poll::Ready(None) if this.requests.is_none() => {
-                    return Poll::Ready(this.ending.take().map(Err));
-                }
-                Poll::Ready(None) => return Poll::Pending,
+        this.take_in(cx);
+        match this.under_way.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(reply))) => {
+                this.commands -= this.counts.pop_front().unwrap_or_default();
+                Poll::Ready(Some(Ok(reply)))
             }
+            Poll::Ready(Some(Err(failure))) => {
+                this.requests = None;
+                this.ending = None;
+                this.under_way = FuturesOrdered::new();
+                Poll::Ready(Some(Err(failure.into())))
+            }
+            Poll::Ready(None) if this.requests.is_none() => {
+                Poll::Ready(this.ending.take().map(Err))
+            }
+            Poll::Pending | Poll::Ready(None) => Poll::Pending,
         }
     }
 }

@@ -157,7 +157,9 @@ pub async fn a_stream_is_answered_in_order(client: Client) {
     let mut commands = client.stock_commands();
     let sent = stream::iter(messages(&shop, &prefix, 150));
     let mut replies = done(commands.stream_record_sales(sent).await);
-    let (mut last, mut token, mut messages) = (2, String::new(), 0);
+    let mut last = 2;
+    let mut token = String::new();
+    let mut messages = 0;
     while let Some(reply) = replies.next().await {
         let reply = reply.expect("answered");
         for result in reply.results {
@@ -165,7 +167,8 @@ pub async fn a_stream_is_answered_in_order(client: Client) {
             assert_eq!(receipt.version, last + 1, "one client, one aggregate, in order");
             last = receipt.version;
         }
-        (token, messages) = (reply.token, messages + 1);
+        token = reply.token;
+        messages += 1;
     }
     assert_eq!((messages, last), (150, 2 + 150 * PER_MESSAGE as u64));
     let sold = client.item(&shop.item, &token).await.units_sold;
