@@ -4,6 +4,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 cargo := cargo
 release := $(target)/release
 debug := $(target)/debug
+bench = $(cargo) bench --locked --workspace --bench headwater --
 
 # The toolchain of rust-toolchain.toml or, where rustup cannot get that one, the default one, which
 # cargo refuses if it is older than rust-version.
@@ -11,7 +12,7 @@ ifneq ($(shell $(cargo) --version >/dev/null 2>&1 && echo found),found)
 export RUSTUP_TOOLCHAIN := $(firstword $(shell rustup default 2>/dev/null))
 endif
 
-.PHONY: up test soak bench data lint clean
+.PHONY: up test soak bench peers data lint clean
 
 # Set up what is missing, build, and run everything on this machine until Ctrl-C: make up
 # ARGS="--replicas 3"
@@ -34,11 +35,19 @@ soak:
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
 	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_promise
 
-# Measure commands and reads over gRPC; what the figures mean stands in BENCHMARKS.md
-bench:
-	$(cargo) build --release --locked --workspace --bins
+# Measure everything beside its peers, in at most 20 minutes, and write BENCHMARKS.md; one scenario alone: make
+# bench-commands; a smoke run of three minutes, which writes no page: make bench ARGS=--quick
+bench: peers
+	$(bench) $(ARGS)
+
+bench-%: peers
+	$(bench) $* $(ARGS)
+
+# What the bench measures Headwater beside (tests/peers/): without it, it measures Headwater alone
+peers:
+	$(cargo) build --release --locked --workspace --bins --bench headwater
 	@$(release)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
-	$(cargo) bench --locked -p headwater-tests $(ARGS)
+	tests/peers/build.sh || echo "the peers cannot be built: measured without them" >&2
 
 # Prepare data/sales.csv, a year of real retail sales, for `headwater load sales`
 data:

@@ -1,7 +1,8 @@
 //! Measures: load that real clients make, and what it costs every process.
 
-pub mod cpu;
+pub mod fill;
 pub mod load;
-pub mod pgbench;
+pub mod machine;
+pub mod peers;
 pub mod report;
 pub mod retail;

@@ -1,7 +1,8 @@
 //! The retail domain under load: its setup, and the requests that are measured.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use headwater_domain_proto::stores::v1::stock_command_service_client::StockCommandServiceClient;
 use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
@@ -11,10 +12,11 @@ use headwater_domain_proto::stores::v1::{
     RecordSaleRequest,
 };
 use headwater_proto::headwater::v1::{CommandOptions, Consistency, NodeRole, consistency};
+use tokio::sync::Mutex;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::load::repeat;
+use super::load::{Answers, Turns, repeat, repeat_from};
 
 /// Items that each client sells.
 const ITEMS_PER_CLIENT: usize = 50;
@@ -98,33 +100,77 @@ async fn list_items(channel: Channel, store_id: String, client: usize) -> (Vec<I
     (items, token)
 }
 
-/// Sells one unit after the other, each with the expected version and an idempotency key; gives the
-/// items back.
-pub async fn sell(
-    channel: Channel,
-    mut items: Vec<Item>,
-    over: Arc<AtomicBool>,
-) -> (Vec<u32>, Vec<Item>) {
-    let client = StockCommandServiceClient::new(channel);
-    let mut next = 0;
-    let shared = std::sync::Mutex::new(&mut items);
-    let latencies = repeat(over, || {
-        let mut client = client.clone();
-        let shared = &shared;
-        let index = next % ITEMS_PER_CLIENT;
-        next += 1;
-        async move {
-            let request = sale(&shared.lock().expect("one client")[index]);
-            let sold = client.record_sale(request).await.expect("sold").into_inner();
-            let version = sold.receipt.expect("a receipt").version;
-            shared.lock().expect("one client")[index].version = version;
-        }
-    })
-    .await;
-    (latencies, items)
+/// Items of one client, kept from round to round.
+pub type Items = Arc<Mutex<Vec<Item>>>;
+
+/// The items, so that a client can take its own.
+pub fn shared(items: Vec<Vec<Item>>) -> Vec<Items> {
+    items.into_iter().map(|items| Arc::new(Mutex::new(items))).collect()
 }
 
-fn sale(item: &Item) -> RecordSaleRequest {
+/// Sells one unit after the other, each with the expected version and an idempotency key.
+pub async fn sell(channel: Channel, items: Items, turns: Turns) -> Answers {
+    let client = StockCommandServiceClient::new(channel);
+    let mut next = 0;
+    repeat(turns, || {
+        let mut client = client.clone();
+        let items = Arc::clone(&items);
+        next += 1;
+        let index = next % ITEMS_PER_CLIENT;
+        async move {
+            let mut items = items.lock().await;
+            let request = sale(&items[index], Some(items[index].version));
+            let sold = client.record_sale(request).await.expect("sold").into_inner();
+            items[index].version = sold.receipt.expect("a receipt").version;
+            1
+        }
+    })
+    .await
+}
+
+/// Sells one and the same item, as all others do: with a key, on whatever version there is.
+pub async fn sell_one(channel: Channel, item: Item, turns: Turns) -> Answers {
+    let client = StockCommandServiceClient::new(channel);
+    repeat(turns, || {
+        let mut client = client.clone();
+        let request = sale(&item, None);
+        async move { u64::from(client.record_sale(request).await.is_ok()) }
+    })
+    .await
+}
+
+/// Sells a unit, and reads the item at the sale's token. The latency is that from the receipt to
+/// the reply that shows the sale.
+pub async fn see(commands: Channel, queries: Channel, items: Items, turns: Turns) -> Answers {
+    let client = StockCommandServiceClient::new(commands);
+    let reader = StockQueryServiceClient::new(queries);
+    let mut next = 0;
+    repeat_from(turns, || {
+        let (mut client, mut reader) = (client.clone(), reader.clone());
+        let items = Arc::clone(&items);
+        next += 1;
+        let index = next % ITEMS_PER_CLIENT;
+        async move {
+            let mut items = items.lock().await;
+            let request = sale(&items[index], Some(items[index].version));
+            let sold = client.record_sale(request).await.expect("sold").into_inner();
+            let receipt = sold.receipt.expect("a receipt");
+            items[index].version = receipt.version;
+            let committed = Instant::now();
+            let consistency = Consistency {
+                requirement: Some(consistency::Requirement::AtLeast(receipt.token)),
+                ..Default::default()
+            };
+            let item_id = items[index].item_id.clone();
+            let request = GetItemRequest { item_id, consistency: Some(consistency) };
+            let seen = reader.get_item(request).await;
+            (u64::from(seen.is_ok()), committed)
+        }
+    })
+    .await
+}
+
+fn sale(item: &Item, expected_version: Option<u64>) -> RecordSaleRequest {
     RecordSaleRequest {
         store_id: item.store_id.clone(),
         item_id: item.item_id.clone(),
@@ -133,7 +179,7 @@ fn sale(item: &Item) -> RecordSaleRequest {
         sold_time: None,
         options: Some(CommandOptions {
             idempotency_key: Uuid::now_v7().to_string(),
-            expected_version: Some(item.version),
+            expected_version,
             ..CommandOptions::default()
         }),
     }
@@ -145,11 +191,11 @@ pub async fn read(
     ids: Arc<Vec<String>>,
     token: String,
     answered: Arc<Answered>,
-    over: Arc<AtomicBool>,
-) -> Vec<u32> {
+    turns: Turns,
+) -> Answers {
     let client = StockQueryServiceClient::new(channel);
     let mut next = rand::random_range(0..ids.len());
-    repeat(over, || {
+    repeat(turns, || {
         let mut client = client.clone();
         next = (next + 7_919) % ids.len();
         let consistency = Consistency {
@@ -165,6 +211,7 @@ pub async fn read(
             if role == NodeRole::Replica as i32 {
                 answered.by_replica.fetch_add(1, Ordering::Relaxed);
             }
+            1
         }
     })
     .await

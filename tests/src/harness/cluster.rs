@@ -57,11 +57,17 @@ impl Cluster {
     pub async fn start(options: Options) -> anyhow::Result<Cluster> {
         let binaries = binaries()?;
         let host = host()?;
-        let root = template::temporary_folder(options.on_disk)?;
-        std::fs::create_dir(root.join("logs"))?;
         let watchman = Watchman::start(&binaries.join("headwater"))?;
-        watchman.remove_at_the_end(&root);
-        let secrets = template::unpack(&binaries, &host, &options, &root).await?;
+        let (root, secrets) = match &options.kept {
+            Some(folder) => (folder.clone(), template::kept(folder)?),
+            None => {
+                let root = template::temporary_folder(options.on_disk)?;
+                watchman.remove_at_the_end(&root);
+                let secrets = template::unpack(&binaries, &host, &options, &root).await?;
+                (root, secrets)
+            }
+        };
+        std::fs::create_dir_all(root.join("logs"))?;
         let shape = options.shape();
         let mut ports = PortBlock::find(rand::random(), shape.ports())?;
         let plan = Plan::new(&root, host, secrets, &shape, &mut ports)?;
@@ -123,6 +129,12 @@ impl Cluster {
         let process = stack.process(name).unwrap_or_else(|| panic!("'{name}' was never started"));
         let farewell = process.launch().farewell;
         process.stop(farewell, STOP).await
+    }
+
+    /// Stops everything in order, as `headwater up` does; gives the names of those that had to be
+    /// killed.
+    pub async fn shut_down(self) -> Vec<String> {
+        self.stack.lock().await.stop(&Progress::silent()).await
     }
 
     /// Starts what was killed or stopped, and waits until it is ready.

@@ -1,5 +1,7 @@
 //! Options of a test's cluster.
 
+use std::path::PathBuf;
+
 use headwater_cli::local::{Kind, Shape, Size, Variable};
 
 /// The default is what `headwater up` starts: one partition, two databases, two replicas, one copy
@@ -29,6 +31,9 @@ pub struct Options {
     pub size: Size,
     /// Keep the data on a real disk, not in memory; whoever measures wants that.
     pub on_disk: bool,
+    /// A folder to run on and to leave as it is at the end, instead of a new one that is removed;
+    /// made if it is not there.
+    pub kept: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -45,6 +50,7 @@ impl Default for Options {
             variables: Vec::new(),
             size: Size { shared_buffers_mib: 32, is_disposable: true, ..Size::LAPTOP },
             on_disk: false,
+            kept: None,
         }
     }
 }

@@ -53,6 +53,13 @@ pub async fn unpack(
     Secrets::load(&folder.join(SECRETS), false)
 }
 
+/// Passwords of a folder that is kept; it is made if it is not there.
+pub fn kept(folder: &Path) -> anyhow::Result<Secrets> {
+    fs::create_dir_all(folder)?;
+    let is_new = fs::read_dir(folder)?.next().is_none();
+    Secrets::load(&folder.join(SECRETS), is_new)
+}
+
 /// The template's folder; it is made if this machine has none yet. One test process makes it,
 /// others wait.
 async fn make(binaries: &Path, host: &Host, single_database: bool) -> anyhow::Result<PathBuf> {
