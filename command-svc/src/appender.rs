@@ -12,9 +12,11 @@ use headwater_kernel::StreamId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::decide::StateKey;
 use crate::housekeeping::SnapshotSink;
 use crate::measure::Measures;
-use crate::plan::{Job, Plan, plan};
+use crate::plan::{Job, Plan, plan, streams_of};
+use crate::recent::Recent;
 use crate::reply::{Answer, AppendError};
 use crate::settle::{Cache, settle};
 use crate::states::States;
@@ -45,6 +47,7 @@ pub(crate) struct Task {
     appender: Appender,
     queue: mpsc::Receiver<Job>,
     write_breaker: WriteBreaker,
+    recent: Recent,
     shared: Shared,
 }
 
@@ -65,7 +68,8 @@ impl Task {
     ) -> (mpsc::Sender<Job>, Self) {
         let (jobs, queue) = mpsc::channel(queue_max);
         let write_breaker = WriteBreaker::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
-        (jobs, Self { appender, queue, write_breaker, shared })
+        let recent = Recent::default();
+        (jobs, Self { appender, queue, write_breaker, recent, shared })
     }
 
     /// Appends until every sender of its queue is gone and the queue is empty.
@@ -83,7 +87,7 @@ impl Task {
                 jobs.push_back(job);
             }
             let batch = (self.appender.epoch(), commands_max);
-            let mut plan = plan(&mut jobs, batch, |stream| self.shared.states.get(stream));
+            let mut plan = plan(&mut jobs, batch, &self.recent, |key| self.shared.states.get(key));
             let outdated = std::mem::take(&mut plan.outdated);
             if !plan.commands.is_empty() {
                 self.append(plan).await;
@@ -208,20 +212,22 @@ impl Task {
 
     /// Answers the commands of a batch that was appended; gives the streams of those that dropped
     /// out.
-    fn settle(&self, mut plan: Plan, outcomes: Vec<Outcome>) -> Vec<StreamId> {
-        let dropped_out = |(stream, outcome): (StreamId, &Outcome)| {
-            (!matches!(outcome, Outcome::Committed(_))).then_some(stream)
-        };
-        let dropped_out = plan.streams().zip(&outcomes).filter_map(dropped_out).collect();
-        let appended = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_)));
+    fn settle(&mut self, mut plan: Plan, outcomes: Vec<Outcome>) -> Vec<StreamId> {
+        let not_appended =
+            plan.commands.iter().zip(&outcomes).filter(|(_, outcome)| !is_committed(outcome));
+        let dropped_out = not_appended.flat_map(|(command, _)| streams_of(command)).collect();
+        let appended = outcomes.iter().any(is_committed);
         if appended && plan.commands.iter().any(|command| !command.events.is_empty()) {
             self.shared.notifier.hint();
         }
-        let settled = settle(&mut plan, outcomes);
+        let settled = settle(&mut plan, outcomes.clone());
         let mut answers = Vec::with_capacity(settled.len());
         for settled in settled {
+            for stream in settled.moved {
+                self.shared.states.forget(&StateKey::Stream(stream));
+            }
             match settled.cache {
-                Cache::Put(stream, mut state) => {
+                Cache::Put(key, mut state) => {
                     let command = &plan.commands[settled.planned_index];
                     let made_by = (command.expected, command.command_id);
                     let decider = &plan.planned[settled.planned_index].job.decider;
@@ -229,13 +235,14 @@ impl Task {
                         let bytes = self.shared.snapshots.offer(decider, &state, made_by, receipt);
                         state.heap_bytes = bytes.unwrap_or(state.heap_bytes);
                     }
-                    self.shared.states.put(stream, state);
+                    self.shared.states.put(key, state);
                 }
-                Cache::Forget(stream) => self.shared.states.forget(stream),
+                Cache::Forget(key) => self.shared.states.forget(&key),
                 Cache::Leave => {}
             }
             answers.push(settled.answer);
         }
+        self.recent.add(self.appender.epoch(), plan.commands, &outcomes);
         // Reply after the cache update, so that a client's next command is decided on its own
         // write.
         for (planned, answer) in plan.planned.into_iter().zip(answers) {
@@ -305,7 +312,7 @@ impl Task {
 
     /// Answers a job whose stream may have moved on: its next command loads the state anew.
     fn forget_and_answer(&self, job: Job, answer: Answer) {
-        self.shared.states.forget(job.stream);
+        self.shared.states.forget(&job.key());
         self.answer(job, answer);
     }
 
@@ -315,6 +322,10 @@ impl Task {
         // The client may have gone meanwhile; the outcome stays as it is.
         let _ = job.answer.send(answer);
     }
+}
+
+fn is_committed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Committed(_))
 }
 
 /// Answer to a command whose outcome was unknown.

@@ -3,23 +3,28 @@
 //! read side shows it. The partition's task, in [`crate::appender`]: decide on the newest state,
 //! append the batch, answer.
 
+use std::any::{TypeId, type_name};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::{Backoff, Delays, Metrics};
 use headwater_edge::{ErrorReason, Failure};
 use headwater_eventlog::{EventLog, Receipt};
+use headwater_kernel::boundary::{ITEMS_MAX, QueryItem};
+use headwater_kernel::envelope::is_tag;
 use headwater_kernel::{
-    Aggregate, Context, DecodeError, Partition, StreamId, StreamVersion, Token,
+    Aggregate, Context, DecisionModel, DecodeError, Partition, StreamId, StreamVersion, Token,
 };
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::acks::{Acked, Acks};
+use crate::across::Across;
 use crate::appender::{Shared, Task};
+use crate::boundaries::Boundaries;
 use crate::config::Limits;
-use crate::decide::{Decider, Typed, VersionedState};
+use crate::decide::{BoundaryKey, Decider, StateKey, Typed, VersionedState, caught};
 use crate::folding::{Fold, FoldError, Folding};
 use crate::housekeeping::SnapshotSink;
 use crate::loader::{LoadError, Loader};
@@ -44,6 +49,7 @@ const AHEAD_RETRY: Duration = Duration::from_millis(100);
 pub struct Executor {
     pub(crate) log: EventLog,
     loader: Loader,
+    boundaries: Boundaries,
     pub(crate) states: States,
     queues: Vec<mpsc::Sender<Job>>,
     pub(crate) measures: Arc<Measures>,
@@ -96,12 +102,14 @@ impl Executor {
             .map(|(queue, task)| (queue, supervisor.spawn("an appender", task.run())))
             .unzip();
         let loader = Loader::start(log, states.clone(), &supervisor);
+        let boundaries = Boundaries::new(log, states.clone());
         let places = Places::new(limits.queue_max);
         let command_bytes_max = limits.message_bytes_max;
         let log = log.clone();
         Self {
             log,
             loader,
+            boundaries,
             states,
             queues,
             measures,
@@ -131,12 +139,52 @@ impl Executor {
     ) -> Result<Committed, Failure> {
         self.check(&call).await?;
         let attempt = self.attempt::<A>(call, command);
+        let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
+        self.until_answered(attempt, Some(fold)).await
+    }
+
+    /// The same for a command that is decided on what a query matches.
+    ///
+    /// # Errors
+    /// Those of [`Executor::execute`].
+    pub async fn execute_across<M: DecisionModel>(
+        &self,
+        call: Call,
+        command: M::Command,
+    ) -> Result<Committed, Failure> {
+        self.check(&call).await?;
+        let context = context(&call);
+        let command_id = context.command_id;
+        let names = (M::NAME, type_name::<M::Command>());
+        let query = caught("a boundary", names, || M::boundary(&command, &context));
+        let query = query.ok_or_else(|| failure(AppendError::Panicked))?;
+        if query.items().len() > ITEMS_MAX {
+            tracing::error!(?names, items = query.items().len(), "a query has too many items");
+            return Err(failure(AppendError::Defect));
+        }
+        let tags = query.items().iter().flat_map(QueryItem::tags);
+        if !tags.into_iter().all(|tag| is_tag(tag)) {
+            return Err(failure(AppendError::BadName));
+        }
+        let partition = self.partition(&call);
+        let key = BoundaryKey { model: TypeId::of::<M>(), partition, query: Arc::new(query) };
+        let decider: Arc<dyn Decider> = Arc::new(Across::<M> { command, context, key });
+        self.until_answered(Attempt { call, partition, command_id, decider }, None).await
+    }
+
+    /// Carries out a command; `fold` begins the fold of its stream, if that is what it is decided
+    /// on.
+    async fn until_answered(
+        &self,
+        attempt: Attempt,
+        fold: Option<fn() -> Box<dyn Fold>>,
+    ) -> Result<Committed, Failure> {
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
         for number in 0..ATTEMPTS_MAX {
             if number > 0 {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
-            let state = self.newest::<A>(attempt.call.stream).await.map_err(load_failure)?;
+            let state = self.state(&attempt, fold, number > 0).await.map_err(load_failure)?;
             let answered = self.submit(&attempt, state)?;
             match attempt.verdict(answered.await.ok()) {
                 Some(Ok((receipt, replayed))) => {
@@ -179,13 +227,8 @@ impl Executor {
 
     /// A command that is ready to be submitted.
     pub(crate) fn attempt<A: Aggregate>(&self, call: Call, command: A::Command) -> Attempt {
-        let partition = call.partition_key.partition(self.log.info().partitions);
-        let context = Context {
-            stream: call.stream,
-            command_id: Uuid::now_v7(),
-            caller: call.options.caller.clone(),
-            now: OffsetDateTime::now_utc(),
-        };
+        let partition = self.partition(&call);
+        let context = context(&call);
         let command_id = context.command_id;
         Attempt { call, partition, command_id, decider: Arc::new(Typed::<A> { command, context }) }
     }
@@ -217,11 +260,38 @@ impl Executor {
         &self,
         stream: StreamId,
     ) -> Result<VersionedState, LoadError> {
-        if let Some(state) = self.states.get(stream) {
-            return Ok(state);
+        self.of_stream(stream, || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) }).await
+    }
+
+    async fn of_stream(
+        &self,
+        stream: StreamId,
+        fold: fn() -> Box<dyn Fold>,
+    ) -> Result<VersionedState, LoadError> {
+        match self.states.get(&StateKey::Stream(stream)) {
+            Some(state) => Ok(state),
+            None => self.loader.load(stream, fold).await,
         }
-        let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
-        self.loader.load(stream, fold).await
+    }
+
+    /// The newest state known that a command is decided on. What a boundary's query matches is read
+    /// to its end if the command is decided again.
+    async fn state(
+        &self,
+        attempt: &Attempt,
+        fold: Option<fn() -> Box<dyn Fold>>,
+        again: bool,
+    ) -> Result<VersionedState, LoadError> {
+        let (stream, decider) = (attempt.call.stream, &attempt.decider);
+        match (decider.boundary(), fold) {
+            (Some(key), _) => self.boundaries.state((key, stream), decider, again).await,
+            (None, Some(fold)) => self.of_stream(stream, fold).await,
+            (None, None) => Err(LoadError::Database(AppendError::Defect)),
+        }
+    }
+
+    fn partition(&self, call: &Call) -> Partition {
+        call.partition_key.partition(self.log.info().partitions)
     }
 }
 
@@ -243,6 +313,15 @@ impl Attempt {
             }
             Answer::Failed(error) => Err(failure(error)),
         })
+    }
+}
+
+fn context(call: &Call) -> Context {
+    Context {
+        stream: call.stream,
+        command_id: Uuid::now_v7(),
+        caller: call.options.caller.clone(),
+        now: OffsetDateTime::now_utc(),
     }
 }
 

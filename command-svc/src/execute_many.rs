@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::acks::Acked;
+use crate::decide::StateKey;
 use crate::execute::{ATTEMPT_DELAYS, ATTEMPTS_MAX, Attempt, Executor, contention, load_failure};
 use crate::reply::Answer;
 use crate::seen;
@@ -155,7 +156,7 @@ impl Executor {
                 waiting.push(index);
                 continue;
             }
-            match self.states.get(stream) {
+            match self.states.get(&StateKey::Stream(stream)) {
                 Some(state) => slot.submit(|attempt| self.submit(attempt, state)),
                 None => drop(unknown.insert(stream, vec![index])),
             }

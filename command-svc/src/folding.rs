@@ -131,6 +131,7 @@ impl<A: Aggregate> Fold for Folding<A> {
             version: self.version,
             state: Arc::new(std::mem::take(&mut self.state)),
             heap_bytes: snapshot.map_or(self.bytes, |snapshot| snapshot.state.len()),
+            extent: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use headwater_edge::{CommandReply, CommandRequest, TOKEN, Target, Violations, read_command};
 use headwater_eventlog::Receipt;
-use headwater_kernel::Aggregate;
+use headwater_kernel::{Aggregate, DecisionModel};
 use headwater_proto::headwater::v1;
 use prost_types::Timestamp;
 use tonic::metadata::MetadataValue;
@@ -47,6 +47,27 @@ impl<A: Aggregate> Commands<A> {
         let (envelope, (target, command)) = read_command(request, fields)?;
         let call = envelope.call(M::domain(), target.into());
         let done = self.executor.execute::<A>(call, command).await?;
+        Ok(done.reply())
+    }
+}
+
+impl<A: Aggregate> Commands<A> {
+    /// Carries out a request that is decided across aggregates, as [`Commands::execute`] does. The
+    /// target's stream is the one whose version the client may expect.
+    ///
+    /// # Errors
+    /// Those of [`Commands::execute`].
+    pub async fn execute_across<M: DecisionModel, Q: CommandRequest, R: CommandReply, T>(
+        &self,
+        request: Request<Q>,
+        fields: impl FnOnce(&Q, &mut Violations) -> Option<(T, M::Command)>,
+    ) -> Result<Response<R>, Status>
+    where
+        T: Into<Target>,
+    {
+        let (envelope, (target, command)) = read_command(request, fields)?;
+        let call = envelope.call(Q::domain(), target.into());
+        let done = self.executor.execute_across::<M>(call, command).await?;
         Ok(done.reply())
     }
 }
@@ -122,6 +143,8 @@ macro_rules! command_service {
         $($service:ident)::+ for $name:ident on $aggregate:ty;
         $($method:ident($request:ty) -> $reply:ty $(, by $key:ident)?
             = |$r:ident, $v:ident| $fields:expr;)*
+        $(#[across($model:ty)] $across:ident($asked:ty) -> $told:ty
+            = |$ar:ident, $av:ident| $across_fields:expr;)*
         $(#[batch] $batch:ident($requests:ty) -> $replies:ty;)*
         $(#[stream] $stream:ident($sent:ty) -> $answered:ty as $stream_type:ident;)*
     ) => {
@@ -164,6 +187,14 @@ macro_rules! command_service {
                 request: ::tonic::Request<$request>,
             ) -> Result<::tonic::Response<$reply>, ::tonic::Status> {
                 self.0.execute(request, <Self as $crate::ReadFields<$request, _>>::read).await
+            })*
+
+            $(async fn $across(
+                &self,
+                request: ::tonic::Request<$asked>,
+            ) -> Result<::tonic::Response<$told>, ::tonic::Status> {
+                let fields = |$ar: &$asked, $av: &mut ::headwater_edge::Violations| $across_fields;
+                self.0.execute_across::<$model, _, _, _>(request, fields).await
             })*
 
             $(async fn $batch(

@@ -4,7 +4,10 @@
 //! Everything else is a leaf of it.
 
 mod acks;
+mod across;
+mod ahead;
 mod appender;
+mod boundaries;
 mod config;
 mod decide;
 mod execute;
@@ -16,6 +19,7 @@ mod loader;
 mod measure;
 mod places;
 mod plan;
+mod recent;
 mod reply;
 mod run;
 mod seen;

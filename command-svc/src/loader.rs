@@ -15,7 +15,7 @@ use headwater_eventlog::{EventLog, LoadFrom};
 use headwater_kernel::{StreamId, StreamVersion};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::decide::VersionedState;
+use crate::decide::{StateKey, VersionedState};
 use crate::folding::{Fold, FoldError};
 use crate::reply::AppendError;
 use crate::states::States;
@@ -187,7 +187,7 @@ impl Answering {
     async fn load(mut self, fold: Box<dyn Fold>) {
         self.loaded = self.loader.read(self.stream, fold).await;
         if let Ok(state) = &self.loaded {
-            self.loader.states.offer(self.stream, state);
+            self.loader.states.offer(StateKey::Stream(self.stream), state);
         }
     }
 }

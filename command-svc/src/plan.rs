@@ -1,17 +1,21 @@
 //! From waiting jobs to a batch: decides every job on the newest state known, one on top of the
 //! other. Pure.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::iter;
 use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
 use headwater_eventlog::{BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
-use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX};
+use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX, TAGS_MAX, is_tag};
 use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::decide::{Accepted, Decider, Verdict, VersionedState, caught};
+use crate::across::version_of;
+use crate::ahead::{Ahead, Asking, boundary};
+use crate::decide::{Accepted, Decider, StateKey, Verdict, VersionedState, caught};
+use crate::recent::Recent;
 use crate::reply::{Answer, AppendError};
 use headwater_edge::{Call, KeyHashes};
 
@@ -52,6 +56,14 @@ impl Job {
             answer,
         };
         (job, answered)
+    }
+
+    /// The name of the state that it is decided on.
+    pub(crate) fn key(&self) -> StateKey {
+        match self.decider.boundary() {
+            None => StateKey::Stream(self.stream),
+            Some(key) => StateKey::Boundary(key.clone()),
+        }
     }
 }
 
@@ -99,7 +111,7 @@ impl Plan {
         let mut kept = Self { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
         let mut taken = Vec::new();
         for (command, planned) in self.commands.drain(..).zip(self.planned.drain(..)) {
-            if streams.contains(&command.stream) {
+            if streams_of(&command).any(|stream| streams.contains(&stream)) {
                 taken.push(planned.job);
             } else {
                 kept.commands.push(command);
@@ -113,8 +125,14 @@ impl Plan {
 
     /// The streams that it is about.
     pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> {
-        self.commands.iter().map(|command| command.stream)
+        self.commands.iter().flat_map(streams_of)
     }
+}
+
+/// The streams that a command is about.
+pub(crate) fn streams_of(command: &Command) -> impl Iterator<Item = StreamId> {
+    let parts = command.boundary.iter().flat_map(|boundary| &boundary.parts);
+    iter::once(command.stream).chain(parts.map(|part| part.stream))
 }
 
 /// Bytes of a batch's events and names, and so of one command's, too. What is larger would hold the
@@ -127,15 +145,16 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// or guards depend on those of a job before it, since all of a batch are checked before any is
 /// changed.
 ///
-/// `cached` gives the newest state the process knows of a stream, `epoch` is the one that the batch
-/// will be of.
+/// `cached` gives the newest state the process knows of a stream or a boundary, `recent` has what
+/// it appended last, `epoch` is the one that the batch will be of.
 pub(crate) fn plan(
     jobs: &mut VecDeque<Job>,
     (epoch, commands_max): (Epoch, usize),
-    cached: impl Fn(StreamId) -> Option<VersionedState>,
+    recent: &Recent,
+    cached: impl Fn(&StateKey) -> Option<VersionedState>,
 ) -> Plan {
     let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
-    let mut states: HashMap<StreamId, VersionedState> = HashMap::new();
+    let mut ahead = Ahead::default();
     let mut keys = HashSet::new();
     let mut facts = BatchFacts::default();
     let mut events = 0;
@@ -150,15 +169,11 @@ pub(crate) fn plan(
             jobs.push_front(job);
             break;
         }
-        let current = match states.get(&job.stream) {
-            Some(current) => current.clone(),
-            None => match newest(cached(job.stream), &job.state, epoch) {
-                Some(newest) => newest,
-                None => {
-                    plan.outdated.push(job);
-                    continue;
-                }
-            },
+        let decider = &*job.decider;
+        let asking = Asking { stream: job.stream, decider, loaded: &job.state };
+        let Some(current) = ahead.state(asking, (epoch, &plan.commands), recent, &cached) else {
+            plan.outdated.push(job);
+            continue;
         };
         let (command, intent) = decide(&job, &current);
         events += command.events.len();
@@ -171,22 +186,11 @@ pub(crate) fn plan(
         keys.extend(job.key.map(|key| key.key));
         let after =
             if let Intent::Commit { after, .. } = &intent { after.clone() } else { current };
-        states.insert(job.stream, after);
         plan.commands.push(command);
+        ahead.add(job.stream, job.decider.boundary(), after, &plan.commands);
         plan.planned.push(Planned { job, intent });
     }
     plan
-}
-
-/// The newest of those that are of the epoch. The numbers of epochs are drawn, so of two that are
-/// not in one line neither is the later one.
-fn newest(
-    cached: Option<VersionedState>,
-    loaded: &VersionedState,
-    epoch: Epoch,
-) -> Option<VersionedState> {
-    let known = cached.into_iter().chain([loaded.clone()]);
-    known.filter(|state| state.epoch == epoch).max_by_key(|state| state.version)
 }
 
 /// The command as the log sees it. A refusal is a command too, without events: the append confirms
@@ -206,18 +210,31 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
         Some(Verdict::Foreign) => {
             return (check(job, current), Intent::Fail(AppendError::OtherAggregate));
         }
+        Some(Verdict::Astray(stream)) => {
+            let names = job.decider.names();
+            tracing::error!(%stream, ?names, "a decision is about a stream beyond its boundary");
+            return (check(job, current), Intent::Fail(AppendError::Defect));
+        }
         None => return (check(job, current), Intent::Fail(AppendError::Panicked)),
     };
     if let Some(error) = cannot_be_stored(&accepted) {
         return (check(job, current), Intent::Fail(error));
     }
-    let Accepted { events, facts, refusals, next } = accepted;
-    let version = current.version.plus(events.len() as u64);
+    let Accepted { events, facts, refusals, parts, next, extent } = accepted;
+    let version = match &extent {
+        None => current.version.plus(events.len() as u64),
+        Some(extent) => version_of(extent, job.stream, Some(current.version)),
+    };
     let heap_bytes = current.heap_bytes.saturating_add(bytes_of(&events, &[]));
-    let after = VersionedState { epoch: current.epoch, version, state: next, heap_bytes };
+    let epoch = current.epoch;
+    let after = VersionedState { epoch, version, state: next, heap_bytes, extent };
     let intent = Intent::Commit { after, refusals };
     let key = job.key.map(|hashes| stored(hashes, true));
-    (Command { key, events, facts, ..check(job, current) }, intent)
+    let mut command = Command { key, events, facts, ..check(job, current) };
+    if let Some(boundary) = &mut command.boundary {
+        boundary.parts = parts;
+    }
+    (command, intent)
 }
 
 fn check(job: &Job, current: &VersionedState) -> Command {
@@ -230,6 +247,7 @@ fn check(job: &Job, current: &VersionedState) -> Command {
         key: job.key.map(|hashes| stored(hashes, false)),
         events: Vec::new(),
         facts: Vec::new(),
+        boundary: job.decider.boundary().and_then(|key| boundary(key, current)),
     }
 }
 
@@ -248,9 +266,12 @@ fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
         || accepted.events.len() > EVENTS_PER_COMMAND_MAX
         || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX);
     let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.contains('\0');
+    let well_tagged =
+        |event: &NewEvent| event.tags.len() <= TAGS_MAX && event.tags.iter().all(|tag| is_tag(tag));
+    let well_named = accepted.facts.iter().all(|fact| is_name(&fact.name));
     if too_large {
         Some(AppendError::TooLarge)
-    } else if !accepted.facts.iter().all(|fact| is_name(&fact.name)) {
+    } else if !well_named || !accepted.events.iter().all(well_tagged) {
         Some(AppendError::BadName)
     } else {
         None
@@ -260,7 +281,8 @@ fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::AnyState;
+    use crate::decide::{AnyState, EventRef};
+    use headwater_kernel::DecodeError;
     use headwater_kernel::aggregate::Snapshot;
 
     const EPOCH: Epoch = Epoch(3);
@@ -271,13 +293,17 @@ mod tests {
     impl Decider for Causes {
         fn decide(&self, current: &VersionedState) -> Verdict {
             let payload = vec![0; self.1];
-            let event = NewEvent { type_name: "test.v1.Event", schema_version: 1, payload };
-            Verdict::Accepted(Accepted {
-                events: vec![event; self.0],
-                facts: Vec::new(),
-                refusals: Vec::new(),
-                next: Arc::clone(&current.state),
-            })
+            let (type_name, tags) = ("test.v1.Event", Vec::new());
+            let event = NewEvent { type_name, schema_version: 1, payload, tags };
+            let mut accepted = Accepted::nothing(Arc::clone(&current.state));
+            accepted.events = vec![event; self.0];
+            Verdict::Accepted(accepted)
+        }
+        fn blank(&self) -> AnyState {
+            Arc::new(())
+        }
+        fn evolve(&self, _: &mut AnyState, _: EventRef<'_>) -> Result<(), DecodeError> {
+            Ok(())
         }
         fn snapshot(&self, _: &AnyState) -> Option<(&'static str, Snapshot)> {
             None
@@ -289,7 +315,7 @@ mod tests {
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
         let (epoch, version) = (Epoch(epoch), StreamVersion(version));
-        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
+        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0, extent: None }
     }
 
     fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> (Job, oneshot::Receiver<Answer>) {
@@ -312,7 +338,9 @@ mod tests {
     /// epoch and version of what was loaded, and of what the process knows.
     fn decided_on(loaded: (u32, u64), cached: Option<(u32, u64)>) -> Option<u64> {
         let (job, _answered) = job(0, loaded, Causes(0, 0));
-        let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), |_| cached.map(state));
+        let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), &Recent::default(), |_| {
+            cached.map(state)
+        });
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
     }
@@ -323,14 +351,14 @@ mod tests {
         let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = (0..10).map(heavy).unzip();
         let mut batches = Vec::new();
         while !jobs.is_empty() {
-            batches.push(plan(&mut jobs, (EPOCH, 10), |_| None).commands.len());
+            batches.push(plan(&mut jobs, (EPOCH, 10), &Recent::default(), |_| None).commands.len());
         }
         assert_eq!(batches, [4, 4, 2]);
         // What is too large for a batch of its own fails alone.
         let most = EVENTS_PER_COMMAND_MAX;
         let too_large = [job(1, (3, 0), Causes(most, 20_000)), job(2, (3, 0), Causes(1, 1))];
         let (mut jobs, _answered): (VecDeque<Job>, Vec<_>) = too_large.into_iter().unzip();
-        let plan = plan(&mut jobs, (EPOCH, 10), |_| None);
+        let plan = plan(&mut jobs, (EPOCH, 10), &Recent::default(), |_| None);
         let failed =
             |planned: &Planned| matches!(planned.intent, Intent::Fail(AppendError::TooLarge));
         assert_eq!(plan.planned.iter().map(failed).collect::<Vec<_>>(), [true, false]);

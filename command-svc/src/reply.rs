@@ -30,7 +30,7 @@ pub(crate) enum AppendError {
     OutcomeUnknown,
     /// The command's events are too many or too large.
     TooLarge,
-    /// A claim or a mark of the command has a name that cannot be stored.
+    /// A claim, a mark or a tag of the command has a name that cannot be stored.
     BadName,
     /// The database refuses what the command would store, and this command alone.
     Refused,
@@ -75,7 +75,7 @@ pub(crate) fn failure(error: AppendError) -> Failure {
         ),
         AppendError::BadName => Failure::new(
             ErrorReason::InvalidRequest,
-            "a value that the command would claim or mark is longer than 400 bytes or holds a NUL character",
+            "a value that the command would claim, mark or tag is too long (400 bytes; a tag 200), or holds a NUL character",
         ),
         AppendError::Refused => Failure::new(
             ErrorReason::Internal,

@@ -1,10 +1,10 @@
 //! From the outcomes of a batch to the answers of its jobs and the states to keep. Pure.
 
 use headwater_eventlog::Outcome;
-use headwater_kernel::StreamId;
+use headwater_kernel::{Position, StreamId};
 
-use crate::decide::VersionedState;
-use crate::plan::{Intent, Plan, Planned};
+use crate::decide::{StateKey, VersionedState};
+use crate::plan::{Intent, Job, Plan, Planned, streams_of};
 use crate::reply::{Answer, AppendError};
 
 /// A job that is answered, and what its stream's cached state becomes.
@@ -12,14 +12,16 @@ pub(crate) struct Settled {
     pub planned_index: usize,
     pub answer: Answer,
     pub cache: Cache,
+    /// Streams that a command on a boundary has moved on: what is cached of them is out of date.
+    pub moved: Vec<StreamId>,
 }
 
-/// Change of the cached state of a stream.
+/// Change of the cached state of a stream or a boundary.
 pub(crate) enum Cache {
     /// Put the newest state.
-    Put(StreamId, VersionedState),
+    Put(StateKey, VersionedState),
     /// Forget a state that is out of date.
-    Forget(StreamId),
+    Forget(StateKey),
     /// Leave the state as it is.
     Leave,
 }
@@ -32,20 +34,27 @@ pub(crate) fn settle(plan: &mut Plan, outcomes: Vec<Outcome>) -> Vec<Settled> {
         .zip(outcomes)
         .enumerate()
         .map(|(planned_index, (planned, outcome))| {
+            let command = &plan.commands[planned_index];
+            let is_across = command.boundary.is_some();
+            let moved = match &outcome {
+                Outcome::Committed(_) if is_across => streams_of(command).collect(),
+                _ => Vec::new(),
+            };
             let (answer, cache) = one(planned, outcome);
-            Settled { planned_index, answer, cache }
+            Settled { planned_index, answer, cache, moved }
         })
         .collect()
 }
 
 fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
-    let stream = planned.job.stream;
+    let key = planned.job.key();
     // Taken out by value; what is left behind is never looked at again.
     let intent = std::mem::replace(&mut planned.intent, Intent::Fail(AppendError::Defect));
     match (outcome, intent) {
-        (Outcome::Committed(receipt), Intent::Commit { after, .. }) => {
-            (Answer::Done { receipt, replayed: false }, Cache::Put(stream, after))
-        }
+        (Outcome::Committed(receipt), Intent::Commit { after, .. }) => (
+            Answer::Done { receipt, replayed: false },
+            Cache::Put(key, committed(after, &planned.job, receipt.position)),
+        ),
         (Outcome::Committed(_), Intent::Refuse(rejection)) => {
             (Answer::Refused(rejection), Cache::Leave)
         }
@@ -54,10 +63,10 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         }
         (Outcome::Committed(_), Intent::Fail(error)) => (Answer::Failed(error), Cache::Leave),
         (Outcome::Replayed(receipt), _) => {
-            (Answer::Done { receipt, replayed: true }, Cache::Forget(stream))
+            (Answer::Done { receipt, replayed: true }, Cache::Forget(key))
         }
-        (Outcome::KeyReused, _) => (Answer::Failed(AppendError::KeyReused), Cache::Forget(stream)),
-        (Outcome::VersionConflict(_), _) => (Answer::DecideAgain, Cache::Forget(stream)),
+        (Outcome::KeyReused, _) => (Answer::Failed(AppendError::KeyReused), Cache::Forget(key)),
+        (Outcome::VersionConflict(_), _) => (Answer::DecideAgain, Cache::Forget(key)),
         (Outcome::FactFailed(index), Intent::Commit { mut refusals, .. }) => {
             let refusal = (index < refusals.len()).then(|| refusals.swap_remove(index)).flatten();
             let answer = refusal.map_or(Answer::Failed(AppendError::Defect), Answer::Refused);
@@ -65,6 +74,14 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
             // state before it is still the newest.
             (answer, Cache::Leave)
         }
-        (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(stream)),
+        (Outcome::FactFailed(_), _) => (Answer::Failed(AppendError::Defect), Cache::Forget(key)),
     }
+}
+
+/// The state as it is known once the command that made it is in the log.
+fn committed(mut state: VersionedState, job: &Job, position: Position) -> VersionedState {
+    if let (Some(key), Some(extent)) = (job.decider.boundary(), state.extent.take()) {
+        state.extent = Some(extent.committed(position, &key.query));
+    }
+    state
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use headwater_kernel::{Epoch, StreamId};
+use headwater_kernel::Epoch;
 use moka::sync::Cache;
 
-use crate::decide::VersionedState;
+use crate::decide::{StateKey, VersionedState};
 
 /// Memory of a state beside its own: key, pointers, counts, and what the cache keeps of it.
 const ENTRY_BYTES: usize = 256;
@@ -16,7 +16,7 @@ const ENTRIES_MIN: u64 = 8;
 /// Bounded cache of the newest known states: in number, and in bytes by an estimate.
 #[derive(Clone)]
 pub(crate) struct States {
-    cache: Cache<StreamId, VersionedState>,
+    cache: Cache<StateKey, VersionedState>,
     /// The epoch whose states are kept.
     epoch: Arc<AtomicU32>,
 }
@@ -27,7 +27,7 @@ impl States {
         // bounds their number.
         let least = bytes_max / states_max.max(1);
         let most = bytes_max / ENTRIES_MIN;
-        let weight = move |_: &StreamId, state: &VersionedState| {
+        let weight = move |_: &StateKey, state: &VersionedState| {
             let bytes = bytes_of(state).max(least).min(most);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
@@ -35,30 +35,42 @@ impl States {
         Self { cache, epoch: Arc::new(AtomicU32::new(epoch.0)) }
     }
 
-    pub(crate) fn get(&self, stream: StreamId) -> Option<VersionedState> {
-        self.cache.get(&stream)
+    pub(crate) fn get(&self, key: &StateKey) -> Option<VersionedState> {
+        self.cache.get(key)
     }
 
     /// Keeps a state that was just committed: nothing newer can be known to this process.
-    pub(crate) fn put(&self, stream: StreamId, state: VersionedState) {
-        self.cache.insert(stream, state);
+    pub(crate) fn put(&self, key: StateKey, state: VersionedState) {
+        self.cache.insert(key, state);
     }
 
     /// Keeps a state that was loaded, unless a newer one was committed meanwhile. One of another
     /// epoch than is kept never takes the place of one that is, whatever their numbers.
-    pub(crate) fn offer(&self, stream: StreamId, state: &VersionedState) {
+    pub(crate) fn offer(&self, key: StateKey, state: &VersionedState) {
         let epoch = Epoch(self.epoch.load(Ordering::Acquire));
         let keep = |known: VersionedState| {
-            let is_newer = known.version >= state.version;
+            let is_outdated = known.extent.as_ref().is_some_and(|extent| extent.outdated);
+            let is_newer = known.progress() >= state.progress() && !is_outdated;
             known.epoch == epoch && (state.epoch != epoch || is_newer)
         };
-        if !self.cache.get(&stream).is_some_and(keep) {
-            self.cache.insert(stream, state.clone());
+        if !self.cache.get(&key).is_some_and(keep) {
+            self.cache.insert(key, state.clone());
         }
     }
 
-    pub(crate) fn forget(&self, stream: StreamId) {
-        self.cache.invalidate(&stream);
+    /// Forgets a state that is out of date. That of a boundary is kept, as far as it goes, to be
+    /// read on from there.
+    pub(crate) fn forget(&self, key: &StateKey) {
+        let boundary = matches!(key, StateKey::Boundary(_)).then(|| self.get(key)).flatten();
+        match boundary {
+            None => self.cache.invalidate(key),
+            Some(mut state) => {
+                if let Some(extent) = &mut state.extent {
+                    extent.outdated = true;
+                }
+                self.cache.insert(key.clone(), state);
+            }
+        }
     }
 
     /// Keeps states of this epoch from now on, and forgets all others: their history may be gone.
@@ -77,23 +89,23 @@ fn bytes_of(state: &VersionedState) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use headwater_kernel::StreamVersion;
+    use headwater_kernel::{StreamId, StreamVersion};
     use uuid::Uuid;
 
     use super::*;
 
-    const STREAM: StreamId = StreamId(Uuid::nil());
+    const STREAM: StateKey = StateKey::Stream(StreamId(Uuid::nil()));
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
         let (epoch, version) = (Epoch(epoch), StreamVersion(version));
-        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0 }
+        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0, extent: None }
     }
 
     /// States that are kept of a thousand with so much on the heap.
     fn kept(states_max: u64, bytes_max: u64, heap_bytes: usize) -> u64 {
         let states = States::new(states_max, bytes_max, Epoch(5));
         for n in 0..1_000 {
-            let stream = StreamId(Uuid::from_u128(n));
+            let stream = StateKey::Stream(StreamId(Uuid::from_u128(n)));
             states.put(stream, VersionedState { heap_bytes, ..state((5, 1)) });
         }
         states.cache.run_pending_tasks();
@@ -110,7 +122,7 @@ mod tests {
     }
 
     fn known(states: &States) -> Option<(u32, u64)> {
-        states.get(STREAM).map(|state| (state.epoch.0, state.version.0))
+        states.get(&STREAM).map(|state| (state.epoch.0, state.version.0))
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl EventSet for ProbeEvent {
             Self::Embrittled => "probe.v1.Embrittled",
             _ => "probe.v1.Added",
         };
-        NewEvent { type_name, schema_version: 1, payload: vec![7; 16] }
+        NewEvent { type_name, schema_version: 1, payload: vec![7; 16], tags: Vec::new() }
     }
 
     fn decode(type_name: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {
@@ -137,7 +137,8 @@ pub struct Happened;
 
 impl EventSet for Happened {
     fn encode(&self) -> NewEvent {
-        NewEvent { type_name: "stranger.v1.Happened", schema_version: 1, payload: Vec::new() }
+        let (payload, tags) = (Vec::new(), Vec::new());
+        NewEvent { type_name: "stranger.v1.Happened", schema_version: 1, payload, tags }
     }
 
     fn decode(type_name: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {

@@ -3,6 +3,7 @@
 
 use headwater_domain_proto::stores::v1::{
     ItemDelisted, ItemListed, ItemRepriced, SaleRecorded, StockAdjusted, StockReceived,
+    StockTransferredIn, StockTransferredOut,
 };
 use headwater_kernel::aggregate::Snapshot;
 use headwater_kernel::{
@@ -25,6 +26,8 @@ event_set! {
         Received(StockReceived) = "stores.v1.StockReceived" @ 1;
         Sold(SaleRecorded) = "stores.v1.SaleRecorded" @ 1;
         Adjusted(StockAdjusted) = "stores.v1.StockAdjusted" @ 1;
+        TransferredOut(StockTransferredOut) = "stores.v1.StockTransferredOut" @ 1;
+        TransferredIn(StockTransferredIn) = "stores.v1.StockTransferredIn" @ 1;
         Delisted(ItemDelisted) = "stores.v1.ItemDelisted" @ 1;
     }
 }
@@ -111,11 +114,8 @@ impl Aggregate for Item {
             ItemAction::List { .. } if !self.store_id.is_empty() => Err(reasons::ITEM_EXISTS
                 .because(format!("item {id} was listed before; ids are never used again"))),
             ItemAction::List { sku, name, price } => Ok(list(store_id, sku, name, *price)),
-            _ if self.store_id != store_id.to_string() => Err(reasons::ITEM_NOT_FOUND
-                .because(format!("there is no item {id} in store {store_id}"))),
-            ItemAction::Delist if self.delisted => Ok(Decision::nothing()),
-            _ if self.delisted => Err(reasons::ITEM_DELISTED
-                .because(format!("item {id} is no longer sold in store {store_id}"))),
+            ItemAction::Delist if self.delisted && self.is_of(store_id) => Ok(Decision::nothing()),
+            _ if let Err(rejection) = self.must_be_sold_in(store_id, id) => Err(rejection),
             ItemAction::Reprice(price) => self.reprice(*price),
             ItemAction::Receive(quantity) => self.receive(store_id, *quantity),
             ItemAction::RecordSale { quantity, amount, sold_at } => {
@@ -142,6 +142,8 @@ impl Aggregate for Item {
                 self.revenue = self.revenue.saturating_add(event.amount_minor_units);
             }
             ItemEvent::Adjusted(event) => self.on_hand = event.on_hand,
+            ItemEvent::TransferredOut(event) => self.on_hand = event.on_hand,
+            ItemEvent::TransferredIn(event) => self.on_hand = event.on_hand,
             ItemEvent::Delisted(_) => self.delisted = true,
         }
     }
@@ -187,6 +189,58 @@ fn list(store_id: Uuid, sku: &Sku, name: &str, price: Money) -> Decision<ItemEve
 }
 
 impl Item {
+    fn is_of(&self, store_id: Uuid) -> bool {
+        self.store_id == store_id.to_string()
+    }
+
+    /// It is an item of the store, and has not been delisted.
+    pub(crate) fn must_be_sold_in(&self, store_id: Uuid, id: StreamId) -> Result<(), Rejection> {
+        if !self.is_of(store_id) {
+            let message = format!("there is no item {id} in store {store_id}");
+            return Err(reasons::ITEM_NOT_FOUND.because(message));
+        }
+        if self.delisted {
+            let message = format!("item {id} is no longer sold in store {store_id}");
+            return Err(reasons::ITEM_DELISTED.because(message));
+        }
+        Ok(())
+    }
+
+    // No guard on the store being open: while there are units, it cannot close.
+    pub(crate) fn send(
+        &self,
+        store_id: Uuid,
+        quantity: Quantity,
+        to: StreamId,
+    ) -> Decided<ItemEvent> {
+        let on_hand = self.fewer(quantity.units())?;
+        let decision = Decision::event(StockTransferredOut {
+            store_id: self.store_id.clone(),
+            quantity: quantity.units(),
+            to_item_id: to.to_string(),
+            on_hand,
+            price_minor_units: self.price,
+        });
+        Ok(self.marked(store_id, on_hand, decision))
+    }
+
+    pub(crate) fn take_in(
+        &self,
+        store_id: Uuid,
+        quantity: Quantity,
+        from: StreamId,
+    ) -> Decided<ItemEvent> {
+        let on_hand = self.more(quantity.units())?;
+        let decision = Decision::event(StockTransferredIn {
+            store_id: self.store_id.clone(),
+            quantity: quantity.units(),
+            from_item_id: from.to_string(),
+            on_hand,
+            price_minor_units: self.price,
+        });
+        Ok(self.marked(store_id, on_hand, decision))
+    }
+
     fn reprice(&self, price: Money) -> Decided<ItemEvent> {
         self.must_trade_in(price)?;
         let new_price = price.minor_units();

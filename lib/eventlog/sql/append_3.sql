@@ -23,6 +23,11 @@
 -- SQLSTATE HW001. A receipt therefore never carries an epoch that its position is not of. HW002: the migration was
 -- finished meanwhile (in_finished is what the caller knows).
 --
+-- Boundaries: what a command was decided on may be a query instead of one stream (in_items; NULL if no command of the
+-- batch has one, as in_tags if no event has a tag). That nothing was added to its result is checked as versions are.
+-- Events of commands before it in the batch are not in the table yet: that it was decided on those, the caller sees to,
+-- and its chain tells.
+--
 -- in_digests: the digests of the events' contents, 32 bytes each. in_rare: some command has claims, marks or guards, or
 -- is to leave a receipt without an event.
 --
@@ -31,7 +36,8 @@
 CREATE OR REPLACE FUNCTION headwater_log.append_3(
     in_partition integer, in_epoch integer, in_finished boolean,
     in_commands headwater_log.command_3[], in_events headwater_log.event_3[], in_digests bytea,
-    in_facts headwater_log.fact_3[], in_rare boolean
+    in_facts headwater_log.fact_3[], in_tags headwater_log.tag_3[], in_items headwater_log.item_3[],
+    in_rare boolean
 ) RETURNS headwater_log.failure_3[] LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = headwater_log, pg_temp
 AS $append$
@@ -74,7 +80,7 @@ BEGIN
     END IF;
     v_recorded := (extract(epoch FROM v_now) * 1000000)::bigint;
 
-    -- The commands that come too late: the key is known, or the stream has moved on. Of a chain the first is compared.
+    -- The commands that come too late: the key is known, or the stream has moved on. Of a stream the first is compared.
     v_failures := array(
         SELECT ROW(c.n, CASE WHEN k.position IS NULL AND r.position IS NULL THEN 1
                              WHEN coalesce(k.key_payload, r.payload) = c.payload THEN 2 ELSE 3 END,
@@ -88,13 +94,16 @@ BEGIN
           LEFT JOIN LATERAL (
                SELECT coalesce((SELECT e.version FROM event e WHERE e.stream = c.stream
                                  ORDER BY e.version DESC LIMIT 1), 0) AS version
-                WHERE c.chain = c.n) s ON s.version <> c.expected
+                WHERE c.chain > 0) s ON s.version <> c.expected
          WHERE k.position IS NOT NULL OR r.position IS NOT NULL OR s.version IS NOT NULL);
     IF in_rare OR v_old_receipts THEN
         IF v_partitions > 1 AND 't' = ANY (array(SELECT f.kind FROM unnest(in_facts) f)) THEN
             PERFORM pg_advisory_xact_lock(7237421060);
         END IF;
         v_failures := v_failures || rare_failures(in_partition, v_old_receipts, in_commands, in_facts);
+    END IF;
+    IF in_items IS NOT NULL THEN
+        v_failures := v_failures || boundary_failures(in_partition, in_commands, in_items);
     END IF;
     IF cardinality(v_failures) > 0 THEN
         v_failures := all_failures(in_commands, v_failures);
@@ -103,6 +112,9 @@ BEGIN
             SELECT string_agg(substring(in_digests FROM (e.n::integer - 1) * 32 + 1 FOR 32), '' ORDER BY e.n)
               FROM (SELECT row_number() OVER () AS n, u.command FROM unnest(in_events) u) e
              WHERE e.command <> ALL (v_failed));
+        IF in_tags IS NOT NULL THEN
+            in_tags := remaining_tags(in_tags, in_events, v_failed);
+        END IF;
         in_events := array(SELECT e FROM unnest(in_events) e WHERE e.command <> ALL (v_failed));
         v_events := cardinality(in_events);
     END IF;
@@ -117,6 +129,10 @@ BEGIN
           FROM unnest(in_events) WITH ORDINALITY e(
                    command, stream, version, type, schema_version, payload, command_id, caller, traceparent, subject,
                    key, key_payload, n);
+        IF in_tags IS NOT NULL THEN
+            INSERT INTO tag (partition, tag, position, type)
+            SELECT in_partition, t.tag, v_first + t.event, t.type FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     IF in_rare THEN
         PERFORM rare_changes(in_partition, in_commands, in_facts, v_failed, v_first, v_now);

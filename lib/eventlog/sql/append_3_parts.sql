@@ -19,17 +19,16 @@ BEGIN
                        (extract(epoch FROM r.recorded_at) * 1000000)::bigint, r.stream, r.partition, NULL)::failure_3
               FROM unnest(in_commands) WITH ORDINALITY c(
                        stream, command_id, expected, events, chain, key, old_key, payload, store, n)
-              JOIN receipt r ON r.key = c.old_key);
+              JOIN receipt r ON r.key = c.old_key
+             -- Of what an event tells, that counts: it knows of several streams.
+             WHERE NOT EXISTS (SELECT FROM event k WHERE k.key = c.key));
     END IF;
     IF cardinality(in_facts) > 0 THEN
         v_failures := v_failures || array(
             SELECT DISTINCT ON (f.command) ROW(f.command, 4, NULL, NULL, NULL, NULL, NULL, f.n)::failure_3
-              FROM unnest(in_facts) WITH ORDINALITY f(command, kind, name, n)
-              JOIN unnest(in_commands) WITH ORDINALITY c(
-                       stream, command_id, expected, events, chain, key, old_key, payload, store, n)
-                ON c.n = f.command
+              FROM unnest(in_facts) WITH ORDINALITY f(command, stream, kind, name, n)
              WHERE CASE f.kind
-                   WHEN 't' THEN EXISTS (SELECT FROM claim o WHERE o.value = f.name AND o.stream <> c.stream)
+                   WHEN 't' THEN EXISTS (SELECT FROM claim o WHERE o.value = f.name AND o.stream <> f.stream)
                    WHEN 'p' THEN NOT EXISTS (
                         SELECT FROM mark m WHERE m.partition = in_partition AND m.name = f.name)
                    WHEN 'a' THEN EXISTS (
@@ -41,16 +40,74 @@ BEGIN
 END
 $rare$;
 
+-- The commands to whose boundaries something was added. Index: event_stream, tag_pkey, event_pkey.
+CREATE OR REPLACE FUNCTION headwater_log.boundary_failures(
+    in_partition integer, in_commands headwater_log.command_3[], in_items headwater_log.item_3[]
+) RETURNS headwater_log.failure_3[] LANGUAGE plpgsql VOLATILE
+SET search_path = headwater_log, pg_temp
+AS $boundary$
+BEGIN
+    RETURN array(
+        SELECT ROW(f.command, 1, coalesce((SELECT e.version FROM event e WHERE e.stream = in_commands[f.command].stream
+                                            ORDER BY e.version DESC LIMIT 1), 0),
+                   NULL, NULL, NULL, NULL, NULL)::failure_3
+          FROM (SELECT DISTINCT i.command FROM unnest(in_items) i
+                 WHERE CASE
+                       WHEN i.stream IS NOT NULL AND i.tags IS NULL AND i.types IS NULL THEN
+                            i.version <> coalesce((SELECT e.version FROM event e WHERE e.stream = i.stream
+                                                    ORDER BY e.version DESC LIMIT 1), 0)
+                       WHEN i.stream IS NOT NULL THEN EXISTS (
+                            SELECT FROM event e
+                             WHERE e.stream = i.stream AND e.version > i.version
+                               AND (i.types IS NULL OR e.type = ANY (i.types))
+                               AND NOT EXISTS (
+                                   SELECT FROM unnest(i.tags) o(tag) WHERE NOT EXISTS (
+                                          SELECT FROM tag t WHERE t.partition = in_partition AND t.tag = o.tag
+                                                              AND t.position = e.position)))
+                       WHEN i.tags IS NOT NULL THEN EXISTS (
+                            SELECT FROM tag t
+                             WHERE t.partition = in_partition AND t.tag = i.tags[1] AND t.position > i.after
+                               AND (i.types IS NULL OR t.type = ANY (i.types))
+                               AND NOT EXISTS (
+                                   SELECT FROM unnest(i.tags[2:]) o(tag) WHERE NOT EXISTS (
+                                          SELECT FROM tag u WHERE u.partition = in_partition AND u.tag = o.tag
+                                                              AND u.position = t.position)))
+                       ELSE EXISTS (
+                            SELECT FROM event e WHERE e.partition = in_partition AND e.position > i.after
+                                                  AND (i.types IS NULL OR e.type = ANY (i.types)))
+                       END) f);
+END
+$boundary$;
+
+-- The tags of the commands that passed, with the numbers that their events have without those of the others.
+CREATE OR REPLACE FUNCTION headwater_log.remaining_tags(
+    in_tags headwater_log.tag_3[], in_events headwater_log.event_3[], in_failed integer[]
+) RETURNS headwater_log.tag_3[] LANGUAGE plpgsql VOLATILE
+SET search_path = headwater_log, pg_temp
+AS $tags$
+DECLARE
+    v_numbers bigint[] := array(
+        SELECT count(*) FILTER (WHERE e.command <> ALL (in_failed)) OVER (ORDER BY e.n)
+          FROM (SELECT u.command, row_number() OVER () AS n FROM unnest(in_events) u) e ORDER BY e.n);
+BEGIN
+    RETURN array(
+        SELECT ROW(t.command, v_numbers[t.event], t.tag, t.type)::tag_3 FROM unnest(in_tags) t
+         WHERE t.command <> ALL (in_failed));
+END
+$tags$;
+
 -- Of the failures found, the one of each command that counts (a known key before a conflict before a claim or guard),
 -- and those of the commands that were decided on top of one that is not appended: they are in conflict, whatever the
--- version is, since another process's events may have taken the place of those that were not appended.
+-- version is, since another process's events may have taken the place of those that were not appended. Many may fail at
+-- once, so they are joined by hash, which the session of an appender does not do.
 CREATE OR REPLACE FUNCTION headwater_log.all_failures(
     in_commands headwater_log.command_3[], in_failures headwater_log.failure_3[]
 ) RETURNS headwater_log.failure_3[] LANGUAGE sql VOLATILE
 SET search_path = headwater_log, pg_temp
+SET enable_hashjoin = on
 AS $all$
     WITH command AS (
-        SELECT c.n, c.stream, c.events, c.chain
+        SELECT c.n, c.stream, c.events, abs(c.chain) AS chain
           FROM unnest(in_commands) WITH ORDINALITY c(
                    stream, command_id, expected, events, chain, key, old_key, payload, store, n)),
     failed AS (
@@ -83,21 +140,21 @@ DECLARE
 BEGIN
     IF 'f' = ANY (v_kinds) THEN
         DELETE FROM claim c USING unnest(v_facts) f
-         WHERE f.kind = 'f' AND c.value = f.name AND c.stream = in_commands[f.command].stream;
+         WHERE f.kind = 'f' AND c.value = f.name AND c.stream = f.stream;
     END IF;
     IF 't' = ANY (v_kinds) THEN
         INSERT INTO claim (value, stream)
-        SELECT f.name, in_commands[f.command].stream FROM unnest(v_facts) f
+        SELECT f.name, f.stream FROM unnest(v_facts) f
          WHERE f.kind = 't' AND NOT EXISTS (SELECT FROM claim c WHERE c.value = f.name) ORDER BY f.name;
     END IF;
     IF 'c' = ANY (v_kinds) THEN
         DELETE FROM mark m USING unnest(v_facts) f
          WHERE f.kind = 'c' AND m.partition = in_partition AND m.name = f.name
-           AND m.stream = in_commands[f.command].stream;
+           AND m.stream = f.stream;
     END IF;
     IF 's' = ANY (v_kinds) THEN
         INSERT INTO mark (partition, name, stream)
-        SELECT in_partition, f.name, in_commands[f.command].stream FROM unnest(v_facts) f
+        SELECT in_partition, f.name, f.stream FROM unnest(v_facts) f
          WHERE f.kind = 's' ON CONFLICT DO NOTHING;
     END IF;
     INSERT INTO eventless_receipt (key, payload, command_id, stream, version, position, partition, recorded_at)

@@ -44,12 +44,22 @@ CREATE TABLE headwater_log.stream_snapshot (
     PRIMARY KEY (stream, format)
 );
 
+-- The tags of events, by which queries find them; an event without tags has no row. A function of the events, so that
+-- it can be made anew. Insert-only.
+CREATE TABLE headwater_log.tag (
+    partition integer NOT NULL,
+    tag       text COLLATE "C" NOT NULL,
+    position  bigint NOT NULL,
+    type      text NOT NULL,
+    PRIMARY KEY (partition, tag, position)
+);
+
 -- The arguments of append_3, in the order in which programs encode them.
 --
 -- A command: the version that it was decided on; the number of its events (0: it is only checked); its chain, the
--- number of the first command of the batch that it depends on (its own, if it is the first of its stream); its
--- idempotency key (NULL: none), the hash that edition 2 kept of it, the hash of the payload, and whether a receipt is
--- to be stored although there is no event to be it.
+-- number of the first command of the batch that it depends on (its own, if there is none), negative unless it is the
+-- first of its stream, whose version is compared; its idempotency key (NULL: none), the hash that edition 2 kept of it,
+-- the hash of the payload, and whether a receipt is to be stored although there is no event to be it.
 CREATE TYPE headwater_log.command_3 AS (
     stream uuid, command_id uuid, expected bigint, events integer, chain integer,
     key uuid, old_key uuid, payload uuid, store boolean
@@ -60,11 +70,19 @@ CREATE TYPE headwater_log.event_3 AS (
     command integer, stream uuid, version bigint, type text, schema_version smallint, payload bytea,
     command_id uuid, caller text, traceparent text, subject text, key uuid, key_payload uuid
 );
--- A claim, mark or guard of the command with this number: t take claim, f free claim, s set mark, c clear mark,
--- p guard: mark present, a guard: mark absent.
-CREATE TYPE headwater_log.fact_3 AS (command integer, kind text, name text);
--- A command that failed: 1 version conflict (version is the current one), 2 key known (its receipt follows), 3 key
--- known with another payload, 4 claim or guard with the number fact failed.
+-- A tag of the event with this number, of the command with that one.
+CREATE TYPE headwater_log.tag_3 AS (command integer, event integer, tag text, type text);
+-- An item of the query that the command with this number was decided on: no event may match it that is after this
+-- position, or of its stream, if it has one, after this version. Tags: all of them; types: any of them (NULL: all). A
+-- stream without either has to be at the version exactly.
+CREATE TYPE headwater_log.item_3 AS (
+    command integer, after bigint, stream uuid, version bigint, tags text[], types text[]
+);
+-- A claim, mark or guard of the command with this number, for this stream: t take claim, f free claim, s set mark,
+-- c clear mark, p guard: mark present, a guard: mark absent.
+CREATE TYPE headwater_log.fact_3 AS (command integer, stream uuid, kind text, name text);
+-- A command that failed: 1 version conflict (version is the stream's current one), 2 key known (its receipt follows),
+-- 3 key known with another payload, 4 claim or guard with the number fact failed.
 CREATE TYPE headwater_log.failure_3 AS (
     command integer, outcome integer, version bigint, position bigint, recorded bigint, stream uuid,
     partition integer, fact integer

@@ -14,6 +14,7 @@ use crate::error::LogError;
 use crate::schema::{self, Edition};
 use crate::servers::{Place, Servers};
 
+mod chains;
 mod command;
 mod edition_2;
 mod edition_3;
@@ -21,7 +22,9 @@ mod facts;
 mod resolve;
 mod stored;
 
-pub use command::{Command, Fact, FactKind, Key, Outcome, Receipt};
+pub(crate) use edition_3::ItemRecord;
+
+pub use command::{Boundary, Command, Fact, FactKind, Key, Outcome, Part, Receipt};
 pub use facts::BatchFacts;
 
 /// The most events one append may hold, so that a reader can take in a whole one and the partition
@@ -109,6 +112,12 @@ impl Appender {
         let servers = self.servers().clone();
         let session = self.session().await?;
         let edition = session.edition;
+        let tagged = |command: &Command| command.events.iter().any(|event| !event.tags.is_empty());
+        let needs_3 = |command: &Command| command.boundary.is_some() || tagged(command);
+        if edition == Edition::Old && commands.iter().any(needs_3) {
+            let what = "tags and boundaries need the log's schema of edition 3";
+            return Err(LogError::Refused(sqlx::Error::Encode(what.into())));
+        }
         let query = if edition == Edition::Old {
             let query = sqlx::query(include_str!("../sql/append_2_call.sql"));
             edition_2::Columns::of(commands).bind(query, partition, epoch)

@@ -6,6 +6,7 @@
 
 mod answer;
 mod append;
+mod boundary;
 mod decode;
 mod end;
 mod epochs;
@@ -20,9 +21,10 @@ mod snapshots;
 mod wakeups;
 
 pub use append::{
-    Appender, BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key, NAME_BYTES_MAX,
-    Outcome, Receipt,
+    Appender, BatchFacts, Boundary, Command, EVENTS_PER_BATCH_MAX, Fact, FactKind, Key,
+    NAME_BYTES_MAX, Outcome, Part, Receipt,
 };
+pub use boundary::{BoundaryRead, BoundaryStep};
 pub use end::LogEnd;
 pub use epochs::History;
 pub use error::LogError;

@@ -15,6 +15,19 @@ pub struct NewEvent {
     pub schema_version: u16,
     /// The encoded message; at most [`PAYLOAD_BYTES_MAX`].
     pub payload: Vec<u8>,
+    /// Names by which queries find it: a function of the message, which its digest covers, so that
+    /// they can be checked and made anew. At most [`TAGS_MAX`], of at most [`TAG_BYTES_MAX`] each.
+    pub tags: Vec<String>,
+}
+
+/// The most tags an event may have.
+pub const TAGS_MAX: usize = 16;
+/// The longest tag; it holds no NUL.
+pub const TAG_BYTES_MAX: usize = 200;
+
+/// True if a text may be a tag.
+pub fn is_tag(text: &str) -> bool {
+    text.len() <= TAG_BYTES_MAX && !text.contains('\0')
 }
 
 /// The largest payload of one event. Events are facts, not documents; a megabyte here would stall a
@@ -151,12 +164,13 @@ macro_rules! event_sets {
 /// Each line is `Variant(Message) = "full.type.Name" @ current_version`, optionally followed by
 /// `, upcast function`, where
 /// `function(schema_version: u16, payload: &[u8]) -> Result<Message, prost::DecodeError>` reads
-/// every older version.
+/// every older version; and then by `, tags function`, where
+/// `function(message: &Message) -> Vec<String>` gives the event's tags.
 #[macro_export]
 macro_rules! event_set {
     ($(#[$meta:meta])* $vis:vis enum $set:ident {
         $($variant:ident($message:ty) = $name:literal @ $version:literal
-            $(, upcast $upcast:path)?;)*
+            $(, upcast $upcast:path)? $(, tags $tags:path)?;)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +191,12 @@ macro_rules! event_set {
                         type_name: $name,
                         schema_version: $version,
                         payload: ::prost::Message::encode_to_vec(message),
+                        tags: {
+                            #[allow(unused_mut, unused_assignments)]
+                            let mut tags = ::std::vec::Vec::new();
+                            $(tags = $tags(message);)?
+                            tags
+                        },
                     },)*
                 }
             }

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod boundary;
 pub mod digest;
 pub mod envelope;
 pub mod freshness;
@@ -15,6 +16,7 @@ pub mod view;
 
 pub use access::Access;
 pub use aggregate::{Aggregate, Context, Decided, Decision, Holdings, Rejection, RejectionKind};
+pub use boundary::{DecidedAcross, DecisionModel, Query, QueryItem};
 pub use digest::Digest;
 pub use envelope::{DecodeError, EventSet, NewEvent, RecordedEvent};
 pub use freshness::{Consistency, Freshness, NodeRole};

@@ -262,6 +262,7 @@ fn command(stream: u128, version: u64, event: &Event) -> Command {
         key: None,
         events: vec![event.encode()],
         facts: Vec::new(),
+        boundary: None,
     }
 }
 

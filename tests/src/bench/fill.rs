@@ -63,12 +63,13 @@ pub fn command(stream: Uuid, expected: u64, events: Vec<NewEvent>) -> Command {
         traceparent: None,
         key: Some(Key { key, old_key: key, payload: key, store: true }),
         events,
+        boundary: None,
         facts: Vec::new(),
     }
 }
 
 fn event(type_name: &'static str, message: &impl Message) -> NewEvent {
-    NewEvent { type_name, schema_version: 1, payload: message.encode_to_vec() }
+    NewEvent { type_name, schema_version: 1, payload: message.encode_to_vec(), tags: Vec::new() }
 }
 
 fn opened(id: Uuid) -> NewEvent {

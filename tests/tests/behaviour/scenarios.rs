@@ -18,6 +18,7 @@ mod queries;
 mod reasons;
 mod stock;
 mod stores;
+mod transfers;
 mod upcast;
 mod users;
 mod versions;

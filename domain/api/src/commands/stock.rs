@@ -2,16 +2,17 @@
 
 use headwater_command_svc::command_service;
 use headwater_domain_model::values::QUANTITY_MAX;
-use headwater_domain_model::{Item, ItemAction, ItemCommand};
+use headwater_domain_model::{Item, ItemAction, ItemCommand, Transfer, TransferStock};
 use headwater_domain_proto::stores::v1::{
     AdjustStockRequest, AdjustStockResponse, BatchListItemsRequest, BatchListItemsResponse,
     BatchReceiveStockRequest, BatchReceiveStockResponse, BatchRecordSalesRequest,
     BatchRecordSalesResponse, DelistItemRequest, DelistItemResponse, ListItemRequest,
     ListItemResponse, ReceiveStockRequest, ReceiveStockResponse, RecordSaleRequest,
     RecordSaleResponse, RepriceItemRequest, RepriceItemResponse, StreamRecordSalesRequest,
-    StreamRecordSalesResponse, stock_command_service,
+    StreamRecordSalesResponse, TransferStockRequest, TransferStockResponse, stock_command_service,
 };
 use headwater_edge::{Target, id_or_new, time};
+use headwater_kernel::StreamId;
 use uuid::Uuid;
 
 use super::fields::{TEXT_LEN_MAX, money, quantity, sku};
@@ -67,6 +68,18 @@ command_service! {
         let store_id = v.uuid("store_id", &r.store_id);
         let item_id = v.uuid("item_id", &r.item_id);
         of_store(item_id, store_id, ItemAction::Delist)
+    };
+    #[across(Transfer)] transfer_stock(TransferStockRequest) -> TransferStockResponse = |r, v| {
+        let store_id = v.uuid("store_id", &r.store_id);
+        let from = v.uuid("from_item_id", &r.from_item_id);
+        let to = v.uuid("to_item_id", &r.to_item_id);
+        let other = v.check(from != to, "to_item_id", "must be another item");
+        let quantity = quantity(v, "quantity", r.quantity);
+        other?;
+        let (store_id, from) = (store_id?, from?);
+        let (to, quantity) = (StreamId(to?), quantity?);
+        let command = TransferStock { store_id, from: StreamId(from), to, quantity };
+        Some((Target::beside(from, store_id), command))
     };
     #[batch] batch_list_items(BatchListItemsRequest) -> BatchListItemsResponse;
     #[batch] batch_receive_stock(BatchReceiveStockRequest) -> BatchReceiveStockResponse;

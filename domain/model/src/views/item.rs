@@ -75,6 +75,8 @@ impl View for ItemRow {
                 row.revenue = sum(row.revenue, Some(event.amount_minor_units))?;
             }
             ItemEvent::Adjusted(event) => row.on_hand = event.on_hand,
+            ItemEvent::TransferredOut(event) => row.on_hand = event.on_hand,
+            ItemEvent::TransferredIn(event) => row.on_hand = event.on_hand,
             ItemEvent::Delisted(_) => row.listed = false,
         }
         row.version = version(about);

@@ -144,6 +144,12 @@ fn of_item(mut row: StoreOverviewRow, event: &ItemEvent) -> Result<StoreOverview
         }
         ItemEvent::Received(event) => stock(&mut row, event.quantity, event.price_minor_units)?,
         ItemEvent::Adjusted(event) => stock(&mut row, event.delta, event.price_minor_units)?,
+        ItemEvent::TransferredOut(event) => {
+            stock(&mut row, event.quantity.saturating_neg(), event.price_minor_units)?;
+        }
+        ItemEvent::TransferredIn(event) => {
+            stock(&mut row, event.quantity, event.price_minor_units)?;
+        }
         ItemEvent::Sold(event) => {
             stock(&mut row, event.quantity.saturating_neg(), event.price_minor_units)?;
             row.units_sold = sum(row.units_sold, Some(event.quantity))?;
@@ -185,6 +191,8 @@ fn store_of(event: &ItemEvent) -> &str {
         ItemEvent::Received(event) => &event.store_id,
         ItemEvent::Sold(event) => &event.store_id,
         ItemEvent::Adjusted(event) => &event.store_id,
+        ItemEvent::TransferredOut(event) => &event.store_id,
+        ItemEvent::TransferredIn(event) => &event.store_id,
         ItemEvent::Delisted(event) => &event.store_id,
     }
 }

@@ -5,6 +5,7 @@ mod check;
 
 mod decide_item;
 mod decide_store;
+mod decide_transfer;
 mod decide_user;
 mod stored_formats;
 

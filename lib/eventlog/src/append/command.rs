@@ -1,6 +1,6 @@
 //! Commands of a batch, and their outcomes.
 
-use headwater_kernel::{Epoch, NewEvent, Partition, Position, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, NewEvent, Partition, Position, Query, StreamId, StreamVersion};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -23,6 +23,68 @@ pub struct Command {
     pub events: Vec<NewEvent>,
     /// Claims, marks and guards.
     pub facts: Vec<Fact>,
+    /// The query that it was decided on, if that is not its stream alone.
+    pub boundary: Option<Box<Boundary>>,
+}
+
+/// Base of a command that was decided on the events that a query matches, and the streams that its
+/// own events go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// The query.
+    pub query: Query,
+    /// The position up to which the partition had been read; an event after it that the query
+    /// matches makes the command drop out.
+    pub after: Position,
+    /// Of each stream that the query names a version that it had there, or one since which nothing
+    /// was added that the query matches.
+    pub versions: Vec<(StreamId, StreamVersion)>,
+    /// Number of events of commands before it in the batch that the query matches, all of which it
+    /// was decided on; with any other number it drops out.
+    pub ahead: usize,
+    /// The streams that the command's events and facts go to, in their order.
+    pub parts: Vec<Part>,
+}
+
+/// Some of a command's events and facts, those of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The stream. No two parts of a command are of the same one.
+    pub stream: StreamId,
+    /// The version it was decided on; another one makes the command drop out.
+    pub expected: StreamVersion,
+    /// Number of its events.
+    pub events: usize,
+    /// Number of its facts.
+    pub facts: usize,
+}
+
+impl Command {
+    /// The streams that its events and facts go to, in their order: its own, unless it has a
+    /// boundary.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let boundary = self.boundary.as_deref();
+        let events = self.events.len();
+        let own =
+            Part { stream: self.stream, expected: self.expected, events, facts: self.facts.len() };
+        let parts = boundary.map_or(&[][..], |boundary| boundary.parts.as_slice());
+        boundary.is_none().then_some(own).into_iter().chain(parts.iter().copied())
+    }
+
+    /// The part of its last event: what its receipt tells of. Its own stream, if it has no events.
+    pub(super) fn last_part(&self) -> Part {
+        let own = Part { stream: self.stream, expected: self.expected, events: 0, facts: 0 };
+        self.parts().filter(|part| part.events > 0).last().unwrap_or(own)
+    }
+
+    /// Its events, with the stream and version of each.
+    pub fn placed(&self) -> impl Iterator<Item = (StreamId, StreamVersion, &NewEvent)> {
+        let place = |part: Part| {
+            (1..=part.events as u64).map(move |n| (part.stream, part.expected.plus(n)))
+        };
+        let places = self.parts().flat_map(place);
+        places.zip(&self.events).map(|((stream, version), event)| (stream, version, event))
+    }
 }
 
 /// An idempotency key and the payload it was sent with, as the log stores them.
@@ -74,7 +136,8 @@ pub enum Outcome {
     Replayed(Receipt),
     /// Key found, applied before with another payload.
     KeyReused,
-    /// The stream is at another version.
+    /// The stream is at this version, another one than was expected; or events were added to what
+    /// the command was decided on.
     VersionConflict(StreamVersion),
     /// The fact with this index did not hold.
     FactFailed(usize),

@@ -65,8 +65,7 @@ impl<'a> Columns<'a> {
         self.keys.push(command.key.map(|key| key.old_key));
         self.payloads.push(command.key.map(|key| key.payload));
         self.stores.push(command.key.is_some_and(|key| key.store));
-        for (offset, event) in command.events.iter().enumerate() {
-            let version = command.expected.plus(offset as u64 + 1);
+        for (_, version, event) in command.placed() {
             self.e_stream.push(command.stream.0);
             self.e_version.push(version.0 as i64);
             self.e_type.push(event.type_name);
@@ -75,7 +74,7 @@ impl<'a> Columns<'a> {
             self.e_command_id.push(command.command_id);
             self.e_caller.push(command.caller.as_deref());
             self.e_trace.push(command.traceparent.as_deref());
-            self.e_digests.extend_from_slice(&digest(command, version, offset).0);
+            self.e_digests.extend_from_slice(&digest(command, (command.stream, version), event).0);
         }
         for fact in &command.facts {
             self.f_command.push(number);

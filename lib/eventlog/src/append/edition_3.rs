@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use headwater_kernel::{Epoch, Partition, Position, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, Partition, Position, QueryItem, StreamId, StreamVersion};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::{PgRecordDecoder, PgRecordEncoder};
@@ -14,14 +14,15 @@ use sqlx::query::Query;
 use sqlx::{Decode, Encode, Postgres, Row as _, Type};
 use uuid::Uuid;
 
-use super::command::{Command, Outcome, Receipt};
+use super::chains::{Chains, Link};
+use super::command::{Boundary, Command, Outcome, Receipt};
 use super::stored::{code, digest, time_of};
 use crate::schema::Edition;
 
 /// Declares a record and how it is encoded: its fields in their order.
 macro_rules! record {
     ($name:ident $(<$life:lifetime>)? as $sql:literal { $($field:ident: $type:ty,)* }) => {
-        struct $name $(<$life>)? {
+        pub(crate) struct $name $(<$life>)? {
             $($field: $type,)*
         }
 
@@ -77,9 +78,51 @@ record!(EventRecord<'a> as "headwater_log.event_3" {
 
 record!(FactRecord<'a> as "headwater_log.fact_3" {
     command: i32,
+    stream: Uuid,
     kind: &'a str,
     name: &'a str,
 });
+
+record!(TagRecord<'a> as "headwater_log.tag_3" {
+    command: i32,
+    event: i32,
+    tag: &'a str,
+    type_name: &'a str,
+});
+
+record!(ItemRecord<'a> as "headwater_log.item_3" {
+    command: i32,
+    after: i64,
+    stream: Option<Uuid>,
+    version: i64,
+    tags: Option<&'a [String]>,
+    types: Option<&'a [String]>,
+});
+
+impl<'a> ItemRecord<'a> {
+    /// An item of a query, to be looked for after a position, or after a version of its stream.
+    pub(crate) fn of(
+        command: i32,
+        item: &'a QueryItem,
+        (after, version): (Position, StreamVersion),
+    ) -> Self {
+        let some = |all: &'a [String]| (!all.is_empty()).then_some(all);
+        Self {
+            command,
+            after: after.0 as i64,
+            stream: item.stream_id().map(|stream| stream.0),
+            version: version.0 as i64,
+            tags: some(item.tags()),
+            types: some(item.type_names()),
+        }
+    }
+
+    /// A stream that is to be at this version.
+    fn stream(command: i32, stream: StreamId, version: StreamVersion) -> Self {
+        let (stream, version) = (Some(stream.0), version.0 as i64);
+        Self { command, after: 0, stream, version, tags: None, types: None }
+    }
+}
 
 /// A version that no stream has: what was decided on it is in conflict.
 const NO_VERSION: i64 = -1;
@@ -91,6 +134,8 @@ pub(super) struct Batch<'a> {
     events: Vec<EventRecord<'a>>,
     digests: Vec<u8>,
     facts: Vec<FactRecord<'a>>,
+    tags: Vec<TagRecord<'a>>,
+    items: Vec<ItemRecord<'a>>,
     is_rare: bool,
 }
 
@@ -101,39 +146,36 @@ impl<'a> Batch<'a> {
             commands: Vec::with_capacity(commands.len()),
             events: Vec::with_capacity(events),
             digests: Vec::with_capacity(events * 32),
-            facts: Vec::new(),
-            is_rare: false,
+            ..Self::default()
         };
-        let mut chains: HashMap<StreamId, (i32, StreamVersion)> =
-            HashMap::with_capacity(commands.len());
+        let mut chains = Chains::new(commands);
         for (index, command) in commands.iter().enumerate() {
             let number = index as i32 + 1;
-            let after = command.expected.plus(command.events.len() as u64);
-            let (chain, expected) = match chains.get(&command.stream) {
-                None => (number, command.expected.0 as i64),
-                Some((chain, reached)) if *reached == command.expected => {
-                    (*chain, command.expected.0 as i64)
-                }
-                // Decided neither on what is stored nor on what comes before it in the batch.
-                Some(_) => (number, NO_VERSION),
-            };
-            if expected != NO_VERSION {
-                chains.insert(command.stream, (chain, after));
+            let link = chains.add(command);
+            batch.add(number, &link, command);
+            if let (Some(boundary), Link::Fits { new_streams, .. }) = (&command.boundary, link) {
+                batch.add_boundary(number, boundary, &new_streams);
             }
-            batch.add(number, (chain, expected), command);
+        }
+        for (record, number) in batch.commands.iter_mut().zip(1..) {
+            record.chain *= chains.chain(number);
         }
         batch
     }
 
-    fn add(&mut self, number: i32, (chain, expected): (i32, i64), command: &'a Command) {
+    fn add(&mut self, number: i32, link: &Link, command: &'a Command) {
         let key = command.key;
         let store = command.events.is_empty() && key.is_some_and(|key| key.store);
         self.commands.push(CommandRecord {
             stream: command.stream.0,
             command_id: command.command_id,
-            expected,
+            expected: match link {
+                Link::Fits { .. } => command.expected.0 as i64,
+                Link::Unfit => NO_VERSION,
+            },
             events: command.events.len() as i32,
-            chain,
+            // Becomes its number with this sign.
+            chain: if matches!(link, Link::Fits { first: false, .. }) { -1 } else { 1 },
             key: key.map(|key| key.key),
             old_key: key.map(|key| key.old_key),
             payload: key.map(|key| key.payload),
@@ -142,12 +184,11 @@ impl<'a> Batch<'a> {
         // A key that may be one of a command without events is looked for among their receipts.
         self.is_rare |= store || !command.facts.is_empty();
         let last = command.events.len().saturating_sub(1);
-        for (offset, event) in command.events.iter().enumerate() {
-            let version = command.expected.plus(offset as u64 + 1);
+        for (offset, (stream, version, event)) in command.placed().enumerate() {
             let own = key.filter(|_| offset == last);
             self.events.push(EventRecord {
                 command: number,
-                stream: command.stream.0,
+                stream: stream.0,
                 version: version.0 as i64,
                 type_name: event.type_name,
                 schema_version: event.schema_version as i16,
@@ -159,12 +200,41 @@ impl<'a> Batch<'a> {
                 key: own.map(|key| key.key),
                 key_payload: own.map(|key| key.payload),
             });
-            self.digests.extend_from_slice(&digest(command, version, offset).0);
+            self.digests.extend_from_slice(&digest(command, (stream, version), event).0);
+            let (event_number, type_name) = (self.events.len() as i32, event.type_name);
+            self.tags.extend(event.tags.iter().map(|tag| TagRecord {
+                command: number,
+                event: event_number,
+                tag,
+                type_name,
+            }));
         }
-        for fact in &command.facts {
-            let kind = code(fact.kind);
-            self.facts.push(FactRecord { command: number, kind, name: &fact.name });
+        let mut facts = command.facts.iter();
+        for part in command.parts() {
+            self.facts.extend(facts.by_ref().take(part.facts).map(|fact| FactRecord {
+                command: number,
+                stream: part.stream.0,
+                kind: code(fact.kind),
+                name: &fact.name,
+            }));
         }
+    }
+
+    fn add_boundary(
+        &mut self,
+        number: i32,
+        boundary: &'a Boundary,
+        new_streams: &[(StreamId, StreamVersion)],
+    ) {
+        let versions: HashMap<_, _> = boundary.versions.iter().copied().collect();
+        for item in boundary.query.items() {
+            let version = item.stream_id().and_then(|stream| versions.get(&stream).copied());
+            let from = (boundary.after, version.unwrap_or_default());
+            self.items.push(ItemRecord::of(number, item, from));
+        }
+        let new = new_streams.iter();
+        self.items
+            .extend(new.map(|(stream, version)| ItemRecord::stream(number, *stream, *version)));
     }
 
     pub(super) fn bind(
@@ -180,8 +250,15 @@ impl<'a> Batch<'a> {
             .bind(self.events)
             .bind(self.digests)
             .bind(self.facts)
+            .bind(some(self.tags))
+            .bind(some(self.items))
             .bind(self.is_rare)
     }
+}
+
+/// Most batches have none, and pay for none.
+fn some<T>(records: Vec<T>) -> Option<Vec<T>> {
+    (!records.is_empty()).then_some(records)
 }
 
 /// A command that failed, or, first, the batch itself.
@@ -241,14 +318,14 @@ pub(super) fn outcomes(
         let failure = failures.next_if(|failure| failure.command == index as i32 + 1);
         all.push(match failure {
             None => {
-                let count = command.events.len() as u64;
-                position = position.plus(count);
+                position = position.plus(command.events.len() as u64);
+                let last = command.last_part();
                 Outcome::Committed(Receipt {
-                    stream: command.stream,
+                    stream: last.stream,
                     partition,
                     position,
                     epoch,
-                    version: command.expected.plus(count),
+                    version: last.expected.plus(last.events as u64),
                     recorded_at,
                 })
             }

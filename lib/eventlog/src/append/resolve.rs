@@ -61,7 +61,10 @@ impl Appender {
 
 async fn look_up(session: &mut Session, commands: &[Command]) -> Result<Vec<PgRow>, LogError> {
     let is_old = session.edition == Edition::Old;
-    let first = |c: &Command| (!c.events.is_empty()).then_some(c.expected.0 as i64 + 1);
+    let first = |c: &Command| {
+        let last = c.last_part();
+        (last.events > 0).then_some(last.expected.0 as i64 + 1)
+    };
     let key = |c: &Command| c.key.map(|k| if is_old { k.old_key } else { k.key });
     let sql = if is_old {
         include_str!("../../sql/find_commands_2.sql")
@@ -69,7 +72,7 @@ async fn look_up(session: &mut Session, commands: &[Command]) -> Result<Vec<PgRo
         include_str!("../../sql/find_commands_3.sql")
     };
     let query = sqlx::query(sql)
-        .bind(commands.iter().map(|c| c.stream.0).collect::<Vec<_>>())
+        .bind(commands.iter().map(|c| c.last_part().stream.0).collect::<Vec<_>>())
         .bind(commands.iter().map(first).collect::<Vec<_>>())
         .bind(commands.iter().map(|c| c.command_id).collect::<Vec<_>>())
         .bind(commands.iter().map(key).collect::<Vec<_>>());
@@ -87,13 +90,14 @@ fn found(
 ) -> Result<Option<Outcome>, sqlx::Error> {
     let epoch = Epoch(row.try_get::<i32, _>("epoch")?.unsigned_abs());
     if let Some(first) = row.try_get::<Option<i64>, _>("position")? {
-        let count = command.events.len() as u64;
+        let last = command.last_part();
+        let count = last.events as u64;
         return Ok(Some(Outcome::Committed(Receipt {
-            stream: command.stream,
+            stream: last.stream,
             partition,
             epoch,
             position: Position(first.unsigned_abs() + count.saturating_sub(1)),
-            version: command.expected.plus(count),
+            version: last.expected.plus(count),
             recorded_at: row.try_get("recorded_at")?,
         })));
     }

@@ -1,7 +1,7 @@
 //! Values as the database has them.
 
 use headwater_kernel::digest::Contents;
-use headwater_kernel::{Digest, StreamVersion};
+use headwater_kernel::{Digest, NewEvent, StreamId, StreamVersion};
 use time::OffsetDateTime;
 
 use super::command::{Command, FactKind};
@@ -13,10 +13,13 @@ pub(super) fn time_of(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
 }
 
 /// Digest of the contents of one of a command's events.
-pub(super) fn digest(command: &Command, version: StreamVersion, offset: usize) -> Digest {
-    let event = &command.events[offset];
+pub(super) fn digest(
+    command: &Command,
+    (stream, version): (StreamId, StreamVersion),
+    event: &NewEvent,
+) -> Digest {
     Digest::of_contents(&Contents {
-        stream: command.stream,
+        stream,
         version,
         type_name: event.type_name,
         schema_version: event.schema_version,

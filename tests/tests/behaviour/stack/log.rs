@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
+mod boundaries;
 mod editions;
 mod epochs;
 mod held;
@@ -27,7 +28,8 @@ mod held;
 const P0: Partition = Partition(0);
 
 fn event(payload: &[u8]) -> NewEvent {
-    NewEvent { type_name: "test.v1.Happened", schema_version: 1, payload: payload.to_vec() }
+    let payload = payload.to_vec();
+    NewEvent { type_name: "test.v1.Happened", schema_version: 1, payload, tags: Vec::new() }
 }
 
 fn command(stream: StreamId, expected: u64, events: usize) -> Command {
@@ -40,6 +42,7 @@ fn command(stream: StreamId, expected: u64, events: usize) -> Command {
         key: None,
         events: (0..events).map(|n| event(&[n as u8; 40])).collect(),
         facts: Vec::new(),
+        boundary: None,
     }
 }
 

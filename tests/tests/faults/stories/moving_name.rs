@@ -49,8 +49,8 @@ impl Name {
 
 /// An append of one event.
 async fn append(appender: &mut Appender) -> Result<(), LogError> {
-    let payload = Vec::new();
-    let event = NewEvent { type_name: "test.v1.Happened", schema_version: 1, payload };
+    let (type_name, payload) = ("test.v1.Happened", Vec::new());
+    let event = NewEvent { type_name, schema_version: 1, payload, tags: Vec::new() };
     let command = Command {
         stream: StreamId(Uuid::now_v7()),
         expected: StreamVersion(0),
@@ -60,6 +60,7 @@ async fn append(appender: &mut Appender) -> Result<(), LogError> {
         key: None,
         events: vec![event],
         facts: Vec::new(),
+        boundary: None,
     };
     let outcomes = appender.append(&[command]).await?;
     assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
