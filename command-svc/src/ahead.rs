@@ -2,7 +2,6 @@
 //! it is in the log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use headwater_eventlog::Command;
 use headwater_kernel::{Epoch, StreamId, StreamVersion};
@@ -156,7 +155,7 @@ pub(crate) fn boundary(
 ) -> Option<Box<headwater_eventlog::Boundary>> {
     let extent = current.extent.as_ref()?;
     Some(Box::new(headwater_eventlog::Boundary {
-        query: Arc::unwrap_or_clone(Arc::clone(&key.query)),
+        query: key.query.as_ref().clone(),
         after: extent.after,
         versions: extent.base.iter().map(|(stream, version)| (*stream, *version)).collect(),
         ahead: extent.ahead,

@@ -12,6 +12,9 @@ use crate::servers::{PREVIOUS_NAME, Servers};
 
 /// Serialises migrations of the log; any number that nothing else uses.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7237421061)";
+/// Whoever waits for a table that a dump reads makes everybody wait behind it, appends too: rather
+/// the migration fails, and is tried again.
+const LOCKS_SOON: &str = "SET LOCAL lock_timeout = '2s'";
 const EXISTS: &str = "SELECT to_regclass('headwater_log.log') IS NOT NULL";
 const EDITION_NOW: &str = include_str!("../../sql/edition.sql");
 /// Each step leads from the edition of its place, counted from 1, to the next one.
@@ -56,6 +59,7 @@ async fn execute(connection: &mut PgConnection, script: &'static str) -> Result<
 }
 
 async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
+    execute(connection, LOCKS_SOON).await?;
     let exists: bool = sqlx::query_scalar(EXISTS)
         .fetch_one(&mut *connection)
         .await
@@ -144,6 +148,7 @@ pub(crate) async fn finish(url: &str) -> Result<LogInfo, LogError> {
 }
 
 async fn finish_in(connection: &mut PgConnection, partitions: u16) -> Result<(), LogError> {
+    execute(connection, LOCKS_SOON).await?;
     execute(connection, "SELECT headwater_log.stop_appends()").await?;
     copy_events(connection, partitions).await?;
     execute(connection, FINISH).await?;

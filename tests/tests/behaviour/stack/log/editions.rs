@@ -181,6 +181,7 @@ async fn programs_of_two_releases_run_side_by_side_until_the_migration_is_finish
     let [a, b] = made.streams;
     let edition = async || open(made.url.clone()).await.info().edition;
     assert_eq!(edition().await, Edition::Old);
+    let from_before = open(made.url.clone()).await;
     let unready = EventLog::finish_migration(&made.url).await.expect_err("not migrated");
     assert!(unready.to_string().contains("run `headwater migrate` first"), "{unready}");
     understand_each_other(&made, (5, 10)).await;
@@ -199,11 +200,24 @@ async fn programs_of_two_releases_run_side_by_side_until_the_migration_is_finish
     still_there.close().await;
     drop(still_there);
 
-    eventually(Duration::from_secs(10), || async {
-        EventLog::finish_migration(&made.url).await.map_err(|error| error.to_string())
+    // A dump reads the events: the migration does not make appends wait behind it.
+    let mut dump = connect(&made.url).await;
+    let reads = "BEGIN; SELECT FROM headwater_log.event";
+    sqlx::raw_sql(reads).execute(&mut dump).await.expect("read");
+    let waits = eventually(Duration::from_secs(10), || async {
+        match EventLog::finish_migration(&made.url).await {
+            Err(LogError::Unavailable(error)) => Ok(error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
+    assert!(waits.contains("lock timeout"), "{waits}");
+    dump.close().await.expect("closed");
+    EventLog::finish_migration(&made.url).await.expect("finished");
     EventLog::finish_migration(&made.url).await.expect("nothing is left to do");
+    // A program that has run since before the migration loads, and keeps snapshots.
+    let loaded = from_before.load(&[a], true).await.expect("loaded");
+    assert_eq!(loaded[0].events.len(), 10);
     assert_eq!(edition().await, Edition::Finished);
     let new = open(made.url.clone()).await;
     // What was committed before counts: keys of either release, claims, marks, versions.
