@@ -49,9 +49,7 @@ impl<A: Aggregate> Commands<A> {
         let done = self.executor.execute::<A>(call, command).await?;
         Ok(done.reply())
     }
-}
 
-impl<A: Aggregate> Commands<A> {
     /// Carries out a request that is decided across aggregates, as [`Commands::execute`] does. The
     /// target's stream is the one whose version the client may expect.
     ///

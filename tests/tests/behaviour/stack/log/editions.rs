@@ -175,6 +175,22 @@ async fn understand_each_other(made: &Made, (version, key): (u64, u64)) {
     old.close().await;
 }
 
+/// A dump reads the events: the end of a migration does not make appends wait behind it.
+async fn a_reader_makes_the_migration_give_up(url: &str) {
+    let mut dump = connect(url).await;
+    let reads = "BEGIN; SELECT FROM headwater_log.event";
+    sqlx::raw_sql(reads).execute(&mut dump).await.expect("read");
+    let waits = eventually(Duration::from_secs(10), || async {
+        match EventLog::finish_migration(url).await {
+            Err(LogError::Unavailable(error)) => Ok(error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(waits.contains("lock timeout"), "{waits}");
+    dump.close().await.expect("closed");
+}
+
 #[tokio::test]
 async fn programs_of_two_releases_run_side_by_side_until_the_migration_is_finished() {
     let made = made_by_the_last_release().await;
@@ -200,19 +216,7 @@ async fn programs_of_two_releases_run_side_by_side_until_the_migration_is_finish
     still_there.close().await;
     drop(still_there);
 
-    // A dump reads the events: the migration does not make appends wait behind it.
-    let mut dump = connect(&made.url).await;
-    let reads = "BEGIN; SELECT FROM headwater_log.event";
-    sqlx::raw_sql(reads).execute(&mut dump).await.expect("read");
-    let waits = eventually(Duration::from_secs(10), || async {
-        match EventLog::finish_migration(&made.url).await {
-            Err(LogError::Unavailable(error)) => Ok(error.to_string()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    assert!(waits.contains("lock timeout"), "{waits}");
-    dump.close().await.expect("closed");
+    a_reader_makes_the_migration_give_up(&made.url).await;
     EventLog::finish_migration(&made.url).await.expect("finished");
     EventLog::finish_migration(&made.url).await.expect("nothing is left to do");
     // A program that has run since before the migration loads, and keeps snapshots.
