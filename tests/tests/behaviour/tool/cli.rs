@@ -360,6 +360,8 @@ async fn claims_and_marks_are_compared_with_the_events_and_made_anew() {
 async fn a_tampered_log_does_not_verify() {
     let options = Options { replicas: 0, partitions: 2, ..Options::default() };
     let cluster = Cluster::start(options).await.expect("a cluster");
+    // The projector stops, as it should, if it looks while an event is away.
+    cluster.expect_logs(&["the projection has stopped"]);
     let terminal = Terminal::at(&cluster);
     for number in 0..6 {
         terminal.open(&format!("Store {number}")).await;
