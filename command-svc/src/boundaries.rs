@@ -53,8 +53,8 @@ impl From<LogError> for StepError {
 impl Boundaries {
     /// On this log; what is loaded is offered to `states`.
     pub(crate) fn new(log: &EventLog, states: States) -> Self {
-        // A share of the connections: loads of streams have the others.
-        let statements = (log.connections_max() as usize / 4).max(1);
+        // Half of the connections: loads of streams have the others.
+        let statements = (log.connections_max() as usize / 2).max(1);
         let statements = Arc::new(Semaphore::new(statements));
         Self { log: log.clone(), states, statements, flights: Arc::default() }
     }
@@ -68,16 +68,25 @@ impl Boundaries {
         fresh: bool,
     ) -> Loaded {
         let known = self.states.get(&StateKey::Boundary(key.clone()));
-        let outdated =
-            |state: &VersionedState| state.extent.as_ref().is_none_or(|extent| extent.outdated);
         match known {
-            Some(state) if !fresh && !outdated(&state) => Ok(state),
+            Some(state) if !fresh && !self.is_outdated(&state) => Ok(state),
             known => {
                 // At first it is taken for new, unless the query names it.
                 let probed = fresh.then_some(stream);
                 self.load((key, probed), decider, known).await
             }
         }
+    }
+
+    /// True if there is known to be more in the log: somebody has found it so, or one of its streams
+    /// has moved on by commands on that stream alone.
+    fn is_outdated(&self, state: &VersionedState) -> bool {
+        let Some(extent) = &state.extent else { return true };
+        let has_moved_on = |(stream, version): (&StreamId, &StreamVersion)| {
+            let known = self.states.get(&StateKey::Stream(*stream));
+            known.is_some_and(|known| known.epoch == state.epoch && known.version > *version)
+        };
+        extent.outdated || extent.base.iter().any(has_moved_on)
     }
 
     async fn load(

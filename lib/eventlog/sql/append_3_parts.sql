@@ -3,7 +3,8 @@
 
 -- The commands that fail by what most batches do not have: a key that a program of edition 2 has kept the receipt of;
 -- claims that another stream has, and guards that do not hold, each with the first one's number.
--- Index: receipt_pkey, claim_pkey, mark_pkey.
+-- Index: receipt_pkey, claim_pkey, mark_pkey. Here and below a look at one row is a subquery with a limit and not an
+-- EXISTS, which the planner may answer from a hash of the whole table, made anew by each call.
 CREATE OR REPLACE FUNCTION headwater_log.rare_failures(
     in_partition integer, in_old_receipts boolean, in_commands headwater_log.command_3[],
     in_facts headwater_log.fact_3[]
@@ -28,11 +29,11 @@ BEGIN
             SELECT DISTINCT ON (f.command) ROW(f.command, 4, NULL, NULL, NULL, NULL, NULL, f.n)::failure_3
               FROM unnest(in_facts) WITH ORDINALITY f(command, stream, kind, name, n)
              WHERE CASE f.kind
-                   WHEN 't' THEN EXISTS (SELECT FROM claim o WHERE o.value = f.name AND o.stream <> f.stream)
-                   WHEN 'p' THEN NOT EXISTS (
-                        SELECT FROM mark m WHERE m.partition = in_partition AND m.name = f.name)
-                   WHEN 'a' THEN EXISTS (
-                        SELECT FROM mark m WHERE m.partition = in_partition AND m.name = f.name)
+                   WHEN 't' THEN (SELECT o.stream FROM claim o WHERE o.value = f.name LIMIT 1) <> f.stream
+                   WHEN 'p' THEN (SELECT true FROM mark m
+                                   WHERE m.partition = in_partition AND m.name = f.name LIMIT 1) IS NULL
+                   WHEN 'a' THEN (SELECT true FROM mark m
+                                   WHERE m.partition = in_partition AND m.name = f.name LIMIT 1)
                    ELSE false END
              ORDER BY f.command, f.n);
     END IF;
@@ -61,17 +62,19 @@ BEGIN
                              WHERE e.stream = i.stream AND e.version > i.version
                                AND (i.types IS NULL OR e.type = ANY (i.types))
                                AND NOT EXISTS (
-                                   SELECT FROM unnest(i.tags) o(tag) WHERE NOT EXISTS (
-                                          SELECT FROM tag t WHERE t.partition = in_partition AND t.tag = o.tag
-                                                              AND t.position = e.position)))
+                                   SELECT FROM unnest(i.tags) o(tag)
+                                    WHERE (SELECT true FROM tag t
+                                            WHERE t.partition = in_partition AND t.tag = o.tag
+                                              AND t.position = e.position LIMIT 1) IS NULL))
                        WHEN i.tags IS NOT NULL THEN EXISTS (
                             SELECT FROM tag t
                              WHERE t.partition = in_partition AND t.tag = i.tags[1] AND t.position > i.after
                                AND (i.types IS NULL OR t.type = ANY (i.types))
                                AND NOT EXISTS (
-                                   SELECT FROM unnest(i.tags[2:]) o(tag) WHERE NOT EXISTS (
-                                          SELECT FROM tag u WHERE u.partition = in_partition AND u.tag = o.tag
-                                                              AND u.position = t.position)))
+                                   SELECT FROM unnest(i.tags[2:]) o(tag)
+                                    WHERE (SELECT true FROM tag u
+                                            WHERE u.partition = in_partition AND u.tag = o.tag
+                                              AND u.position = t.position LIMIT 1) IS NULL))
                        ELSE EXISTS (
                             SELECT FROM event e WHERE e.partition = in_partition AND e.position > i.after
                                                   AND (i.types IS NULL OR e.type = ANY (i.types)))

@@ -8,5 +8,5 @@ ON CONFLICT (stream, format) DO UPDATE
    SET version = excluded.version, position = excluded.position, epoch = excluded.epoch,
        command_id = excluded.command_id, aggregate = excluded.aggregate, state = excluded.state
  WHERE old.version < excluded.version
-    OR NOT EXISTS (SELECT FROM headwater_log.event e
-                    WHERE e.stream = old.stream AND e.version = old.version AND e.command_id = old.command_id)
+    OR (SELECT true FROM headwater_log.event e
+         WHERE e.stream = old.stream AND e.version = old.version AND e.command_id = old.command_id LIMIT 1) IS NULL

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::error::LogError;
@@ -10,6 +11,8 @@ use crate::servers::{Place, Servers};
 
 /// Time to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that has been idle for longer is asked whether it is alive before it is used.
+const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// One pool of connections at a time. It is given up with all of them when another server takes
 /// writes: one that was replaced may still answer, and would show the past for the present.
@@ -57,11 +60,23 @@ impl Pool {
         PgPoolOptions::new()
             .max_connections(self.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // One that was in use just now is alive; a ping would double the time of a short statement.
+            .test_before_acquire(false)
+            .before_acquire(|connection, of| {
+                Box::pin(async move {
+                    let is_fresh = of.idle_for < FRESH_FOR;
+                    Ok(is_fresh || connection.ping().await.is_ok())
+                })
+            })
             .after_connect(move |connection, _| {
                 let servers = servers.clone();
                 Box::pin(async move { servers.check(connection).await })
             })
-            .connect_lazy_with(self.servers.options(place))
+            // Every statement finds its rows by an index whatever the values are, and to plan a long
+            // one anew each time costs more than to carry it out.
+            .connect_lazy_with(
+                self.servers.options(place).options([("plan_cache_mode", "force_generic_plan")]),
+            )
     }
 
     /// Closes its connections.

@@ -1,6 +1,7 @@
 //! What can be measured, one file each, and how it is told.
 
 mod append;
+mod batches;
 mod clients;
 mod commands;
 mod latency;
@@ -8,6 +9,7 @@ mod memory;
 mod reads;
 mod size;
 mod start;
+mod tags;
 mod visible;
 
 use std::pin::Pin;
@@ -22,7 +24,7 @@ use crate::rig::Pace;
 pub type Scenario = fn(Pace) -> Pin<Box<dyn Future<Output = anyhow::Result<Report>>>>;
 
 /// Name, purpose and program of each, in the order of BENCHMARKS.md.
-pub const SCENARIOS: [(&str, &str, Scenario); 12] = [
+pub const SCENARIOS: [(&str, &str, Scenario); 14] = [
     ("append", "the append function alone, by the call and by the command", |pace| {
         Box::pin(append::run(pace))
     }),
@@ -33,6 +35,8 @@ pub const SCENARIOS: [(&str, &str, Scenario); 12] = [
     ),
     ("alone", "commands without projector and replicas", |pace| Box::pin(commands::alone(pace))),
     ("router", "commands through the router", |pace| Box::pin(commands::routed(pace))),
+    ("batches", "many commands in one call", |pace| Box::pin(batches::run(pace))),
+    ("tags", "decisions across aggregates, beside UmaDB's", |pace| Box::pin(tags::run(pace))),
     ("hot", "all clients on one aggregate", |pace| Box::pin(commands::hot(pace))),
     ("clients", "throughput against the number of clients", |pace| Box::pin(clients::run(pace))),
     ("latency", "latency against offered load", |pace| Box::pin(latency::run(pace))),

@@ -8,8 +8,8 @@ use headwater_domain_proto::stores::v1::stock_command_service_client::StockComma
 use headwater_domain_proto::stores::v1::stock_query_service_client::StockQueryServiceClient;
 use headwater_domain_proto::stores::v1::store_command_service_client::StoreCommandServiceClient;
 use headwater_domain_proto::stores::v1::{
-    GetItemRequest, ListItemRequest, Money, OpenStoreRequest, ReceiveStockRequest,
-    RecordSaleRequest,
+    BatchRecordSalesRequest, GetItemRequest, ListItemRequest, Money, OpenStoreRequest,
+    ReceiveStockRequest, RecordSaleRequest, TransferStockRequest, record_sale_result,
 };
 use headwater_proto::headwater::v1::{CommandOptions, Consistency, NodeRole, consistency};
 use tokio::sync::Mutex;
@@ -122,6 +122,60 @@ pub async fn sell(channel: Channel, items: Items, turns: Turns) -> Answers {
             let request = sale(&items[index], Some(items[index].version));
             let sold = client.record_sale(request).await.expect("sold").into_inner();
             items[index].version = sold.receipt.expect("a receipt").version;
+            1
+        }
+    })
+    .await
+}
+
+/// Sells a unit of each of its items in one call, each with the expected version and a key.
+pub async fn sell_batches(channel: Channel, items: Items, turns: Turns) -> Answers {
+    let client = StockCommandServiceClient::new(channel);
+    repeat(turns, || {
+        let mut client = client.clone();
+        let items = Arc::clone(&items);
+        async move {
+            let mut items = items.lock().await;
+            let requests = items.iter().map(|item| sale(item, Some(item.version))).collect();
+            let sold = client.batch_record_sales(BatchRecordSalesRequest { requests }).await;
+            let results = sold.expect("answered").into_inner().results;
+            for (item, result) in items.iter_mut().zip(&results) {
+                let Some(record_sale_result::Result::Response(sold)) = &result.result else {
+                    panic!("a sale of a batch was refused: {result:?}");
+                };
+                item.version = sold.receipt.as_ref().expect("a receipt").version;
+            }
+            results.len() as u64
+        }
+    })
+    .await
+}
+
+/// Moves a unit from one of its items to another, with a key.
+pub async fn transfer(channel: Channel, items: Items, turns: Turns) -> Answers {
+    let client = StockCommandServiceClient::new(channel);
+    let mut next = 0;
+    repeat(turns, || {
+        let mut client = client.clone();
+        let items = Arc::clone(&items);
+        next += 1;
+        let (from, to) = (next % ITEMS_PER_CLIENT, (next + 1) % ITEMS_PER_CLIENT);
+        async move {
+            let mut items = items.lock().await;
+            let request = TransferStockRequest {
+                store_id: items[from].store_id.clone(),
+                from_item_id: items[from].item_id.clone(),
+                to_item_id: items[to].item_id.clone(),
+                quantity: 1,
+                options: Some(CommandOptions {
+                    idempotency_key: Uuid::now_v7().to_string(),
+                    ..CommandOptions::default()
+                }),
+            };
+            client.transfer_stock(request).await.expect("moved");
+            // Each got an event; what sells next expects it.
+            items[from].version += 1;
+            items[to].version += 1;
             1
         }
     })
