@@ -78,8 +78,8 @@ impl Boundaries {
         }
     }
 
-    /// True if there is known to be more in the log: somebody has found it so, or one of its streams
-    /// has moved on by commands on that stream alone.
+    /// True if there is known to be more in the log: somebody has found it so, or one of its
+    /// streams has moved on by commands on that stream alone.
     fn is_outdated(&self, state: &VersionedState) -> bool {
         let Some(extent) = &state.extent else { return true };
         let has_moved_on = |(stream, version): (&StreamId, &StreamVersion)| {

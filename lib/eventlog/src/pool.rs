@@ -60,7 +60,8 @@ impl Pool {
         PgPoolOptions::new()
             .max_connections(self.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // One that was in use just now is alive; a ping would double the time of a short statement.
+            // One that was in use just now is alive; a ping would double the time of a short
+            // statement.
             .test_before_acquire(false)
             .before_acquire(|connection, of| {
                 Box::pin(async move {
@@ -72,8 +73,8 @@ impl Pool {
                 let servers = servers.clone();
                 Box::pin(async move { servers.check(connection).await })
             })
-            // Every statement finds its rows by an index whatever the values are, and to plan a long
-            // one anew each time costs more than to carry it out.
+            // Every statement finds its rows by an index whatever the values are, and to plan a
+            // long one anew each time costs more than to carry it out.
             .connect_lazy_with(
                 self.servers.options(place).options([("plan_cache_mode", "force_generic_plan")]),
             )
