@@ -1,6 +1,7 @@
 //! A running stack: every process of a plan by its name, started in order and stopped in the
 //! reverse. `headwater up` supervises one; the tests kill, pause and restart the members of theirs.
 
+mod checkpoint;
 mod databases;
 
 use std::collections::BTreeMap;
@@ -166,6 +167,8 @@ impl Stack {
                 continue;
             }
             let step = progress.step(format!("stopping {what}"));
+            let standbys = self.standbys(&names);
+            checkpoint::before_stop(&self.plan, &standbys).await;
             let members = self.running.iter_mut().filter(|(name, _)| names.contains(name));
             let stops = members.map(|(name, process)| async move {
                 let farewell = process.launch().farewell;
@@ -176,6 +179,16 @@ impl Stack {
             step.done();
         }
         killed
+    }
+
+    /// Those of these members that are standbys and run.
+    fn standbys(&mut self, names: &[String]) -> Vec<String> {
+        let is_standby = |name: &str| self.plan.node(name).is_some_and(|n| n.role.is_standby());
+        let standbys = self.running.iter_mut().filter(|(name, _)| names.contains(name));
+        let standbys = standbys.filter(|(name, _)| is_standby(name));
+        let running =
+            standbys.filter_map(|(name, process)| process.exited().is_none().then(|| name.clone()));
+        running.collect()
     }
 
     fn stages(&self) -> [(&'static str, Vec<String>); 4] {

@@ -65,6 +65,22 @@ impl Home {
         self.running.as_ref().expect("it was started").id()
     }
 
+    /// Bytes of WAL that a node which was stopped replays at its start.
+    fn to_replay(&self, node: &str) -> u64 {
+        let found = self.headwater(&["postgres"]).output().expect("headwater runs").stdout;
+        let bin = String::from_utf8(found).expect("a path");
+        let mut tool = Command::new(Path::new(bin.trim()).join("pg_controldata"));
+        let output = tool.arg(self.root.join(node)).env("LC_ALL", "C").output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let place = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).expect("a line");
+            let (high, low) = line[name.len()..].trim().split_once('/').expect("a place");
+            let part = |hex| u64::from_str_radix(hex, 16).expect("a number");
+            (part(high) << 32) + part(low)
+        };
+        place("Minimum recovery ending location:") - place("Latest checkpoint's REDO location:")
+    }
+
     fn kill(&mut self) {
         let mut child = self.running.take().expect("it was started");
         child.kill().expect("SIGKILL");
@@ -148,7 +164,11 @@ async fn a_killed_run_leaves_nothing_behind_and_loses_nothing() {
     assert_eq!(again.router, run.router, "ports stay from run to run");
     let found = home.call("stores.v1.StoreQueryService/ListStores", r#"{"city": "Bergen"}"#).await;
     assert!(found.contains("Harbour Street"), "{found}");
+    home.call("stores.v1.StoreCommandService/OpenStore", store).await;
     home.stop().await;
+    // What a replica would have to replay at its next start, which grows with what was written.
+    let to_replay = home.to_replay("replica-1");
+    assert!(to_replay < 4_096, "{to_replay} bytes of WAL");
 }
 
 /// The watchman is killed too (out of memory, say): the next start stops what was left and goes on.
