@@ -263,6 +263,16 @@ impl Executor {
         self.of_stream(stream, || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) }).await
     }
 
+    /// Forgets a state that is older than what the client has seen: another process's commands
+    /// have moved the stream on, and an append on it would only be refused.
+    fn must_show(&self, stream: StreamId, seen: Option<StreamVersion>) {
+        let key = StateKey::Stream(stream);
+        let known = seen.and_then(|seen| self.states.get(&key).filter(|known| known.version < seen));
+        if known.is_some() {
+            self.states.forget(&key);
+        }
+    }
+
     async fn of_stream(
         &self,
         stream: StreamId,
@@ -285,7 +295,10 @@ impl Executor {
         let (stream, decider) = (attempt.call.stream, &attempt.decider);
         match (decider.boundary(), fold) {
             (Some(key), _) => self.boundaries.state((key, stream), decider, again).await,
-            (None, Some(fold)) => self.of_stream(stream, fold).await,
+            (None, Some(fold)) => {
+                self.must_show(stream, attempt.call.options.expected_version);
+                self.of_stream(stream, fold).await
+            }
             (None, None) => Err(LoadError::Database(AppendError::Defect)),
         }
     }

@@ -4,6 +4,7 @@ mod append;
 mod batches;
 mod clients;
 mod commands;
+mod copies;
 mod latency;
 mod memory;
 mod reads;
@@ -24,7 +25,7 @@ use crate::rig::Pace;
 pub type Scenario = fn(Pace) -> Pin<Box<dyn Future<Output = anyhow::Result<Report>>>>;
 
 /// Name, purpose and program of each, in the order of BENCHMARKS.md.
-pub const SCENARIOS: [(&str, &str, Scenario); 14] = [
+pub const SCENARIOS: [(&str, &str, Scenario); 15] = [
     ("append", "the append function alone, by the call and by the command", |pace| {
         Box::pin(append::run(pace))
     }),
@@ -35,6 +36,7 @@ pub const SCENARIOS: [(&str, &str, Scenario); 14] = [
     ),
     ("alone", "commands without projector and replicas", |pace| Box::pin(commands::alone(pace))),
     ("router", "commands through the router", |pace| Box::pin(commands::routed(pace))),
+    ("copies", "commands to one command service and to two", |pace| Box::pin(copies::run(pace))),
     ("batches", "many commands in one call", |pace| Box::pin(batches::run(pace))),
     ("tags", "decisions across aggregates, beside UmaDB's", |pace| Box::pin(tags::run(pace))),
     ("hot", "all clients on one aggregate", |pace| Box::pin(commands::hot(pace))),
