@@ -267,7 +267,8 @@ impl Executor {
     /// have moved the stream on, and an append on it would only be refused.
     fn must_show(&self, stream: StreamId, seen: Option<StreamVersion>) {
         let key = StateKey::Stream(stream);
-        let known = seen.and_then(|seen| self.states.get(&key).filter(|known| known.version < seen));
+        let known =
+            seen.and_then(|seen| self.states.get(&key).filter(|known| known.version < seen));
         if known.is_some() {
             self.states.forget(&key);
         }

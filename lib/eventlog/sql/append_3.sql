@@ -12,8 +12,8 @@
 -- so a long snapshot (a dump, an initial copy) does not make it slower.
 --
 -- Checks: the commands that fail, and those that were decided on top of them, are found by statements over the whole
--- batch; the events of all others are inserted by one more. Commands whose claims, marks or guards depend on each
--- other's are never in one batch: the caller sees to that.
+-- batch; the events of all others are inserted by one more (in a subtransaction, see Trust). Commands whose claims,
+-- marks or guards depend on each other's are never in one batch: the caller sees to that.
 --
 -- Deadlocks: a batch with claims takes one advisory lock of the whole log when there are several partitions, always
 -- after its partition's, so that two batches never wait for each other's claims.
@@ -28,6 +28,10 @@
 -- Events of commands before it in the batch are not in the table yet: that it was decided on those, the caller sees to,
 -- and its chain tells.
 --
+-- Trust: with in_trust the insert itself is the check of keys and versions, by the unique indexes of both; only if one
+-- of them objects, or a command fails for another reason, everything is looked at first, as without. It takes a batch
+-- of which every command has events, and suits an appender that meets few conflicts: each one costs an insert in vain.
+--
 -- in_digests: the digests of the events' contents, 32 bytes each. in_rare: some command has claims, marks or guards, or
 -- is to leave a receipt without an event.
 --
@@ -37,7 +41,7 @@ CREATE OR REPLACE FUNCTION headwater_log.append_3(
     in_partition integer, in_epoch integer, in_finished boolean,
     in_commands headwater_log.command_3[], in_events headwater_log.event_3[], in_digests bytea,
     in_facts headwater_log.fact_3[], in_tags headwater_log.tag_3[], in_items headwater_log.item_3[],
-    in_rare boolean
+    in_rare boolean, in_trust boolean
 ) RETURNS headwater_log.failure_3[] LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = headwater_log, pg_temp
 AS $append$
@@ -49,11 +53,13 @@ DECLARE
     v_old_receipts boolean;
     v_first        bigint;
     v_digest       bytea;
+    v_end          bytea;
     v_now          timestamptz;
     v_recorded     bigint;
     v_failures     failure_3[];
     v_failed       integer[];
     v_events       integer := cardinality(in_events);
+    v_trust        boolean := in_trust AND in_finished;
 BEGIN
     -- As an expression, which costs less than a statement; a void result is never NULL.
     IF pg_advisory_xact_lock(723742106, in_partition) IS NULL THEN
@@ -80,65 +86,85 @@ BEGIN
     END IF;
     v_recorded := (extract(epoch FROM v_now) * 1000000)::bigint;
 
-    -- The commands that come too late: the key is known, or the stream has moved on. Of a stream the first is compared.
-    v_failures := array(
-        SELECT ROW(c.n, CASE WHEN k.position IS NULL AND r.position IS NULL THEN 1
-                             WHEN coalesce(k.key_payload, r.payload) = c.payload THEN 2 ELSE 3 END,
-                   coalesce(k.version, r.version, s.version), coalesce(k.position, r.position),
-                   (extract(epoch FROM coalesce(k.recorded_at, r.recorded_at)) * 1000000)::bigint,
-                   coalesce(k.stream, r.stream), coalesce(k.partition, r.partition), NULL)::failure_3
-          FROM unnest(in_commands) WITH ORDINALITY c(
-                   stream, command_id, expected, events, chain, key, old_key, payload, store, n)
-          LEFT JOIN event k ON k.key = c.key
-          LEFT JOIN eventless_receipt r ON r.key = c.key
-          LEFT JOIN LATERAL (
-               SELECT coalesce((SELECT e.version FROM event e WHERE e.stream = c.stream
-                                 ORDER BY e.version DESC LIMIT 1), 0) AS version
-                WHERE c.chain > 0) s ON s.version <> c.expected
-         WHERE k.position IS NOT NULL OR r.position IS NOT NULL OR s.version IS NOT NULL);
-    IF in_rare OR v_old_receipts THEN
-        IF v_partitions > 1 AND 't' = ANY (array(SELECT f.kind FROM unnest(in_facts) f)) THEN
-            PERFORM pg_advisory_xact_lock(7237421060);
+    v_trust := v_trust AND NOT EXISTS (
+        SELECT FROM unnest(in_commands) c JOIN eventless_receipt r ON r.key = c.key);
+    LOOP
+        v_failures := '{}';
+        IF NOT v_trust THEN
+            -- The commands that come too late: the key is known, or the stream has moved on. Of a stream the first is
+            -- compared.
+            v_failures := array(
+                SELECT ROW(c.n, CASE WHEN k.position IS NULL AND r.position IS NULL THEN 1
+                                     WHEN coalesce(k.key_payload, r.payload) = c.payload THEN 2 ELSE 3 END,
+                           coalesce(k.version, r.version, s.version), coalesce(k.position, r.position),
+                           (extract(epoch FROM coalesce(k.recorded_at, r.recorded_at)) * 1000000)::bigint,
+                           coalesce(k.stream, r.stream), coalesce(k.partition, r.partition), NULL)::failure_3
+                  FROM unnest(in_commands) WITH ORDINALITY c(
+                           stream, command_id, expected, events, chain, key, old_key, payload, store, n)
+                  LEFT JOIN event k ON k.key = c.key
+                  LEFT JOIN eventless_receipt r ON r.key = c.key
+                  LEFT JOIN LATERAL (
+                       SELECT coalesce((SELECT e.version FROM event e WHERE e.stream = c.stream
+                                         ORDER BY e.version DESC LIMIT 1), 0) AS version
+                        WHERE c.chain > 0) s ON s.version <> c.expected
+                 WHERE k.position IS NOT NULL OR r.position IS NOT NULL OR s.version IS NOT NULL);
         END IF;
-        v_failures := v_failures || rare_failures(in_partition, v_old_receipts, in_commands, in_facts);
-    END IF;
-    IF in_items IS NOT NULL THEN
-        v_failures := v_failures || boundary_failures(in_partition, in_commands, in_items);
-    END IF;
-    IF cardinality(v_failures) > 0 THEN
-        v_failures := all_failures(in_commands, v_failures);
-        v_failed := array(SELECT f.command FROM unnest(v_failures) f);
-        in_digests := (
-            SELECT string_agg(substring(in_digests FROM (e.n::integer - 1) * 32 + 1 FOR 32), '' ORDER BY e.n)
-              FROM (SELECT row_number() OVER () AS n, u.command FROM unnest(in_events) u) e
-             WHERE e.command <> ALL (v_failed));
-        IF in_tags IS NOT NULL THEN
-            in_tags := remaining_tags(in_tags, in_events, v_failed);
+        IF in_rare OR v_old_receipts THEN
+            IF v_partitions > 1 AND 't' = ANY (array(SELECT f.kind FROM unnest(in_facts) f)) THEN
+                PERFORM pg_advisory_xact_lock(7237421060);
+            END IF;
+            v_failures := v_failures || rare_failures(in_partition, v_old_receipts, in_commands, in_facts);
         END IF;
-        in_events := array(SELECT e FROM unnest(in_events) e WHERE e.command <> ALL (v_failed));
-        v_events := cardinality(in_events);
-    END IF;
+        IF in_items IS NOT NULL THEN
+            v_failures := v_failures || boundary_failures(in_partition, in_commands, in_items);
+        END IF;
+        IF cardinality(v_failures) > 0 AND v_trust THEN
+            v_trust := false;
+            CONTINUE;
+        ELSIF cardinality(v_failures) > 0 THEN
+            v_failures := all_failures(in_commands, v_failures);
+            v_failed := array(SELECT f.command FROM unnest(v_failures) f);
+            in_digests := (
+                SELECT string_agg(substring(in_digests FROM (e.n::integer - 1) * 32 + 1 FOR 32), '' ORDER BY e.n)
+                  FROM (SELECT row_number() OVER () AS n, u.command FROM unnest(in_events) u) e
+                 WHERE e.command <> ALL (v_failed));
+            IF in_tags IS NOT NULL THEN
+                in_tags := remaining_tags(in_tags, in_events, v_failed);
+            END IF;
+            in_events := array(SELECT e FROM unnest(in_events) e WHERE e.command <> ALL (v_failed));
+            v_events := cardinality(in_events);
+        END IF;
 
-    IF v_events > 0 THEN
-        v_digest := sha256(v_digest || int8send(v_recorded) || in_digests);
-        INSERT INTO event (position, version, recorded_at, stream, command_id, partition, schema_version, type,
-                           payload, caller, traceparent, digest, epoch, subject, key, key_payload)
-        SELECT v_first + e.n, e.version, v_now, e.stream, e.command_id, in_partition, e.schema_version, e.type,
-               e.payload, e.caller, e.traceparent, CASE WHEN e.n = v_events THEN v_digest END, in_epoch, e.subject,
-               e.key, e.key_payload
-          FROM unnest(in_events) WITH ORDINALITY e(
-                   command, stream, version, type, schema_version, payload, command_id, caller, traceparent, subject,
-                   key, key_payload, n);
-        IF in_tags IS NOT NULL THEN
-            INSERT INTO tag (partition, tag, position, type)
-            SELECT in_partition, t.tag, v_first + t.event, t.type FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
-        END IF;
+        v_end := v_digest;
+        EXIT WHEN v_events = 0;
+        v_end := sha256(v_digest || int8send(v_recorded) || in_digests);
+        BEGIN
+            INSERT INTO event (position, version, recorded_at, stream, command_id, partition, schema_version, type,
+                               payload, caller, traceparent, digest, epoch, subject, key, key_payload)
+            SELECT v_first + e.n, e.version, v_now, e.stream, e.command_id, in_partition, e.schema_version, e.type,
+                   e.payload, e.caller, e.traceparent, CASE WHEN e.n = v_events THEN v_end END, in_epoch, e.subject,
+                   e.key, e.key_payload
+              FROM unnest(in_events) WITH ORDINALITY e(
+                       command, stream, version, type, schema_version, payload, command_id, caller, traceparent,
+                       subject, key, key_payload, n);
+            EXIT;
+        EXCEPTION WHEN unique_violation THEN
+            -- Without trust: a key that another partition's append has taken meanwhile.
+            IF NOT v_trust THEN
+                RAISE;
+            END IF;
+            v_trust := false;
+        END;
+    END LOOP;
+    IF in_tags IS NOT NULL THEN
+        INSERT INTO tag (partition, tag, position, type)
+        SELECT in_partition, t.tag, v_first + t.event, t.type FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
     END IF;
     IF in_rare THEN
         PERFORM rare_changes(in_partition, in_commands, in_facts, v_failed, v_first, v_now);
     END IF;
     IF NOT in_finished THEN
-        PERFORM as_edition_2(in_partition, in_commands, v_failed, v_first, v_events, v_digest, v_now);
+        PERFORM as_edition_2(in_partition, in_commands, v_failed, v_first, v_events, v_end, v_now);
     END IF;
     RETURN ROW(0, 0, NULL, v_first, v_recorded, NULL, in_partition, NULL)::failure_3 || v_failures;
 END

@@ -143,6 +143,13 @@ pub enum Outcome {
     FactFailed(usize),
 }
 
+impl Outcome {
+    /// True if another command came first: one with the same key, or on what it was decided on.
+    pub(super) fn came_too_late(&self) -> bool {
+        matches!(self, Self::Replayed(_) | Self::KeyReused | Self::VersionConflict(_))
+    }
+}
+
 /// Place of a command's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {

@@ -137,6 +137,9 @@ pub(super) struct Batch<'a> {
     tags: Vec<TagRecord<'a>>,
     items: Vec<ItemRecord<'a>>,
     is_rare: bool,
+    /// True if some command has to be looked at before its events are inserted: it has none, or is
+    /// in conflict as it stands.
+    needs_look: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -181,6 +184,7 @@ impl<'a> Batch<'a> {
             payload: key.map(|key| key.payload),
             store,
         });
+        self.needs_look |= command.events.is_empty() || matches!(link, Link::Unfit);
         // A key that may be one of a command without events is looked for among their receipts.
         self.is_rare |= store || !command.facts.is_empty();
         let last = command.events.len().saturating_sub(1);
@@ -237,10 +241,12 @@ impl<'a> Batch<'a> {
             .extend(new.map(|(stream, version)| ItemRecord::stream(number, *stream, *version)));
     }
 
+    /// The call's arguments. `is_calm`: few conflicts are met of late.
     pub(super) fn bind(
         self,
         query: Query<'a, Postgres, PgArguments>,
         (partition, epoch, edition): (Partition, Epoch, Edition),
+        is_calm: bool,
     ) -> Query<'a, Postgres, PgArguments> {
         query
             .bind(i32::from(partition.0))
@@ -253,6 +259,7 @@ impl<'a> Batch<'a> {
             .bind(some(self.tags))
             .bind(some(self.items))
             .bind(self.is_rare)
+            .bind(is_calm && !self.needs_look)
     }
 }
 

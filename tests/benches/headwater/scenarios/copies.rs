@@ -10,10 +10,9 @@ use crate::rig::{CLIENTS, Pace, Rig, as_up};
 
 pub async fn run(pace: Pace) -> anyhow::Result<Report> {
     let mut all = Vec::new();
-    for (routed, direct, command_svcs) in [
-        ("one, via router", "one, direct", 1),
-        ("two, via router", "two, each item at one", 2),
-    ] {
+    for (routed, direct, command_svcs) in
+        [("one, via router", "one, direct", 1), ("two, via router", "two, each item at one", 2)]
+    {
         let rig = Rig::start(Options { command_svcs, ..as_up() }).await?;
         let items = rig.items(CLIENTS).await?;
         let via_router = rig.channels("router").await?;

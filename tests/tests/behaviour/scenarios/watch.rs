@@ -1,6 +1,7 @@
 //! Streams of changes: nothing is lost, nothing told twice, and each message proves where it leads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_domain_proto::stores::v1 as stores;
@@ -11,6 +12,7 @@ use headwater_domain_proto::stores::v1::{
 use headwater_domain_proto::users::v1::{WatchUserRequest, user_change};
 use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
 use headwater_proto::headwater::v1::{Freshness, WatchOptions};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
@@ -189,13 +191,17 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
     let mut stream = watch_stores(&client, &city, None).await;
     let begun = next(&mut stream).await;
     known.told(begun);
+    // A message may tell of many changes: no more than these are made before the next one.
+    let allowed = Arc::new(Semaphore::new(4));
     let writer = {
         let client = client.clone();
         let a = a.clone();
         let b = b.clone();
+        let allowed = Arc::clone(&allowed);
         tokio::spawn(async move {
             let mut tokens = Vec::new();
             for number in 0..40 {
+                allowed.acquire().await.expect("it is not closed").forget();
                 let store = if number % 3 == 0 { &b } else { &a };
                 tokens.push(client.rename_store(store, &format!("Name {number}")).await.token);
             }
@@ -214,6 +220,7 @@ pub async fn a_watch_goes_on_where_it_was_cut(client: Client) {
         for _ in 0..2 {
             let message = next(&mut stream).await;
             known.told(message);
+            allowed.add_permits(4);
             if seen(&known).await >= 42 {
                 break;
             }
