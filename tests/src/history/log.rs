@@ -74,6 +74,20 @@ pub enum Change {
         /// For so much.
         amount: i64,
     },
+    /// Units went to another item of the store.
+    TransferredOut {
+        /// So many.
+        quantity: i64,
+        /// The item that got them.
+        to: Uuid,
+    },
+    /// Units came from another item of the store.
+    TransferredIn {
+        /// So many.
+        quantity: i64,
+        /// The item that had them.
+        from: Uuid,
+    },
     /// An item left the range.
     ItemDelisted,
     /// A user was registered.
@@ -101,6 +115,17 @@ impl Log {
 }
 
 impl Change {
+    /// The change of another stream that comes with this one of this stream, and stands just before
+    /// it: one command causes both or none.
+    pub fn other_half(&self, stream: Uuid) -> Option<(Uuid, Self)> {
+        match self {
+            Self::TransferredOut { quantity, to } => {
+                Some((*to, Self::TransferredIn { quantity: *quantity, from: stream }))
+            }
+            _ => None,
+        }
+    }
+
     /// From what is stored; with the units in stock that it notes.
     ///
     /// # Errors
@@ -134,6 +159,16 @@ impl Change {
                 let event: stores::SaleRecorded = decoded(payload)?;
                 let (quantity, amount) = (event.quantity, event.amount_minor_units);
                 return Ok((Self::SaleRecorded { quantity, amount }, Some(event.on_hand)));
+            }
+            "stores.v1.StockTransferredOut" => {
+                let event: stores::StockTransferredOut = decoded(payload)?;
+                let (quantity, to) = (event.quantity, id(&event.to_item_id));
+                return Ok((Self::TransferredOut { quantity, to }, Some(event.on_hand)));
+            }
+            "stores.v1.StockTransferredIn" => {
+                let event: stores::StockTransferredIn = decoded(payload)?;
+                let (quantity, from) = (event.quantity, id(&event.from_item_id));
+                return Ok((Self::TransferredIn { quantity, from }, Some(event.on_hand)));
             }
             "stores.v1.ItemDelisted" => Self::ItemDelisted,
             "users.v1.UserRegistered" => {

@@ -260,6 +260,8 @@ fn changed(state: State, event: &Event) -> Option<State> {
                     item.units_sold += quantity;
                     item.revenue = euro(units(&item.revenue) + amount);
                 }
+                Change::TransferredOut { quantity, .. } => item.on_hand -= quantity,
+                Change::TransferredIn { quantity, .. } => item.on_hand += quantity,
                 Change::ItemDelisted => item.listed = false,
                 _ => return None,
             }

@@ -44,8 +44,8 @@ pub enum What {
 pub struct Command {
     /// The stream that it is for.
     pub stream: Uuid,
-    /// The event that it causes. No other command of the history causes the same on this stream:
-    /// that tells it in the log.
+    /// The event that it causes; of two, the one on this stream. No other command of the history
+    /// causes the same on this stream: that tells it in the log.
     pub change: Change,
     /// The version that it wants the stream to have.
     pub expected_version: Option<u64>,

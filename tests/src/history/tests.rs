@@ -2,6 +2,7 @@
 
 mod fixture;
 mod lists;
+mod transfers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -24,6 +24,9 @@ pub enum Kind {
     Lost,
     /// A command is in the log more than once.
     Doubled,
+    /// A command that changes two streams is in the log by half, its halves are not side by side,
+    /// or a reply shows the one without the other.
+    Torn,
     /// A refused command is in the log.
     RefusedYetApplied,
     /// A receipt names another place than that of the event, or attempts have different receipts.

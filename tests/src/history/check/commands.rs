@@ -18,6 +18,7 @@ pub fn check(
         let What::Command(command) = &operation.what else { continue };
         let events = index.of(command);
         let mut broken = applied(command, events);
+        broken.extend(torn(command, events, index));
         if let (Some(event), Outcome::Acknowledged(receipts)) = (events.first(), &command.outcome) {
             broken.extend(receipts.iter().filter_map(|receipt| wrong(log, event, receipt)));
             broken.extend(replays(receipts));
@@ -55,6 +56,17 @@ fn applied(command: &Command, events: &[&Event]) -> Vec<Broken> {
         Outcome::Acknowledged(_) | Outcome::Refused(_) | Outcome::Unknown(_) => {}
     }
     broken
+}
+
+/// What a command does to two streams is there as a whole or not at all.
+fn torn(command: &Command, events: &[&Event], index: &Index<'_>) -> Option<Broken> {
+    let (stream, change) = command.change.other_half(command.stream)?;
+    let others = index.on((stream, &change));
+    let fit = |(event, other): (&&Event, &&Event)| {
+        (event.partition, event.position) == (other.partition, other.position + 1)
+    };
+    let is_whole = events.len() == others.len() && events.iter().zip(others).all(fit);
+    (!is_whole).then(|| (Kind::Torn, format!("its halves are {others:?} and {events:?}")))
 }
 
 fn wrong(log: &Log, event: &Event, receipt: &Receipt) -> Option<Broken> {

@@ -42,7 +42,7 @@ pub fn check(
             What::Query(query) => {
                 let broken = match &query.answer {
                     Answer::Shown(shown) => {
-                        let mut broken = claimed(log, order, operation, shown);
+                        let mut broken = claimed(log, (index, order), operation, shown);
                         broken.extend(required(order, operation, query, shown));
                         broken.extend(session.shows(query, shown));
                         broken
@@ -61,7 +61,12 @@ pub fn check(
 }
 
 /// Checks the claims that a reply makes of itself.
-fn claimed(log: &Log, order: &Order, operation: &Operation, shown: &Shown) -> Vec<Broken> {
+fn claimed(
+    log: &Log,
+    (index, order): (&Index<'_>, &Order),
+    operation: &Operation,
+    shown: &Shown,
+) -> Vec<Broken> {
     let claimed = &shown.proof.positions;
     let mut broken = Vec::new();
     if shown.proof.log != log.name {
@@ -70,9 +75,11 @@ fn claimed(log: &Log, order: &Order, operation: &Operation, shown: &Shown) -> Ve
     if let Some(partition) = order.heads.behind(claimed) {
         broken.push((Kind::Future, "the log ends before it", Some(partition)));
     }
-    let early = (0..).zip(&claimed.0);
-    let early = early.map(|(partition, position)| (partition, *position));
-    let mut early = early.filter(|(p, at)| !order.is_possible(*p, *at, operation.ended));
+    let places = || (0..).zip(&claimed.0).map(|(partition, position)| (partition, *position));
+    if let Some((partition, _)) = places().find(|(p, at)| index.tears(*p, *at)) {
+        broken.push((Kind::Torn, "it ends between the halves of a command", Some(partition)));
+    }
+    let mut early = places().filter(|(p, at)| !order.is_possible(*p, *at, operation.ended));
     if let Some((partition, _)) = early.next() {
         broken.push((Kind::Future, "it shows what nobody had sent", Some(partition)));
     }

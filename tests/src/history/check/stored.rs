@@ -9,21 +9,39 @@ use super::super::record::{Command, Operation, What};
 use super::super::violation::{Kind, Violation};
 
 /// Places of each change of each stream.
-pub struct Index<'a>(HashMap<(Uuid, &'a Change), Vec<&'a Event>>);
+pub struct Index<'a> {
+    places: HashMap<(Uuid, &'a Change), Vec<&'a Event>>,
+    /// By partition and position: behind each of them stands the other half of a command.
+    torn: HashSet<(u16, u64)>,
+}
 
 impl<'a> Index<'a> {
     /// Of a whole log.
     pub fn new(log: &'a Log) -> Self {
-        let mut index: HashMap<_, Vec<_>> = HashMap::new();
+        let mut places: HashMap<_, Vec<_>> = HashMap::new();
+        let mut torn = HashSet::new();
         for event in &log.events {
-            index.entry((event.stream, &event.change)).or_default().push(event);
+            places.entry((event.stream, &event.change)).or_default().push(event);
+            if event.change.other_half(event.stream).is_some() {
+                torn.insert((event.partition, event.position.saturating_sub(1)));
+            }
         }
-        Self(index)
+        Self { places, torn }
     }
 
     /// The events of a command. More than one is one too many.
     pub fn of<'b>(&'b self, command: &'b Command) -> &'b [&'b Event] {
-        self.0.get(&(command.stream, &command.change)).map_or(&[], Vec::as_slice)
+        self.on((command.stream, &command.change))
+    }
+
+    /// The events of this change on this stream.
+    pub fn on<'b>(&'b self, place: (Uuid, &'b Change)) -> &'b [&'b Event] {
+        self.places.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// True if a state that ends here shows a command by half.
+    pub fn tears(&self, partition: u16, position: u64) -> bool {
+        self.torn.contains(&(partition, position))
     }
 }
 
@@ -31,18 +49,22 @@ impl<'a> Index<'a> {
 pub fn check(log: &Log, misfits: &[String], operations: &[Operation]) -> Vec<Violation> {
     let mut found = gaps(log);
     found.extend(misfits.iter().map(|text| Violation::new(Kind::Misfit, text.clone())));
-    let caused: HashSet<_> = operations.iter().filter_map(cause).collect();
-    let strange =
-        log.events.iter().filter(|event| !caused.contains(&(event.stream, &event.change)));
+    let caused: HashSet<_> = operations.iter().flat_map(causes).collect();
+    let is_caused = |event: &&Event| caused.contains(&(event.stream, event.change.clone()));
+    let strange = log.events.iter().filter(|event| !is_caused(event));
     found.extend(strange.map(|event| Violation::new(Kind::Stranger, format!("{event:?}"))));
     found
 }
 
-fn cause(operation: &Operation) -> Option<(Uuid, &Change)> {
-    match &operation.what {
-        What::Command(command) => Some((command.stream, &command.change)),
+fn causes(operation: &Operation) -> impl Iterator<Item = (Uuid, Change)> {
+    let command = match &operation.what {
+        What::Command(command) => Some(command),
         What::Query(_) => None,
-    }
+    };
+    command.into_iter().flat_map(|Command { stream, change, .. }| {
+        let other = change.other_half(*stream);
+        other.into_iter().chain([(*stream, change.clone())])
+    })
 }
 
 fn gaps(log: &Log) -> Vec<Violation> {

@@ -100,6 +100,17 @@ impl History {
         self.log.events.push(event);
     }
 
+    /// The event that was appended last, until they are sorted.
+    pub fn last(&mut self) -> &mut Event {
+        self.log.events.last_mut().expect("an event")
+    }
+
+    /// The first event with this change of this stream.
+    pub fn of(&mut self, stream: Uuid, change: &Change) -> &mut Event {
+        let mut events = self.log.events.iter_mut();
+        events.find(|event| event.stream == stream && event.change == *change).expect("its event")
+    }
+
     /// One more query.
     pub fn query(
         &mut self,

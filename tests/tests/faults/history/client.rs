@@ -13,6 +13,7 @@ use headwater_tests::history::record::{
     Shown, What,
 };
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom as _;
 use rand::{Rng, SeedableRng};
 use tonic::Status;
 use tonic::transport::Channel;
@@ -49,6 +50,8 @@ pub struct Shared {
     pub board: Mutex<Session>,
     /// Set when they are to stop.
     pub over: AtomicBool,
+    /// Set while they may transfer stock: the log's schema has to have edition 3 for that.
+    pub transfers: AtomicBool,
 }
 
 pub struct Client {
@@ -159,7 +162,14 @@ impl Client {
         let for_item = |change| Order::new(hot.id, change).within(hot.store);
         let order = match rng.random_range(0..100) {
             0..3 => for_item(Change::SaleRecorded { quantity: TOO_MANY, amount }),
-            3..45 => for_item(Change::SaleRecorded { quantity: rng.random_range(1..=3), amount }),
+            3..36 => for_item(Change::SaleRecorded { quantity: rng.random_range(1..=3), amount }),
+            36..45 => {
+                let to = self.neighbour(&hot, rng).id;
+                match self.shared.transfers.load(Ordering::Relaxed) {
+                    true => for_item(Change::TransferredOut { quantity: serial as i64, to }),
+                    false => for_item(Change::SaleRecorded { quantity: 1, amount }),
+                }
+            }
             45..60 => for_item(Change::StockReceived(amount)),
             60..70 => for_item(Change::ItemRepriced(amount)),
             70..80 => Order::new(store, Change::StoreRenamed(shop::name(rng, serial + 1_000))),
@@ -172,6 +182,12 @@ impl Client {
         };
         let expected = self.versions.get(&order.stream).copied().filter(|_| rng.random_bool(0.2));
         Order { expected_version: expected, ..order }
+    }
+
+    /// Another item of the shop in the same store.
+    fn neighbour(&self, item: &Item, rng: &mut StdRng) -> &Item {
+        let is_neighbour = |other: &&Item| other.store == item.store && other.id != item.id;
+        self.shop.items.iter().filter(is_neighbour).choose(rng).expect("a store has several")
     }
 
     fn some_item(&self, rng: &mut StdRng) -> Item {
@@ -339,10 +355,12 @@ fn subject(order: &Order) -> Ask {
             Ask::Store(order.stream)
         }
         Change::UserRegistered { .. } | Change::UserRenamed(_) => Ask::ListOverviews,
+        Change::TransferredOut { to, .. } => Ask::Items(vec![order.stream, *to]),
         Change::ItemListed { .. }
         | Change::ItemRepriced(_)
         | Change::StockReceived(_)
         | Change::SaleRecorded { .. }
+        | Change::TransferredIn { .. }
         | Change::ItemDelisted
         | Change::Other(_) => Ask::Item(order.stream),
     }

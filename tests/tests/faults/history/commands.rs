@@ -118,6 +118,17 @@ async fn item(
             };
             Ok(client.record_sale(within(patience, request)).await?.into_inner().receipt)
         }
+        Change::TransferredOut { quantity, to } => {
+            let (from_item_id, to_item_id) = (item_id, to.to_string());
+            let request = stores::TransferStockRequest {
+                store_id,
+                from_item_id,
+                to_item_id,
+                quantity,
+                options,
+            };
+            Ok(client.transfer_stock(within(patience, request)).await?.into_inner().receipt)
+        }
         Change::ItemDelisted => {
             let request = stores::DelistItemRequest { store_id, item_id, options };
             Ok(client.delist_item(within(patience, request)).await?.into_inner().receipt)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use headwater_tests::history::log::Change;
 use headwater_tests::history::record::{Answer, Operation, Outcome, Requirement, What};
 use tokio::task::JoinHandle;
 
@@ -76,15 +77,21 @@ pub fn summary(operations: &[Operation]) -> String {
 
 fn ending(operation: &Operation) -> String {
     match &operation.what {
-        What::Command(command) => match &command.outcome {
-            Outcome::Acknowledged(receipts) => match receipts[0].replayed {
-                true => "command: acknowledged by the receipt of an earlier attempt".to_owned(),
-                false => "command: acknowledged".to_owned(),
-            },
-            Outcome::Refused(reason) => format!("command: refused: {reason}"),
-            Outcome::Unknown(reason) => format!("command: unknown: {reason}"),
-            Outcome::Broken(_) => "command: broken".to_owned(),
-        },
+        What::Command(command) => {
+            let kind = match &command.change {
+                Change::TransferredOut { .. } => "transfer",
+                _ => "command",
+            };
+            match &command.outcome {
+                Outcome::Acknowledged(receipts) => match receipts[0].replayed {
+                    true => format!("{kind}: acknowledged by the receipt of an earlier attempt"),
+                    false => format!("{kind}: acknowledged"),
+                },
+                Outcome::Refused(reason) => format!("{kind}: refused: {reason}"),
+                Outcome::Unknown(reason) => format!("{kind}: unknown: {reason}"),
+                Outcome::Broken(_) => format!("{kind}: broken"),
+            }
+        }
         What::Query(query) => {
             let kind = match &query.requirement {
                 Requirement::Any => "any",
@@ -109,6 +116,7 @@ pub fn assert_worth_something(operations: &[Operation]) {
     }
     for (ending, least) in [
         ("command: acknowledged", 100),
+        ("transfer: acknowledged", 10),
         ("query (at_least): answered", 200),
         ("query (any): answered", 50),
         ("query (max_staleness): answered", 10),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use headwater_cli::local::connect;
@@ -60,7 +61,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let (shop, orders) = Shop::plan(&mut rng);
         let clock = Clock::default();
-        let shared = Arc::default();
+        let shared: Arc<Shared> = Arc::default();
+        shared.transfers.store(true, Ordering::Relaxed);
         let opening = Vec::new();
         let mut world = Self { cluster, shop, shared, opening, clock, seed };
         let mut opener = world.client(OPENER);
