@@ -27,13 +27,13 @@ test:
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
 	$(cargo) test --locked $(or $(ARGS),--workspace)
 
-# Let clients and faults loose on a cluster for ten minutes, and check the whole history: make soak
-# HEADWATER_SOAK_SECONDS=3600
+# Let clients and faults loose on a cluster for ten minutes, with an upgrade from the last release in the middle, and
+# check the whole history: make soak HEADWATER_SOAK_SECONDS=3600
 soak: export HEADWATER_SOAK_SECONDS ?= 600
 soak:
 	$(cargo) build --locked --workspace --bins
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
-	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_promise
+	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_fault_and_an_upgrade
 
 # Measure everything beside its peers, in at most 20 minutes, and write BENCHMARKS.md; one scenario alone: make
 # bench-commands; a smoke run of three minutes, which writes no page: make bench ARGS=--quick

@@ -6,6 +6,7 @@
 mod cluster;
 mod eventually;
 mod failover;
+mod last_release;
 mod logs;
 mod options;
 mod primaries;

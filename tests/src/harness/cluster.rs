@@ -15,6 +15,7 @@ use headwater_cli::local::{
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tonic::transport::{Channel, Endpoint};
 
+use super::last_release;
 use super::logs;
 use super::options::Options;
 use super::primaries::Primaries;
@@ -74,6 +75,9 @@ impl Cluster {
         let mut stack = Stack::new(plan.clone(), binaries.clone(), watchman, ports);
         let progress = Progress::silent();
         stack.start_databases(&progress).await?;
+        if options.last_release {
+            last_release::make_log(&plan).await?;
+        }
         stack.start_programs(true, &progress).await?;
         if options.routers > 0 {
             RunFile::of(&plan, |name| stack.pid(name))?.write(&root)?;

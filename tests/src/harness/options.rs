@@ -16,6 +16,8 @@ pub struct Options {
     pub write_standbys: u16,
     /// Log and views in one database.
     pub single_database: bool,
+    /// The log's schema is the last release's, not migrated.
+    pub last_release: bool,
     /// Copies of command-svc; the second is called `command-svc-2`.
     pub command_svcs: u16,
     /// Copies of the projector.
@@ -43,6 +45,7 @@ impl Default for Options {
             replicas: 2,
             write_standbys: 0,
             single_database: false,
+            last_release: false,
             command_svcs: 1,
             projectors: 1,
             query_svcs: 1,

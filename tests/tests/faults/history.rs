@@ -5,7 +5,8 @@
 //!
 //! The seed is printed, and HEADWATER_SEED repeats its choices: what each client does in which
 //! order, and which faults come. What answers come, and when, is up to the machine.
-//! HEADWATER_SOAK_SECONDS makes it long: `make soak`.
+//! HEADWATER_SOAK_SECONDS makes it long: `make soak` has an upgrade from the last release in the
+//! middle of it.
 
 mod clock;
 mod session;
@@ -15,23 +16,30 @@ mod commands;
 mod queries;
 
 mod client;
+mod last_release;
 mod load;
 mod nemesis;
+mod upgrade;
 mod watcher;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use headwater_tests::history::record::Operation;
 use headwater_tests::history::{Kind, Violation, check};
 
 use crate::machine;
+use last_release::LastRelease;
 use load::Load;
 use queries::Enforcement;
-use world::World;
+use world::{Release, World};
 
 /// How long the clients are at it by default.
 const SHORT: Duration = Duration::from_secs(25);
+/// And with an upgrade.
+const SHORT_WITH_UPGRADE: Duration = Duration::from_secs(20);
 /// The longest that may be asked for: the record is kept in memory, at some 300 KB a second.
 const SOAK_SECONDS_MAX: u64 = 60 * 60;
 /// How long replicas stand still where they are to be caught at it, and how often.
@@ -46,19 +54,51 @@ const SHOWN: usize = 3;
 async fn every_promise_is_kept_through_every_fault() {
     let _machine = machine::whole().await;
     let seed = seed();
-    let world = World::start(seed).await;
+    let world = World::start(seed, Release::This).await;
     let load = Load::start(&world, Enforcement::On);
-    let faults = nemesis::torment(&world, seed, soak().unwrap_or(SHORT)).await;
+    let until = Instant::now() + soak().unwrap_or(SHORT);
+    let faults = nemesis::torment(&world, seed, || Instant::now() > until).await;
+    println!("faults: {faults:?}");
+    prove(&world, load, Vec::new()).await;
+}
+
+/// The same on a log of the last release, which is migrated meanwhile, with its programs beside
+/// those of this one until the migration is finished.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_is_kept_through_every_fault_and_an_upgrade() {
+    let _machine = machine::whole().await;
+    let seed = seed();
+    let world = World::start(seed, Release::Last).await;
+    // They connect before anything is broken.
+    let old = LastRelease::start(&world).await;
+    let load = Load::start(&world, Enforcement::On);
+    let is_over = AtomicBool::new(false);
+    let upgraded = async {
+        let upgraded = upgrade::upgrade(&world, old, soak().unwrap_or(SHORT_WITH_UPGRADE)).await;
+        is_over.store(true, Ordering::Relaxed);
+        upgraded
+    };
+    let torment = nemesis::torment(&world, seed, || is_over.load(Ordering::Relaxed));
+    let (faults, upgraded) = tokio::join!(torment, upgraded);
+    println!("faults: {faults:?}");
+    let operations = prove(&world, load, upgraded.operations.clone()).await;
+    upgraded.assert_worth_something(&operations);
+}
+
+/// Mends everything, ends the load, and checks what all of them did, those included who did the
+/// rest. Gives all of it.
+async fn prove(world: &World, load: Load, rest: Vec<Operation>) -> Vec<Operation> {
     world.calm_down().await;
-    let mut operations = load.stop(&world).await;
+    let mut operations = load.stop(world).await;
+    operations.extend(rest);
     operations.extend(world.last_look().await);
     let log = world.log().await;
     world.verify_log().await;
-    println!("faults: {faults:?}");
     println!("{}", load::summary(&operations));
     let found = check(&log, &operations);
-    assert!(found.is_empty(), "seed {seed}:\n{}", report(&found));
+    assert!(found.is_empty(), "seed {}:\n{}", world.seed, report(&found));
     load::assert_worth_something(&operations);
+    operations
 }
 
 /// What the checker would say if nobody held replies against the tokens of their requests: replicas
@@ -67,7 +107,7 @@ async fn every_promise_is_kept_through_every_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_that_nobody_checks_are_noticed() {
     let _machine = machine::whole().await;
-    let world = World::start(seed()).await;
+    let world = World::start(seed(), Release::This).await;
     let load = Load::start(&world, Enforcement::Off);
     for _ in 0..ROUNDS {
         for replica in world.replicas() {

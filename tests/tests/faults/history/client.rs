@@ -85,8 +85,7 @@ impl Client {
 
     async fn step(&mut self) {
         self.steps += 1;
-        let number = (self.number as u64) << 32 | self.steps;
-        let mut rng = StdRng::seed_from_u64(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = chance(self.seed, self.number, self.steps);
         let (ask, requirement) = (self.ask(&mut rng), self.requirement(&mut rng));
         let (order, read_own) = (self.order(&mut rng), rng.random_bool(0.7));
         let cursor = Cursor { size: rng.random_range(1..=4), token: String::new() };
@@ -333,6 +332,12 @@ impl Client {
         let ended = self.clock.now();
         self.record.push(Operation { client: self.number, began, ended, what });
     }
+}
+
+/// The chance of a client's step; no other step's, nor that of the shop.
+pub fn chance(seed: u64, client: usize, step: u64) -> StdRng {
+    let number = (client as u64) << 32 | step;
+    StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// What a refusal means: if an earlier attempt may still be under way, nothing is certain.

@@ -2,7 +2,7 @@
 //! second one inside of the first. Each is mended before the next one.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -76,13 +76,12 @@ fn is_partial(fault: Fault) -> bool {
     }
 }
 
-/// Lets one fault follow the other for this long. Gives how often each came. All are mended.
-pub async fn torment(world: &World, seed: u64, time: Duration) -> BTreeMap<Fault, u32> {
+/// Lets one fault follow the other until it is over. Gives how often each came. All are mended.
+pub async fn torment(world: &World, seed: u64, is_over: impl Fn() -> bool) -> BTreeMap<Fault, u32> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let until = Instant::now() + time;
     let mut came = BTreeMap::new();
     let mut next = Vec::new();
-    while Instant::now() < until {
+    while !is_over() {
         if next.is_empty() {
             next = round(&mut rng);
         }
@@ -92,6 +91,7 @@ pub async fn torment(world: &World, seed: u64, time: Duration) -> BTreeMap<Fault
         let second = second.choose(&mut rng).copied().expect("some program");
         let second = Some(second).filter(|_| rng.random_bool(0.5) && is_partial(fault));
         let (held, pause) = (some(&mut rng, 300..2_000), some(&mut rng, 100..800));
+        let turn = world.turn.lock().await;
         strike(world, fault).await;
         *came.entry(fault).or_default() += 1;
         pass(held).await;
@@ -105,6 +105,7 @@ pub async fn torment(world: &World, seed: u64, time: Duration) -> BTreeMap<Fault
             mend(world, second).await;
         }
         mend(world, fault).await;
+        drop(turn);
         pass(pause).await;
     }
     came

@@ -102,7 +102,8 @@ pub fn new_id(rng: &mut impl Rng) -> Uuid {
     uuid::Builder::from_random_bytes(rng.random()).into_uuid()
 }
 
-fn id_in(rng: &mut impl Rng, partition: u16) -> Uuid {
+/// An id whose streams are in this partition.
+pub fn id_in(rng: &mut impl Rng, partition: u16) -> Uuid {
     loop {
         let id = new_id(rng);
         if PartitionKey(id).partition(PARTITIONS) == Partition(partition) {

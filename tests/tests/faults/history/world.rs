@@ -13,6 +13,7 @@ use headwater_tests::history::record::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::client::{Client, Shared};
@@ -43,17 +44,29 @@ pub struct World {
     pub shared: Arc<Shared>,
     /// The commands that opened the shop.
     pub opening: Vec<Operation>,
-    clock: Clock,
-    seed: u64,
+    pub clock: Clock,
+    pub seed: u64,
+    /// Held by whoever breaks something, or restarts a program: one after the other.
+    pub turn: Mutex<()>,
+}
+
+/// The release that made the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The last one.
+    Last,
+    /// This one.
+    This,
 }
 
 impl World {
-    pub async fn start(seed: u64) -> Self {
+    pub async fn start(seed: u64, log: Release) -> Self {
         let options = Options {
             partitions: PARTITIONS,
             replicas: 2,
             query_svcs: 2,
             command_svcs: 2,
+            last_release: log == Release::Last,
             ..Options::default()
         };
         let cluster = Cluster::start(options).await.expect("a cluster");
@@ -61,10 +74,13 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let (shop, orders) = Shop::plan(&mut rng);
         let clock = Clock::default();
-        let shared: Arc<Shared> = Arc::default();
-        shared.transfers.store(true, Ordering::Relaxed);
+        let shared = Arc::default();
         let opening = Vec::new();
-        let mut world = Self { cluster, shop, shared, opening, clock, seed };
+        let turn = Mutex::default();
+        let mut world = Self { cluster, shop, shared, opening, clock, seed, turn };
+        if log == Release::This {
+            world.allow_transfers();
+        }
         let mut opener = world.client(OPENER);
         for order in orders {
             opener.command(order, rng.random(), false).await;
@@ -77,6 +93,18 @@ impl World {
         world.opening = opener.record;
         world.calm_down().await;
         world
+    }
+
+    /// From now on clients transfer stock.
+    pub fn allow_transfers(&self) {
+        self.shared.transfers.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops a program between two faults, and starts it again when it has gone.
+    pub async fn restart(&self, program: &str) {
+        let _turn = self.turn.lock().await;
+        assert!(self.cluster.stop(program).await, "{program} had to be killed");
+        self.cluster.start_again(program).await.expect("it starts again");
     }
 
     /// The nodes that hold views, but for their primary.
@@ -204,12 +232,15 @@ impl World {
         Log { name, events: rows.iter().map(event).collect() }
     }
 
-    /// The product's own word on the log: its chain of digests.
+    /// The product's own word on the log: its chain of digests, and the claims and marks that
+    /// follow from its events.
     pub async fn verify_log(&self) {
         let url = self.cluster.write_owner_url();
-        let output = self.cluster.headwater(&["verify", "log", "--write-url", &url]).await;
-        let output = output.expect("headwater runs");
-        assert!(output.status.success(), "{output:?}");
+        for [what, option] in [["log", "--write-url"], ["claims", "--write-owner-url"]] {
+            let output = self.cluster.headwater(&["verify", what, option, &url]).await;
+            let output = output.expect("headwater runs");
+            assert!(output.status.success(), "{output:?}");
+        }
     }
 }
 
