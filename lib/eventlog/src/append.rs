@@ -123,7 +123,8 @@ impl Appender {
         let needs_3 = |command: &Command| command.boundary.is_some() || tagged(command);
         if edition == Edition::Old && commands.iter().any(needs_3) {
             let what = "tags and boundaries need the log's schema of edition 3";
-            return Err(LogError::Refused(sqlx::Error::Encode(what.into())));
+            let error = LogError::Refused(sqlx::Error::Encode(what.into()));
+            return Err(self.unless_migrated(edition, error).await);
         }
         let query = if edition == Edition::Old {
             let query = sqlx::query(include_str!("../sql/append_2_call.sql"));
@@ -161,11 +162,20 @@ impl Appender {
             // database says so in many ways.
             Err(error @ LogError::Refused(_)) if edition == Edition::Finished => Err(error),
             Err(error @ (LogError::Migrated | LogError::Schema(_) | LogError::Refused(_))) => {
-                self.session = None;
-                let now = self.session().await?.edition;
-                Err(if now == edition { error } else { LogError::Migrated })
+                Err(self.unless_migrated(edition, error).await)
             }
             Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The error of an attempt on a schema of this edition, unless it has another one by now, which
+    /// the next attempt uses.
+    async fn unless_migrated(&mut self, edition: Edition, error: LogError) -> LogError {
+        self.session = None;
+        match self.session().await {
+            Ok(session) if session.edition == edition => error,
+            Ok(_) => LogError::Migrated,
+            Err(error) => error,
         }
     }
 

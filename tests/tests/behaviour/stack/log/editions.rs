@@ -2,6 +2,7 @@
 //! `headwater-previous`) beside those of this one, on a log that the last release made.
 
 use std::collections::{HashMap, HashSet};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -250,6 +251,23 @@ async fn programs_of_two_releases_run_side_by_side_until_the_migration_is_finish
     assert_eq!(owner_reads(&new, old_receipts).await, 1);
     new.forget_receipts(0, 1_000).await.expect("forgotten");
     assert_eq!(owner_reads(&new, old_receipts).await, 0);
+}
+
+/// A program that has run since before the migration uses what came with it, without a new start.
+#[tokio::test]
+async fn a_program_from_before_the_migration_appends_tags_after_it() {
+    let made = made_by_the_last_release().await;
+    let [a, _] = made.streams;
+    let log = open(made.url.clone()).await;
+    let mut program = Program::New(log.appender(P0));
+    assert_eq!(program.one(command(a, 5, 1)).await, "committed v6 at 6");
+    let mut tagged = command(a, 6, 1);
+    tagged.events[0].tags.push("seen:before".to_owned());
+    let refused = program.append(slice::from_ref(&tagged)).await.expect_err("no tags yet");
+    assert!(refused.contains("edition 3"), "{refused}");
+    EventLog::migrate(&made.url, 2).await.expect("migrated");
+    assert_eq!(program.one(tagged.clone()).await, "again");
+    assert_eq!(program.one(tagged).await, "committed v7 at 7");
 }
 
 /// Adds to streams of its own and to shared ones until it is told to stop, and repeats every
