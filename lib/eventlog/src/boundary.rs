@@ -56,7 +56,7 @@ impl EventLog {
         step: BoundaryStep<'_>,
         each: impl FnMut(Epoch, RecordedEvent) -> Result<(), E> + Send,
     ) -> Result<BoundaryRead, E> {
-        if self.edition() == Edition::Old && !self.was_migrated().await? {
+        if self.edition() == Edition::Old && !self.was_migrated(Edition::Old).await? {
             let what = "decisions across aggregates need edition 3; run `headwater migrate`";
             return Err(LogError::Schema(what.to_owned()).into());
         }

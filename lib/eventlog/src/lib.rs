@@ -101,16 +101,16 @@ impl EventLog {
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
     }
 
-    /// After a statement found that what it needs is not there: looks at the schema again; true if
-    /// it has been migrated, and the statement for it may be tried.
+    /// After a statement for this edition found that what it needs is not there: looks at the
+    /// schema again; true if it has been migrated, whoever noticed, and the statement for what it
+    /// is now may be tried.
     ///
     /// # Errors
     /// The database cannot be reached, or this program cannot use its schema.
-    pub(crate) async fn was_migrated(&self) -> Result<bool, LogError> {
+    pub(crate) async fn was_migrated(&self, from: Edition) -> Result<bool, LogError> {
         let now = schema::check(&self.pool.current()?).await?.edition;
-        let before = self.edition();
         self.learn_edition(now);
-        Ok(now != before)
+        Ok(now != from)
     }
 
     /// Creates the schema `headwater_log` with `partitions` partitions, or adds to an older one

@@ -126,18 +126,20 @@ impl EventLog {
         max: LoadMax,
         mut each: impl FnMut(LoadedRow) + Send,
     ) -> Result<LoadEnd, LogError> {
-        match self.load_once(steps, max, &mut each).await {
+        let edition = self.edition();
+        match self.load_as(edition, steps, max, &mut each).await {
             // What the statement reads went with the end of a migration; no row has come.
-            Err(LogError::Schema(what)) => match self.was_migrated().await? {
-                true => self.load_once(steps, max, &mut each).await,
+            Err(LogError::Schema(what)) => match self.was_migrated(edition).await? {
+                true => self.load_as(self.edition(), steps, max, &mut each).await,
                 false => Err(LogError::Schema(what)),
             },
             loaded => loaded,
         }
     }
 
-    async fn load_once(
+    async fn load_as(
         &self,
+        edition: Edition,
         steps: &[LoadStep],
         max: LoadMax,
         each: &mut (impl FnMut(LoadedRow) + Send),
@@ -155,7 +157,7 @@ impl EventLog {
             LoadFrom::Snapshot(format) => format.map(i32::from),
             LoadFrom::Version(_) => None,
         };
-        let is_old = self.edition() == Edition::Old;
+        let is_old = edition == Edition::Old;
         let sql = if is_old {
             include_str!("../sql/load_2.sql")
         } else {

@@ -7,12 +7,12 @@ use headwater_kernel::{Query, QueryItem};
 use super::*;
 
 /// What a query matched, and where.
-struct Seen {
-    read: BoundaryRead,
+pub(super) struct Seen {
+    pub(super) read: BoundaryRead,
     positions: Vec<u64>,
 }
 
-async fn see(log: &EventLog, query: &Query, after: u64, streams: &[StreamId]) -> Seen {
+pub(super) async fn see(log: &EventLog, query: &Query, after: u64, streams: &[StreamId]) -> Seen {
     let streams: Vec<_> = streams.iter().map(|stream| (*stream, StreamVersion(0))).collect();
     let step = BoundaryStep {
         partition: P0,

@@ -6,8 +6,9 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use futures_util::future::join_all;
 use headwater_eventlog::Edition;
-use headwater_kernel::Epoch;
+use headwater_kernel::{Epoch, Query};
 use headwater_previous as previous;
 
 use super::*;
@@ -268,6 +269,28 @@ async fn a_program_from_before_the_migration_appends_tags_after_it() {
     EventLog::migrate(&made.url, 2).await.expect("migrated");
     assert_eq!(program.one(tagged.clone()).await, "again");
     assert_eq!(program.one(tagged).await, "committed v7 at 7");
+}
+
+/// What one of many that load at once finds out of the migration makes none of the others fail.
+#[tokio::test]
+async fn many_load_at_once_after_a_migration() {
+    let made = made_by_the_last_release().await;
+    let [a, _] = made.streams;
+    let from_before = async || {
+        let log = EventLog::connect(&made.url, 8).await.expect("connected");
+        let warm = (0..8).map(|_| log.load(slice::from_ref(&a), true));
+        assert!(join_all(warm).await.iter().all(Result::is_ok));
+        log
+    };
+    let (reader, loader) = (from_before().await, from_before().await);
+    EventLog::migrate(&made.url, 2).await.expect("migrated");
+    let query = Query::streams([a]);
+    let read = (0..8).map(|_| boundaries::see(&reader, &query, 0, &made.streams[..1]));
+    assert!(join_all(read).await.iter().all(|seen| seen.read.events == 5));
+    eventually(Duration::from_secs(10), || EventLog::finish_migration(&made.url)).await;
+    for loaded in join_all((0..8).map(|_| loader.load(slice::from_ref(&a), true))).await {
+        assert_eq!(loaded.expect("loaded")[0].events.len(), 5);
+    }
 }
 
 /// Adds to streams of its own and to shared ones until it is told to stop, and repeats every
