@@ -1,6 +1,7 @@
 -- The log, edition 3, first half: what programs of edition 3 need is added, and nothing is changed or taken away that
 -- programs of edition 2 use, so that both run side by side until an operator finishes the migration (finish_3.sql).
--- Run by the migration alone, in one transaction, as the owner.
+-- Run by the migration alone, in one transaction, as the owner. The events' own columns and their index were added
+-- before (key_columns_3.sql, key_index_3.sql).
 
 -- schema_version is the oldest edition whose programs may use the log, edition the newest one. While they differ the
 -- partition's lock is still its row of the table head, and receipts are still kept in the table receipt.
@@ -9,13 +10,6 @@ UPDATE headwater_log.log SET edition = 3;
 ALTER TABLE headwater_log.log ALTER COLUMN edition SET NOT NULL;
 -- True while receipts that programs of edition 2 wrote are kept: their keys are looked up, too.
 ALTER TABLE headwater_log.log ADD COLUMN has_old_receipts boolean NOT NULL DEFAULT true;
-
--- The epoch that an event was appended in (NULL: by a program of edition 2), and whom its payload is about, if anybody.
--- The last event of a command that had an idempotency key tells the key and the payload that it came with (hashes, 16
--- bytes): the event is the receipt. Keys that tell the time when they were made grow the index at its end.
-ALTER TABLE headwater_log.event
-    ADD COLUMN epoch integer, ADD COLUMN subject text, ADD COLUMN key uuid, ADD COLUMN key_payload uuid;
-CREATE UNIQUE INDEX event_key ON headwater_log.event (key) WHERE key IS NOT NULL;
 
 -- The receipts of commands with an idempotency key that changed nothing, so that no event tells of them.
 CREATE TABLE headwater_log.eventless_receipt (

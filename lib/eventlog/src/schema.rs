@@ -1,5 +1,6 @@
 //! The schema: which editions of it this program can use, and how it is created and migrated.
 
+mod key_index;
 mod migrate;
 
 use headwater_kernel::{Epoch, LogId};
@@ -65,6 +66,12 @@ pub(crate) async fn info(connection: &mut PgConnection) -> Result<LogInfo, LogEr
         partitions: partitions.unsigned_abs(),
         edition,
     })
+}
+
+/// Runs statements without parameters.
+async fn execute(connection: &mut PgConnection, script: &'static str) -> Result<(), LogError> {
+    sqlx::raw_sql(script).execute(connection).await.map_err(LogError::from_sqlx)?;
+    Ok(())
 }
 
 /// The oldest edition whose programs may use the log, and the newest one.

@@ -1,17 +1,21 @@
 //! Creating the schema, and bringing an older one up to date in two steps: what newer programs need
 //! is added while older ones go on, and once those are gone, what only they use is taken away.
 
+use std::time::Duration;
+
 use headwater_kernel::ids::PARTITIONS_MAX;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::{Edition, LogInfo, info};
+use super::{Edition, LogInfo, execute, info, key_index};
 use crate::error::LogError;
 use crate::servers::{PREVIOUS_NAME, Servers};
 
 /// Serialises migrations of the log; any number that nothing else uses.
-const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7237421061)";
+const MIGRATION_LOCK: &str = "SELECT pg_try_advisory_lock(7237421061)";
+/// Time between two looks whether another migration is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Whoever waits for a table that a dump reads makes everybody wait behind it, appends too: rather
 /// the migration fails, and is tried again.
 const LOCKS_SOON: &str = "SET LOCAL lock_timeout = '2s'";
@@ -20,6 +24,7 @@ const EDITION_NOW: &str = include_str!("../../sql/edition.sql");
 /// Each step leads from the edition of its place, counted from 1, to the next one.
 const STEPS: [&str; 2] =
     [include_str!("../../sql/schema_2.sql"), include_str!("../../sql/schema_3.sql")];
+const KEY_COLUMNS: &str = include_str!("../../sql/key_columns_3.sql");
 const PREPARE: &str = include_str!("../../sql/prepare_3.sql");
 const FINISH: &str = include_str!("../../sql/finish_3.sql");
 const FUNCTIONS_AND_GRANTS: [&str; 5] = [
@@ -40,7 +45,8 @@ pub(crate) async fn migrate(url: &str, partitions: u16) -> Result<LogInfo, LogEr
         )));
     }
     let mut connection = owner(url).await?;
-    execute(&mut connection, MIGRATION_LOCK).await?;
+    take_turn(&mut connection).await?;
+    add_keys(&mut connection).await?;
     let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
     let info = migrate_in(&mut transaction, partitions).await?;
     transaction.commit().await.map_err(LogError::from_sqlx)?;
@@ -53,34 +59,60 @@ pub(crate) async fn owner(url: &str) -> Result<PgConnection, LogError> {
     Ok(servers.connect(|options| options).await?.0)
 }
 
-async fn execute(connection: &mut PgConnection, script: &'static str) -> Result<(), LogError> {
-    sqlx::raw_sql(script).execute(connection).await.map_err(LogError::from_sqlx)?;
+/// Waits until no other migration is under way. A statement that waits would not do: an index that
+/// the other one builds waits for the end of all statements.
+async fn take_turn(connection: &mut PgConnection) -> Result<(), LogError> {
+    while !sqlx::query_scalar::<_, bool>(MIGRATION_LOCK)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(LogError::from_sqlx)?
+    {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     Ok(())
+}
+
+async fn exists(connection: &mut PgConnection) -> Result<bool, LogError> {
+    sqlx::query_scalar(EXISTS).fetch_one(connection).await.map_err(LogError::from_sqlx)
+}
+
+async fn edition_now(connection: &mut PgConnection) -> Result<i32, LogError> {
+    sqlx::query_scalar(EDITION_NOW).fetch_one(connection).await.map_err(LogError::from_sqlx)
+}
+
+/// The columns of a key and their index, on a log that programs of the edition before append to.
+/// Nobody uses either until the log says that it is of this edition, which it does afterwards.
+async fn add_keys(connection: &mut PgConnection) -> Result<(), LogError> {
+    if !exists(connection).await? || edition_now(connection).await? != super::EDITION_MIN {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await.map_err(LogError::from_sqlx)?;
+    execute(&mut transaction, LOCKS_SOON).await?;
+    execute(&mut transaction, KEY_COLUMNS).await?;
+    transaction.commit().await.map_err(LogError::from_sqlx)?;
+    key_index::build(connection).await
 }
 
 async fn migrate_in(connection: &mut PgConnection, partitions: u16) -> Result<LogInfo, LogError> {
     execute(connection, LOCKS_SOON).await?;
-    let exists: bool = sqlx::query_scalar(EXISTS)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
-    if !exists {
+    if !exists(connection).await? {
         create(connection, partitions).await?;
     }
-    let found: i32 = sqlx::query_scalar(EDITION_NOW)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(LogError::from_sqlx)?;
+    let found = edition_now(connection).await?;
+    // No program that goes on with it can be there: it is new, or too old.
+    let is_alone = found < super::EDITION_MIN;
     // A newer one stays as it is: this program may use it, and must not put its own functions back.
     let is_newer = found > super::EDITION;
     for step in STEPS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
         execute(connection, step).await?;
     }
+    if is_alone {
+        execute(connection, KEY_COLUMNS).await?;
+    }
     if !is_newer {
         functions_and_grants(connection).await?;
     }
-    if !exists || found < super::EDITION_MIN {
-        // No program that goes on with it can be there.
+    if is_alone {
         execute(connection, PREPARE).await?;
         finish_in(connection, partitions).await?;
     }
@@ -125,7 +157,7 @@ async fn create(connection: &mut PgConnection, partitions: u16) -> Result<(), Lo
 /// connected to it.
 pub(crate) async fn finish(url: &str) -> Result<LogInfo, LogError> {
     let mut connection = owner(url).await?;
-    execute(&mut connection, MIGRATION_LOCK).await?;
+    take_turn(&mut connection).await?;
     let found = info(&mut connection).await?;
     match found.edition {
         Edition::Finished => return Ok(found),

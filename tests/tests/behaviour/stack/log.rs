@@ -24,6 +24,7 @@ mod boundaries;
 mod editions;
 mod epochs;
 mod held;
+mod key_index;
 
 const P0: Partition = Partition(0);
 

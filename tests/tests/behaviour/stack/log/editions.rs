@@ -22,7 +22,7 @@ fn keys(number: u64) -> (Uuid, Uuid) {
 
 const PAYLOAD: Uuid = Uuid::from_u128(9);
 
-fn keyed(mut command: Command, number: u64) -> Command {
+pub(super) fn keyed(mut command: Command, number: u64) -> Command {
     let (old_key, key) = keys(number);
     command.key = Some(Key { key, old_key, payload: PAYLOAD, store: true });
     command
@@ -101,12 +101,12 @@ fn old_summary(outcome: &previous::Outcome) -> String {
 
 /// A log that the last release made, in its second epoch: 3 events of one stream in each partition
 /// before the epoch and 2 after it, the first with the key 1 or 2, a claim and a mark.
-struct Made {
-    url: String,
-    streams: [StreamId; 2],
+pub(super) struct Made {
+    pub url: String,
+    pub streams: [StreamId; 2],
 }
 
-async fn made_by_the_last_release() -> Made {
+pub(super) async fn made_by_the_last_release() -> Made {
     let url = fresh_database().await;
     previous::EventLog::migrate(&url, 2).await.expect("migrated");
     let log = previous::EventLog::connect(&url, 2).await.expect("connected");
@@ -130,7 +130,7 @@ async fn made_by_the_last_release() -> Made {
     Made { url, streams }
 }
 
-async fn old(url: &str) -> previous::EventLog {
+pub(super) async fn old(url: &str) -> previous::EventLog {
     previous::EventLog::connect(url, 2).await.expect("the last release connects")
 }
 
