@@ -136,6 +136,10 @@ impl Task {
                     tracing::debug!(%error, commands = part.commands.len(), "halved");
                     parts.extend(part.halves().into_iter().rev());
                 }
+                Part::Refused(part, LogError::Unmigrated) => {
+                    dropped.extend(part.streams());
+                    self.fail(part, AppendError::Unmigrated);
+                }
                 Part::Refused(part, error) => {
                     let command = part.planned[0].job.decider.names();
                     tracing::error!(%error, ?command, "the database refused a command's data");
@@ -205,7 +209,10 @@ impl Task {
                 tracing::warn!(%error, "the write database is unavailable");
                 self.fail(plan, AppendError::DatabaseUnavailable);
             }
-            error @ (LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_)) => {
+            error @ (LogError::Unmigrated
+            | LogError::Schema(_)
+            | LogError::Corrupt { .. }
+            | LogError::Refused(_)) => {
                 tracing::error!(%error, "an append was refused");
                 self.fail(plan, AppendError::Defect);
             }

@@ -140,6 +140,9 @@ impl Boundaries {
                     tracing::warn!(%error, "a boundary could not be loaded");
                     return Err(lost());
                 }
+                Err(StepError::Log(LogError::Unmigrated)) => {
+                    return Err(LoadError::Database(AppendError::Unmigrated));
+                }
                 Err(StepError::Log(error)) => {
                     tracing::error!(%error, "a boundary could not be loaded");
                     return Err(LoadError::Database(AppendError::Unloadable));

@@ -85,6 +85,7 @@ fn name(error: AppendError) -> &'static str {
         AppendError::OutcomeUnknown => "outcome_unknown",
         AppendError::TooLarge | AppendError::BadName => "too_large",
         AppendError::OtherAggregate => "other_aggregate",
+        AppendError::Unmigrated => "unmigrated",
         AppendError::Unloadable
         | AppendError::Panicked
         | AppendError::Refused

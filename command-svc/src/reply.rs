@@ -36,6 +36,8 @@ pub(crate) enum AppendError {
     Refused,
     /// The id names an aggregate of another type.
     OtherAggregate,
+    /// The log's schema has no tags before it is migrated.
+    Unmigrated,
     /// The database cannot read the aggregate: a defect.
     Unloadable,
     /// The domain's code panicked before anything was appended.
@@ -84,6 +86,10 @@ pub(crate) fn failure(error: AppendError) -> Failure {
         AppendError::OtherAggregate => Failure::new(
             ErrorReason::InvalidRequest,
             "the id is in use by an aggregate of another type; use another id",
+        ),
+        AppendError::Unmigrated => Failure::new(
+            ErrorReason::MigrationNeeded,
+            "the command needs tags, which the log's schema has only after `headwater migrate`; nothing was committed",
         ),
         AppendError::Unloadable => Failure::new(
             ErrorReason::Internal,

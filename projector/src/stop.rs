@@ -70,7 +70,10 @@ impl Stop {
                 | LogError::Collision(_)
                 | LogError::NewEpoch
                 | LogError::Migrated => false,
-                LogError::Schema(_) | LogError::Corrupt { .. } | LogError::Refused(_) => true,
+                LogError::Unmigrated
+                | LogError::Schema(_)
+                | LogError::Corrupt { .. }
+                | LogError::Refused(_) => true,
             },
             Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),
             Self::NoPrimary(nowhere) => !nowhere.passes(),

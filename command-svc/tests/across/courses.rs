@@ -9,9 +9,10 @@ use headwater_command_svc::{Acks, Committed, Config, Executor};
 use headwater_edge::{Call, CallOptions, Failure, KeyHashes};
 use headwater_eventlog::{EventLog, Head};
 use headwater_kernel::{
-    Context, DecidedAcross, Decision, DecisionModel, DecodeError, EventSet, NewEvent, Partition,
-    PartitionKey, Query, QueryItem, RecordedEvent, Rejection, StreamId,
+    Aggregate, Context, DecidedAcross, Decision, DecisionModel, DecodeError, EventSet, NewEvent,
+    Partition, PartitionKey, Query, QueryItem, RecordedEvent, Rejection, StreamId,
 };
+use headwater_previous as previous;
 use headwater_testkit::Postgres;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -168,7 +169,7 @@ impl DecisionModel for Enrolment {
 
 /// Several write sides on one log of one partition, in the test's process.
 pub struct Rig {
-    _postgres: Postgres,
+    postgres: Postgres,
     log: EventLog,
     executors: Vec<Executor>,
 }
@@ -176,8 +177,24 @@ pub struct Rig {
 impl Rig {
     pub async fn start(executors: usize) -> Self {
         let postgres = Postgres::start().await;
+        EventLog::migrate(&postgres.url(), 1).await.expect("the log's schema");
+        Self::on(postgres, executors).await
+    }
+
+    /// One write side, on a log that the last release made and nobody has migrated.
+    pub async fn unmigrated() -> Self {
+        let postgres = Postgres::start().await;
+        previous::EventLog::migrate(&postgres.url(), 1).await.expect("the log's schema");
+        Self::on(postgres, 1).await
+    }
+
+    /// Migrates the log, while its write sides go on.
+    pub async fn migrate(&self) {
+        EventLog::migrate(&self.postgres.url(), 1).await.expect("migrated");
+    }
+
+    async fn on(postgres: Postgres, executors: usize) -> Self {
         let url = postgres.url();
-        EventLog::migrate(&url, 1).await.expect("the log's schema");
         let log = EventLog::connect(&url, 4).await.expect("the log");
         let mut all = Vec::new();
         for _ in 0..executors {
@@ -185,7 +202,7 @@ impl Rig {
             let limits = config(&url).limits;
             all.push(Executor::start(&log, &limits, Acks::new(None), &Metrics::new()));
         }
-        Self { _postgres: postgres, log, executors: all }
+        Self { postgres, log, executors: all }
     }
 
     /// Sends a command about a stream that is new.
@@ -195,13 +212,18 @@ impl Rig {
         command: EnrolmentCommand,
         key: Option<KeyHashes>,
     ) -> Result<Committed, Failure> {
-        let call = Call {
-            stream: StreamId(Uuid::now_v7()),
-            partition_key: PartitionKey(Uuid::nil()),
-            domain: "courses",
-            options: CallOptions { key, ..CallOptions::default() },
-        };
+        let call = call(StreamId(Uuid::now_v7()), key);
         let sent = self.executors[executor].execute_across::<Enrolment>(call, command);
+        timeout(PATIENCE, sent).await.expect("answered in time")
+    }
+
+    /// Sends a command that is decided on this stream alone.
+    pub async fn send_alone<A: Aggregate>(
+        &self,
+        stream: StreamId,
+        command: A::Command,
+    ) -> Result<Committed, Failure> {
+        let sent = self.executors[0].execute::<A>(call(stream, None), command);
         timeout(PATIENCE, sent).await.expect("answered in time")
     }
 
@@ -217,6 +239,15 @@ impl Rig {
                 return all;
             }
         }
+    }
+}
+
+fn call(stream: StreamId, key: Option<KeyHashes>) -> Call {
+    Call {
+        stream,
+        partition_key: PartitionKey(Uuid::nil()),
+        domain: "courses",
+        options: CallOptions { key, ..CallOptions::default() },
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod courses;
+mod unmigrated;
 
 use std::collections::HashMap;
 use std::sync::Arc;

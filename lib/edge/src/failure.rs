@@ -190,6 +190,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::TokenForeign
         | ErrorReason::TokenLost
         | ErrorReason::ResumeExpired
+        | ErrorReason::MigrationNeeded
         | ErrorReason::IdempotencyKeyReused => Code::FailedPrecondition,
         ErrorReason::VersionConflict | ErrorReason::Contention => Code::Aborted,
         ErrorReason::Overloaded | ErrorReason::PrimaryShareSpent => Code::ResourceExhausted,

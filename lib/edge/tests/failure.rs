@@ -29,6 +29,7 @@ const TABLE: &[(ErrorReason, Code, &str)] = &[
     (ErrorReason::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
     (ErrorReason::LogEndUnknown, Code::Unavailable, "LOG_END_UNKNOWN"),
     (ErrorReason::ResumeExpired, Code::FailedPrecondition, "RESUME_EXPIRED"),
+    (ErrorReason::MigrationNeeded, Code::FailedPrecondition, "MIGRATION_NEEDED"),
     (ErrorReason::PrimaryShareSpent, Code::ResourceExhausted, "PRIMARY_SHARE_SPENT"),
     (ErrorReason::Internal, Code::Internal, "INTERNAL"),
     (ErrorReason::DataCorrupt, Code::DataLoss, "DATA_CORRUPT"),

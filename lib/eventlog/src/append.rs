@@ -122,9 +122,8 @@ impl Appender {
         let tagged = |command: &Command| command.events.iter().any(|event| !event.tags.is_empty());
         let needs_3 = |command: &Command| command.boundary.is_some() || tagged(command);
         if edition == Edition::Old && commands.iter().any(needs_3) {
-            let what = "tags and boundaries need the log's schema of edition 3";
-            let error = LogError::Refused(sqlx::Error::Encode(what.into()));
-            return Err(self.unless_migrated(edition, error).await);
+            self.log.check_tags().await?;
+            return Err(self.unless_migrated(edition, LogError::Unmigrated).await);
         }
         let query = if edition == Edition::Old {
             let query = sqlx::query(include_str!("../sql/append_2_call.sql"));

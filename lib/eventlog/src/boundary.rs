@@ -10,7 +10,6 @@ use tokio::time::timeout;
 
 use crate::append::ItemRecord;
 use crate::error::LogError;
-use crate::schema::Edition;
 use crate::{EventLog, decode};
 
 /// Part of what a query matches that is to be read.
@@ -56,10 +55,7 @@ impl EventLog {
         step: BoundaryStep<'_>,
         each: impl FnMut(Epoch, RecordedEvent) -> Result<(), E> + Send,
     ) -> Result<BoundaryRead, E> {
-        if self.edition() == Edition::Old && !self.was_migrated(Edition::Old).await? {
-            let what = "decisions across aggregates need edition 3; run `headwater migrate`";
-            return Err(LogError::Schema(what.to_owned()).into());
-        }
+        self.check_tags().await?;
         let silent = |_| E::from(LogError::Unavailable(sqlx::Error::PoolTimedOut));
         timeout(step.time_max, self.read_step(step, each)).await.map_err(silent).flatten()
     }

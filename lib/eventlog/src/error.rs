@@ -25,6 +25,9 @@ pub enum LogError {
     /// it is now.
     #[error("the log's schema was migrated meanwhile; nothing was appended")]
     Migrated,
+    /// The log's schema has no tags before it is migrated: nothing was read or appended.
+    #[error("tags and boundaries need the log's schema of edition 3; run `headwater migrate`")]
+    Unmigrated,
     /// The schema is not one that this program can use.
     #[error("the log's schema: {0}")]
     Schema(String),
@@ -94,7 +97,11 @@ impl LogError {
         /// Classes of SQLSTATE: cardinality, data, integrity, triggers, routines, views' checks,
         /// program limits, PL/pgSQL, internal errors.
         const CLASSES: [&str; 10] = ["21", "22", "23", "27", "38", "39", "44", "54", "P0", "XX"];
-        let Self::Refused(error) = self else { return false };
+        let error = match self {
+            Self::Refused(error) => error,
+            // Commands without tags can be.
+            error => return matches!(error, Self::Unmigrated),
+        };
         match error.as_database_error().and_then(|error| error.code()) {
             Some(code) => CLASSES.iter().any(|class| code.starts_with(class)),
             None => matches!(error, sqlx::Error::Encode(_)),

@@ -36,6 +36,7 @@ pub use servers::{APPLICATION_NAME, NoPrimary, Place, Servers};
 pub use snapshots::SavedSnapshot;
 pub use wakeups::{Notifier, Wakeups};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_kernel::Lineage;
@@ -49,6 +50,8 @@ pub struct EventLog {
     info: LogInfo,
     /// As it was when it was looked at last: a migration may be finished while programs run.
     edition: Arc<RwLock<Edition>>,
+    /// True once operators have been told that the schema has no tags yet.
+    is_told: Arc<AtomicBool>,
     /// Shared by all clones: what one of them learns, all know.
     lineage: Arc<RwLock<Arc<Lineage>>>,
 }
@@ -74,7 +77,8 @@ impl EventLog {
         let lineage = Arc::new(Lineage::new(info.id, info.epoch, Vec::new()));
         let lineage = Arc::new(RwLock::new(lineage));
         let edition = Arc::new(RwLock::new(info.edition));
-        Ok(Self { servers: servers.clone(), pool, info, edition, lineage })
+        let is_told = Arc::default();
+        Ok(Self { servers: servers.clone(), pool, info, edition, is_told, lineage })
     }
 
     /// The servers it is on.
@@ -111,6 +115,23 @@ impl EventLog {
         let now = schema::check(&self.pool.current()?).await?.edition;
         self.learn_edition(now);
         Ok(now != from)
+    }
+
+    /// Looks whether the schema has tags, and warns if not, once.
+    ///
+    /// # Errors
+    /// It has none, or the database cannot be reached.
+    pub(crate) async fn check_tags(&self) -> Result<(), LogError> {
+        if self.edition() != Edition::Old || self.was_migrated(Edition::Old).await? {
+            return Ok(());
+        }
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the log has not been migrated: decisions across aggregates, and events with tags, \
+                 are refused until `headwater migrate` has been run"
+            );
+        }
+        Err(LogError::Unmigrated)
     }
 
     /// Creates the schema `headwater_log` with `partitions` partitions, or adds to an older one
