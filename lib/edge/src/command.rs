@@ -2,7 +2,6 @@
 
 use headwater_kernel::{PartitionKey, StreamId, StreamVersion, Tokens};
 use headwater_proto::headwater::v1::CommandOptions;
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
@@ -12,6 +11,7 @@ use crate::ack::AckRequest;
 use crate::deadline::grpc_timeout;
 use crate::etag::Tags;
 use crate::failure::{ErrorReason, Failure};
+use crate::key::KeyHashes;
 use crate::token::{token_failure, tokens_of};
 use crate::trace::valid_traceparent;
 use crate::validate::Violations;
@@ -51,18 +51,6 @@ pub struct CallOptions {
     pub ack: Option<AckRequest>,
 }
 
-/// An idempotency key and what it was sent with, as the log stores them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHashes {
-    /// The key, of its caller: of the same key of two callers these differ. A UUIDv7 keeps its
-    /// time, so that the index of keys grows at its end; any other becomes a UUIDv8.
-    pub key: Uuid,
-    /// The hash of the key alone: what programs of edition 2 of the log's schema stored.
-    pub old_key: Uuid,
-    /// Of the method and the message.
-    pub payload: Uuid,
-}
-
 /// The part of a command request that is the same for all.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -72,7 +60,6 @@ pub struct Envelope {
 /// Metadata of the version that the client expects.
 const IF_MATCH: &str = "if-match";
 const IF_NONE_MATCH: &str = "if-none-match";
-const KEY_BYTES_MAX: usize = 255;
 const CALLER_BYTES_MAX: usize = 200;
 
 /// A request that is a command; generated for every request message with `CommandOptions`.
@@ -130,7 +117,7 @@ impl Envelope {
         };
         let caller = caller_of(metadata);
         let key = text(options.idempotency_key, "idempotency-key")
-            .map(|key| hashes((caller.as_deref(), &key), method, message))
+            .map(|key| KeyHashes::of((caller.as_deref(), &key), method, message))
             .transpose()?;
         let traceparent = traceparent_of(metadata);
         let expected_version = match options.expected_version {
@@ -211,54 +198,6 @@ fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> 
     }
 }
 
-fn hashes<M: prost::Message>(
-    (caller, key): (Option<&str>, &str),
-    method: &str,
-    message: &M,
-) -> Result<KeyHashes, Failure> {
-    let fits = (1..=KEY_BYTES_MAX).contains(&key.len());
-    if !fits || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-        return Err(Failure::new(
-            ErrorReason::InvalidRequest,
-            "the idempotency key must be 1 to 255 printable ASCII characters",
-        )
-        .violation("options.idempotency_key", "must be 1 to 255 printable ASCII characters"));
-    }
-    let payload = [method.as_bytes(), &[0], &message.encode_to_vec()].concat();
-    Ok(KeyHashes {
-        key: key_of(caller, key),
-        old_key: half_hash(key.as_bytes()),
-        payload: half_hash(&payload),
-    })
-}
-
-/// An idempotency key as the log stores it: see [`KeyHashes::key`]. A UUIDv7 of a known caller
-/// keeps its first half, which tells the time, and 12 random bits.
-fn key_of(caller: Option<&str>, key: &str) -> Uuid {
-    let ordered = Uuid::try_parse(key).ok().filter(|uuid| uuid.get_version_num() == 7);
-    if let (Some(uuid), None) = (ordered, caller) {
-        return uuid;
-    }
-    let mut owned =
-        half_hash(&[caller.unwrap_or_default().as_bytes(), &[0], key.as_bytes()].concat())
-            .into_bytes();
-    match ordered {
-        Some(uuid) => owned[..8].copy_from_slice(&uuid.as_bytes()[..8]),
-        None => owned[6] = (owned[6] & 0x0f) | 0x80,
-    }
-    owned[8] = (owned[8] & 0x3f) | 0x80;
-    Uuid::from_bytes(owned)
-}
-
-/// The first half of a SHA-256: 128 bits, so that two of a billion keys collide with a chance of
-/// 10^-21.
-fn half_hash(bytes: &[u8]) -> Uuid {
-    let hash: [u8; 32] = Sha256::digest(bytes).into();
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash[..16]);
-    Uuid::from_bytes(half)
-}
-
 #[cfg(test)]
 mod tests {
     use headwater_kernel::{Epoch, LogId, Position, Token};
@@ -266,27 +205,6 @@ mod tests {
 
     use super::*;
     use crate::token::TOKEN;
-
-    fn read(key: &str, name: &str) -> Result<Option<KeyHashes>, String> {
-        let message = AwaitRequest { token: name.to_owned(), ..AwaitRequest::default() };
-        let options = CommandOptions { idempotency_key: key.to_owned(), ..Default::default() };
-        Envelope::read(&MetadataMap::new(), Some(options), "m", &message)
-            .map(|envelope| envelope.options.key)
-            .map_err(|failure| failure.reason().to_owned())
-    }
-
-    #[test]
-    fn a_key_stands_for_its_payload() {
-        let one = read("k", "a").expect("valid").expect("given");
-        assert_eq!(read("k", "a"), Ok(Some(one)));
-        let other = read("k", "b").expect("valid").expect("given");
-        assert_eq!(one.key, other.key);
-        assert_ne!(one.payload, other.payload);
-        assert_ne!(read("l", "a").expect("valid").expect("given").key, one.key);
-        assert_eq!(read("", "a"), Ok(None));
-        assert_eq!(read(&"k".repeat(256), "a"), Err("INVALID_REQUEST".to_owned()));
-        assert_eq!(read("ä", "a"), Err("INVALID_REQUEST".to_owned()));
-    }
 
     #[test]
     fn metadata_gives_what_the_options_do_not() {
@@ -296,26 +214,13 @@ mod tests {
         let read = |options| {
             Envelope::read(&metadata, options, "m", &message).ok().and_then(|e| e.options.key)
         };
+        let of = |key| KeyHashes::of((None, key), "m", &message).ok();
         let field = CommandOptions { idempotency_key: "field".to_owned(), ..Default::default() };
-        assert_eq!(read(None).map(|k| k.key), Some(key_of(None, "from-metadata")));
-        assert_eq!(read(Some(field)).map(|k| k.key), Some(key_of(None, "field")));
-    }
-
-    #[test]
-    fn a_key_belongs_to_its_caller_and_keeps_its_time() {
-        let [a, b] = [Some("a"), Some("b")];
-        for key in ["k", "01993c2f-0000-7abc-8def-0123456789ab"] {
-            let keys = [key_of(None, key), key_of(a, key), key_of(b, key)];
-            assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
-            assert_eq!(key_of(a, key), keys[1]);
-        }
-        let ordered = "01993c2f-0000-7abc-8def-0123456789ab";
-        assert_eq!(key_of(None, ordered).to_string(), ordered);
-        let owned = key_of(a, ordered);
-        assert_eq!(owned.as_bytes()[..8], key_of(None, ordered).as_bytes()[..8]);
-        assert_eq!((owned.get_version_num(), key_of(a, "k").get_version_num()), (7, 8));
-        // The bytes of caller and key are kept apart.
-        assert_ne!(key_of(Some("ab"), "c"), key_of(a, "bc"));
+        assert_eq!(read(None), of("from-metadata"));
+        assert_eq!(read(Some(field)), of("field"));
+        assert_eq!(sent(&[], None).map(|options| options.key), Ok(None));
+        let long = CommandOptions { idempotency_key: "k".repeat(256), ..Default::default() };
+        assert_eq!(sent(&[], Some(long)).map(|options| options.key), Err("INVALID_REQUEST"));
     }
 
     /// Options read from metadata, or the fields and the reason of what is wrong with them.

@@ -12,6 +12,7 @@ mod deadline;
 mod etag;
 mod failure;
 mod fields;
+mod key;
 mod messages;
 mod page;
 mod page_token;
@@ -24,7 +25,7 @@ mod validate;
 
 pub use ack::{ACK_WAIT_MIN, AckRequest, RequestedAck, requested_ack};
 pub use command::{
-    BatchMetadata, Call, CallOptions, CommandRequest, Envelope, KeyHashes, Target, read_command,
+    BatchMetadata, Call, CallOptions, CommandRequest, Envelope, Target, read_command,
 };
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
 pub use deadline::{grpc_status, grpc_timeout};
@@ -33,6 +34,7 @@ pub use failure::{
     ErrorReason, Failure, PLATFORM, RpcStatus, code_of, code_of_rejection, reason_name,
 };
 pub use fields::{checked, id_or_new, ids, time, timestamp};
+pub use key::KeyHashes;
 pub use messages::{
     BatchReply, ChangeMessage, CommandBatch, CommandBatchReply, CommandReply, Entity, EntityReply,
     ListReply, ListRequest, WatchReply, WatchRequest,

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use super::{
-    Call, CallOptions, CommandRequest, IF_MATCH, IF_NONE_MATCH, Target, caller_of, hashes,
-    traceparent_of,
+    Call, CallOptions, CommandRequest, IF_MATCH, IF_NONE_MATCH, Target, caller_of, traceparent_of,
 };
 use crate::ack::AckRequest;
 use crate::failure::Failure;
+use crate::key::KeyHashes;
 use crate::token::{token_failure, tokens_of};
 use crate::validate::Violations;
 
@@ -81,7 +81,7 @@ impl BatchMetadata {
         let options = message.take_options().unwrap_or_default();
         let key = match options.idempotency_key.as_str() {
             "" => None,
-            key => Some(hashes((self.caller.as_deref(), key), M::METHOD, &message)?),
+            key => Some(KeyHashes::of((self.caller.as_deref(), key), M::METHOD, &message)?),
         };
         let seen = match options.token.as_str() {
             "" => None,
