@@ -105,16 +105,26 @@ impl EventLog {
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
     }
 
-    /// After a statement for this edition found that what it needs is not there: looks at the
-    /// schema again; true if it has been migrated, whoever noticed, and the statement for what it
-    /// is now may be tried.
+    /// After an error of a statement for this edition of the schema: the one that it is of by now,
+    /// by which to try once more, if the log was migrated and what the statement needs went with
+    /// that.
     ///
     /// # Errors
-    /// The database cannot be reached, or this program cannot use its schema.
-    pub(crate) async fn was_migrated(&self, from: Edition) -> Result<bool, LogError> {
+    /// This error, if not; or the schema cannot be looked at.
+    pub(crate) async fn migrated_since(
+        &self,
+        used: Edition,
+        error: LogError,
+    ) -> Result<Edition, LogError> {
+        let LogError::Schema(what) = error else { return Err(error) };
+        self.edition_after(used).await?.ok_or(LogError::Schema(what))
+    }
+
+    /// Looks at the schema again: its edition, if it is not this one any more.
+    async fn edition_after(&self, used: Edition) -> Result<Option<Edition>, LogError> {
         let now = schema::check(&self.pool.current()?).await?.edition;
         self.learn_edition(now);
-        Ok(now != from)
+        Ok((now != used).then_some(now))
     }
 
     /// Looks whether the schema has tags, and warns if not, once.
@@ -122,7 +132,8 @@ impl EventLog {
     /// # Errors
     /// It has none, or the database cannot be reached.
     pub(crate) async fn check_tags(&self) -> Result<(), LogError> {
-        if self.edition() != Edition::Old || self.was_migrated(Edition::Old).await? {
+        let is_old = self.edition() == Edition::Old;
+        if !is_old || self.edition_after(Edition::Old).await?.is_some() {
             return Ok(());
         }
         if !self.is_told.swap(true, Ordering::Relaxed) {

@@ -126,13 +126,12 @@ impl EventLog {
         max: LoadMax,
         mut each: impl FnMut(LoadedRow) + Send,
     ) -> Result<LoadEnd, LogError> {
-        let edition = self.edition();
-        match self.load_as(edition, steps, max, &mut each).await {
-            // What the statement reads went with the end of a migration; no row has come.
-            Err(LogError::Schema(what)) => match self.was_migrated(edition).await? {
-                true => self.load_as(self.edition(), steps, max, &mut each).await,
-                false => Err(LogError::Schema(what)),
-            },
+        // If what the statement reads is not there, no row has come.
+        let used = self.edition();
+        match self.load_as(used, steps, max, &mut each).await {
+            Err(error) => {
+                self.load_as(self.migrated_since(used, error).await?, steps, max, &mut each).await
+            }
             loaded => loaded,
         }
     }

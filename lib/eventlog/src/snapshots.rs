@@ -37,12 +37,9 @@ impl EventLog {
     /// # Errors
     /// The database cannot be reached.
     pub async fn save_snapshots(&self, snapshots: &[SavedSnapshot]) -> Result<(), LogError> {
-        let edition = self.edition();
-        match self.save_as(edition, snapshots).await {
-            Err(LogError::Schema(what)) => match self.was_migrated(edition).await? {
-                true => self.save_as(self.edition(), snapshots).await,
-                false => Err(LogError::Schema(what)),
-            },
+        let used = self.edition();
+        match self.save_as(used, snapshots).await {
+            Err(error) => self.save_as(self.migrated_since(used, error).await?, snapshots).await,
             saved => saved,
         }
     }
@@ -83,12 +80,11 @@ impl EventLog {
     /// # Errors
     /// The database cannot be reached.
     pub async fn forget_receipts(&self, age_hours: u32, limit: u32) -> Result<u64, LogError> {
-        let edition = self.edition();
-        match self.forget_as(edition, age_hours, limit).await {
-            Err(LogError::Schema(what)) => match self.was_migrated(edition).await? {
-                true => self.forget_as(self.edition(), age_hours, limit).await,
-                false => Err(LogError::Schema(what)),
-            },
+        let used = self.edition();
+        match self.forget_as(used, age_hours, limit).await {
+            Err(error) => {
+                self.forget_as(self.migrated_since(used, error).await?, age_hours, limit).await
+            }
             forgotten => forgotten,
         }
     }
