@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use headwater_chassis::trace::current_traceparent;
 use headwater_eventlog::{BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, Key, NAME_BYTES_MAX};
-use headwater_kernel::envelope::{EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX, TAGS_MAX, is_tag};
+use headwater_kernel::envelope::{
+    EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX, Subject, TAGS_MAX, is_tag,
+};
 use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -266,8 +268,15 @@ fn cannot_be_stored(accepted: &Accepted) -> Option<AppendError> {
         || accepted.events.len() > EVENTS_PER_COMMAND_MAX
         || accepted.events.iter().any(|event| event.payload.len() > PAYLOAD_BYTES_MAX);
     let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.contains('\0');
-    let well_tagged =
-        |event: &NewEvent| event.tags.len() <= TAGS_MAX && event.tags.iter().all(|tag| is_tag(tag));
+    let is_subject = |subject: &Subject| match subject {
+        Subject::Own => true,
+        Subject::Other(id) => is_tag(id),
+    };
+    let well_tagged = |event: &NewEvent| {
+        event.tags.len() <= TAGS_MAX
+            && event.tags.iter().all(|tag| is_tag(tag))
+            && event.subject.iter().all(is_subject)
+    };
     let well_named = accepted.facts.iter().all(|fact| is_name(&fact.name));
     if too_large {
         Some(AppendError::TooLarge)
@@ -294,7 +303,7 @@ mod tests {
         fn decide(&self, current: &VersionedState) -> Verdict {
             let payload = vec![0; self.1];
             let (type_name, tags) = ("test.v1.Event", Vec::new());
-            let event = NewEvent { type_name, schema_version: 1, payload, tags };
+            let event = NewEvent { type_name, schema_version: 1, payload, tags, subject: None };
             let mut accepted = Accepted::nothing(Arc::clone(&current.state));
             accepted.events = vec![event; self.0];
             Verdict::Accepted(accepted)

@@ -67,7 +67,13 @@ impl EventSet for EnrolmentEvent {
             }
             Self::Visited { course } => (VISITED, course.clone(), vec![course_tag(course)]),
         };
-        NewEvent { type_name, schema_version: 1, payload: payload.into_bytes(), tags }
+        NewEvent {
+            type_name,
+            schema_version: 1,
+            payload: payload.into_bytes(),
+            tags,
+            subject: None,
+        }
     }
 
     fn decode(type_name: &str, _: u16, payload: &[u8]) -> Result<Self, DecodeError> {

@@ -27,7 +27,13 @@ struct Entered {
 impl EventSet for Entered {
     fn encode(&self) -> NewEvent {
         let tags = self.tag.map(str::to_owned).into_iter().collect();
-        NewEvent { type_name: "rooms.v1.Entered", schema_version: 1, payload: Vec::new(), tags }
+        NewEvent {
+            type_name: "rooms.v1.Entered",
+            schema_version: 1,
+            payload: Vec::new(),
+            tags,
+            subject: None,
+        }
     }
 
     fn decode(_: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {

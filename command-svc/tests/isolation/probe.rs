@@ -71,7 +71,13 @@ impl EventSet for ProbeEvent {
             Self::Embrittled => "probe.v1.Embrittled",
             _ => "probe.v1.Added",
         };
-        NewEvent { type_name, schema_version: 1, payload: vec![7; 16], tags: Vec::new() }
+        NewEvent {
+            type_name,
+            schema_version: 1,
+            payload: vec![7; 16],
+            tags: Vec::new(),
+            subject: None,
+        }
     }
 
     fn decode(type_name: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {
@@ -138,7 +144,13 @@ pub struct Happened;
 impl EventSet for Happened {
     fn encode(&self) -> NewEvent {
         let (payload, tags) = (Vec::new(), Vec::new());
-        NewEvent { type_name: "stranger.v1.Happened", schema_version: 1, payload, tags }
+        NewEvent {
+            type_name: "stranger.v1.Happened",
+            schema_version: 1,
+            payload,
+            tags,
+            subject: None,
+        }
     }
 
     fn decode(type_name: &str, _: u16, _: &[u8]) -> Result<Self, DecodeError> {

@@ -3,6 +3,7 @@
 use headwater_domain_proto::users::v1::{
     UserDeactivated, UserEmailChanged, UserRegistered, UserRenamed,
 };
+use headwater_kernel::envelope::own_subject;
 use headwater_kernel::{
     Aggregate, Context, Decided, Decision, Holdings, Rejection, StreamId, event_set,
 };
@@ -13,9 +14,9 @@ use crate::values::Email;
 event_set! {
     /// Events of a user.
     pub enum UserEvent {
-        Registered(UserRegistered) = "users.v1.UserRegistered" @ 1;
-        Renamed(UserRenamed) = "users.v1.UserRenamed" @ 1;
-        EmailChanged(UserEmailChanged) = "users.v1.UserEmailChanged" @ 1;
+        Registered(UserRegistered) = "users.v1.UserRegistered" @ 1, subject own_subject;
+        Renamed(UserRenamed) = "users.v1.UserRenamed" @ 1, subject own_subject;
+        EmailChanged(UserEmailChanged) = "users.v1.UserEmailChanged" @ 1, subject own_subject;
         Deactivated(UserDeactivated) = "users.v1.UserDeactivated" @ 1;
     }
 }

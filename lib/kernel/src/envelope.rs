@@ -18,6 +18,24 @@ pub struct NewEvent {
     /// Names by which queries find it: a function of the message, which its digest covers, so that
     /// they can be checked and made anew. At most [`TAGS_MAX`], of at most [`TAG_BYTES_MAX`] each.
     pub tags: Vec<String>,
+    /// Person or organisation whom the payload tells of, if it holds personal data: what is to be
+    /// found and made unreadable when they ask for it.
+    pub subject: Option<Subject>,
+}
+
+/// The one whom personal data is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The aggregate whose event it is, by its stream's id.
+    Own,
+    /// Somebody else, by an id of the domain that is no personal data itself; a text as a tag is.
+    Other(String),
+}
+
+/// The subject of messages that are about the aggregate itself, for
+/// [`event_set!`](crate::event_set).
+pub fn own_subject<M>(_: &M) -> Option<Subject> {
+    Some(Subject::Own)
 }
 
 /// The most tags an event may have.
@@ -165,12 +183,14 @@ macro_rules! event_sets {
 /// `, upcast function`, where
 /// `function(schema_version: u16, payload: &[u8]) -> Result<Message, prost::DecodeError>` reads
 /// every older version; and then by `, tags function`, where
-/// `function(message: &Message) -> Vec<String>` gives the event's tags.
+/// `function(message: &Message) -> Vec<String>` gives the event's tags; and by `, subject function`
+/// for a message with personal data, where `function(message: &Message) -> Option<Subject>` tells
+/// whom it is about ([`own_subject`](crate::envelope::own_subject): the aggregate itself).
 #[macro_export]
 macro_rules! event_set {
     ($(#[$meta:meta])* $vis:vis enum $set:ident {
         $($variant:ident($message:ty) = $name:literal @ $version:literal
-            $(, upcast $upcast:path)? $(, tags $tags:path)?;)*
+            $(, upcast $upcast:path)? $(, tags $tags:path)? $(, subject $subject:path)?;)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +216,12 @@ macro_rules! event_set {
                             let mut tags = ::std::vec::Vec::new();
                             $(tags = $tags(message);)?
                             tags
+                        },
+                        subject: {
+                            #[allow(unused_mut, unused_assignments)]
+                            let mut subject = None;
+                            $(subject = $subject(message);)?
+                            subject
                         },
                     },)*
                 }

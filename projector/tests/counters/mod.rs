@@ -39,7 +39,13 @@ impl EventSet for Event {
             Self::Panic => ("test.Panic", String::new()),
             Self::Garbled => ("test.Garbled", String::new()),
         };
-        NewEvent { type_name, schema_version: 1, payload: payload.into_bytes(), tags: Vec::new() }
+        NewEvent {
+            type_name,
+            schema_version: 1,
+            payload: payload.into_bytes(),
+            tags: Vec::new(),
+            subject: None,
+        }
     }
 
     fn decode(type_name: &str, schema_version: u16, payload: &[u8]) -> Result<Self, DecodeError> {

@@ -69,7 +69,13 @@ pub fn command(stream: Uuid, expected: u64, events: Vec<NewEvent>) -> Command {
 }
 
 fn event(type_name: &'static str, message: &impl Message) -> NewEvent {
-    NewEvent { type_name, schema_version: 1, payload: message.encode_to_vec(), tags: Vec::new() }
+    NewEvent {
+        type_name,
+        schema_version: 1,
+        payload: message.encode_to_vec(),
+        tags: Vec::new(),
+        subject: None,
+    }
 }
 
 fn opened(id: Uuid) -> NewEvent {

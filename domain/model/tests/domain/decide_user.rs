@@ -5,7 +5,8 @@ use headwater_domain_model::{User, UserCommand, UserEvent, reasons};
 use headwater_domain_proto::users::v1::{
     UserDeactivated, UserEmailChanged, UserRegistered, UserRenamed,
 };
-use headwater_kernel::Decision;
+use headwater_kernel::envelope::Subject;
+use headwater_kernel::{Decision, EventSet as _};
 
 use crate::check::check;
 
@@ -74,4 +75,12 @@ fn must_be_active_for_everything_else() {
         check::<User>(&[registered(), deactivated()], command, Err(reasons::USER_DEACTIVATED));
     }
     check::<User>(&[], UserCommand::Deactivate, Err(reasons::USER_NOT_FOUND));
+}
+
+#[test]
+fn what_tells_of_a_person_names_whom() {
+    for event in [registered(), changed()] {
+        assert_eq!(event.encode().subject, Some(Subject::Own), "{event:?}");
+    }
+    assert_eq!(deactivated().encode().subject, None);
 }

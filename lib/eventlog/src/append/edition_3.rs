@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use headwater_kernel::envelope::Subject;
 use headwater_kernel::{Epoch, Partition, Position, QueryItem, StreamId, StreamVersion};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -41,7 +42,7 @@ macro_rules! record {
         impl<'q $(, $life)?> Encode<'q, Postgres> for $name $(<$life>)? {
             fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
                 let mut record = PgRecordEncoder::new(buffer);
-                $(record.encode(self.$field)?;)*
+                $(record.encode(&self.$field)?;)*
                 record.finish();
                 Ok(IsNull::No)
             }
@@ -71,7 +72,7 @@ record!(EventRecord<'a> as "headwater_log.event_3" {
     command_id: Uuid,
     caller: Option<&'a str>,
     traceparent: Option<&'a str>,
-    subject: Option<&'a str>,
+    subject: Option<String>,
     key: Option<Uuid>,
     key_payload: Option<Uuid>,
 });
@@ -200,7 +201,10 @@ impl<'a> Batch<'a> {
                 command_id: command.command_id,
                 caller: command.caller.as_deref(),
                 traceparent: command.traceparent.as_deref(),
-                subject: None,
+                subject: event.subject.as_ref().map(|subject| match subject {
+                    Subject::Own => stream.0.to_string(),
+                    Subject::Other(id) => id.clone(),
+                }),
                 key: own.map(|key| key.key),
                 key_payload: own.map(|key| key.payload),
             });

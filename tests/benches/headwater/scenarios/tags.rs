@@ -35,7 +35,7 @@ impl EventSet for Counted {
         let tags = vec![format!("thing:{}", self.0)];
         let mut payload = self.0.as_bytes().to_vec();
         payload.resize(PAYLOAD_BYTES, 0xab);
-        NewEvent { type_name: COUNTED, schema_version: 1, payload, tags }
+        NewEvent { type_name: COUNTED, schema_version: 1, payload, tags, subject: None }
     }
 
     fn decode(_: &str, _: u16, payload: &[u8]) -> Result<Self, DecodeError> {

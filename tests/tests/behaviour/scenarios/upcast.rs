@@ -20,7 +20,7 @@ fn frozen(type_name: &'static str) -> NewEvent {
     let hex = row["payload"].as_str().expect("hexadecimal");
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
     let payload = (0..hex.len()).step_by(2).map(byte).collect();
-    NewEvent { type_name, schema_version: 1, payload, tags: Vec::new() }
+    NewEvent { type_name, schema_version: 1, payload, tags: Vec::new(), subject: None }
 }
 
 /// Appends a new stream to the store's partition, as the program of that day would have.

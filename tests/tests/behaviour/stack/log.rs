@@ -10,6 +10,7 @@ use headwater_eventlog::{
     LogInfo, Outcome, SavedSnapshot,
 };
 use headwater_kernel::aggregate::Snapshot;
+use headwater_kernel::envelope::Subject;
 use headwater_kernel::{
     NewEvent, Partition, Position, RecordedEvent, StreamId, StreamVersion, Token,
 };
@@ -30,7 +31,13 @@ const P0: Partition = Partition(0);
 
 fn event(payload: &[u8]) -> NewEvent {
     let payload = payload.to_vec();
-    NewEvent { type_name: "test.v1.Happened", schema_version: 1, payload, tags: Vec::new() }
+    NewEvent {
+        type_name: "test.v1.Happened",
+        schema_version: 1,
+        payload,
+        tags: Vec::new(),
+        subject: None,
+    }
 }
 
 fn command(stream: StreamId, expected: u64, events: usize) -> Command {
@@ -96,6 +103,27 @@ async fn read_all(log: &EventLog, partition: Partition) -> Vec<RecordedEvent> {
     let heads = log.heads().await.expect("heads");
     assert_eq!(heads.heads[usize::from(partition.0)], head, "the head is where the events end");
     all
+}
+
+#[tokio::test]
+async fn a_row_tells_its_epoch_and_whom_its_payload_is_about() {
+    let log = fresh_log(1).await;
+    let mut appender = log.appender(P0);
+    let own = stream();
+    let mut told = command(own, 0, 3);
+    told.events[0].subject = Some(Subject::Own);
+    told.events[1].subject = Some(Subject::Other("customer 7".to_owned()));
+    appender.append(&[told]).await.expect("appended");
+    let mut connection = connect(&log.url).await;
+    let rows: Vec<(i32, Option<String>)> =
+        sqlx::query_as("SELECT epoch, subject FROM headwater_log.event ORDER BY position")
+            .fetch_all(&mut connection)
+            .await
+            .expect("rows");
+    let epoch = log.info().epoch.0 as i32;
+    let expected =
+        [Some(own.0.to_string()), Some("customer 7".to_owned()), None].map(|of| (epoch, of));
+    assert_eq!(rows, expected);
 }
 
 #[tokio::test]

@@ -200,5 +200,5 @@ fn event(change: &Change) -> NewEvent {
         }
         other => panic!("it causes no {other:?}"),
     };
-    NewEvent { type_name, schema_version: 1, payload, tags: Vec::new() }
+    NewEvent { type_name, schema_version: 1, payload, tags: Vec::new(), subject: None }
 }

@@ -50,7 +50,7 @@ impl Name {
 /// An append of one event.
 async fn append(appender: &mut Appender) -> Result<(), LogError> {
     let (type_name, payload) = ("test.v1.Happened", Vec::new());
-    let event = NewEvent { type_name, schema_version: 1, payload, tags: Vec::new() };
+    let event = NewEvent { type_name, schema_version: 1, payload, tags: Vec::new(), subject: None };
     let command = Command {
         stream: StreamId(Uuid::now_v7()),
         expected: StreamVersion(0),
