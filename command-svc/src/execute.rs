@@ -62,6 +62,13 @@ pub struct Executor {
     supervisor: Supervisor,
 }
 
+/// Begins the fold of a stream, on an older state of it if there is one.
+type BeginFold = fn(Option<&VersionedState>) -> Box<dyn Fold>;
+
+fn begin<A: Aggregate>(older: Option<&VersionedState>) -> Box<dyn Fold> {
+    Box::new(Folding::<A>::on(older))
+}
+
 /// A command that has been read and checked: it takes a state to submit it, once or again.
 pub(crate) struct Attempt {
     pub call: Call,
@@ -139,8 +146,7 @@ impl Executor {
     ) -> Result<Committed, Failure> {
         self.check(&call).await?;
         let attempt = self.attempt::<A>(call, command);
-        let fold = || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) };
-        self.until_answered(attempt, Some(fold)).await
+        self.until_answered(attempt, Some(begin::<A>)).await
     }
 
     /// The same for a command that is decided on what a query matches.
@@ -177,14 +183,18 @@ impl Executor {
     async fn until_answered(
         &self,
         attempt: Attempt,
-        fold: Option<fn() -> Box<dyn Fold>>,
+        fold: Option<BeginFold>,
     ) -> Result<Committed, Failure> {
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
+        let mut outdated = None;
         for number in 0..ATTEMPTS_MAX {
             if number > 0 {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
-            let state = self.state(&attempt, fold, number > 0).await.map_err(load_failure)?;
+            let again = (number > 0, outdated.as_ref());
+            let state = self.state(&attempt, fold, again).await.map_err(load_failure)?;
+            // A boundary keeps how far it has been read by itself.
+            outdated = fold.is_some().then(|| state.clone());
             let answered = self.submit(&attempt, state)?;
             match attempt.verdict(answered.await.ok()) {
                 Some(Ok((receipt, replayed))) => {
@@ -260,48 +270,49 @@ impl Executor {
         &self,
         stream: StreamId,
     ) -> Result<VersionedState, LoadError> {
-        self.of_stream(stream, || -> Box<dyn Fold> { Box::new(Folding::<A>::new()) }).await
+        self.of_stream(stream, begin::<A>, None).await
     }
 
-    /// Forgets a state that is older than what the client has seen: another process's commands
-    /// have moved the stream on, and an append on it would only be refused.
-    fn must_show(&self, stream: StreamId, seen: Option<StreamVersion>) {
-        let key = StateKey::Stream(stream);
-        let known =
-            seen.and_then(|seen| self.states.get(&key).filter(|known| known.version < seen));
-        if known.is_some() {
-            self.states.forget(&key);
-        }
-    }
-
+    /// The newest state known of a stream, read on from an older one if there is none.
     async fn of_stream(
         &self,
         stream: StreamId,
-        fold: fn() -> Box<dyn Fold>,
+        begin: BeginFold,
+        older: Option<&VersionedState>,
     ) -> Result<VersionedState, LoadError> {
         match self.states.get(&StateKey::Stream(stream)) {
             Some(state) => Ok(state),
-            None => self.loader.load(stream, fold).await,
+            None => self.loader.load(stream, || begin(older)).await,
         }
     }
 
-    /// The newest state known that a command is decided on. What a boundary's query matches is read
-    /// to its end if the command is decided again.
+    /// The newest state known that a command is decided on. It is read to its end if the command
+    /// is decided `again`, on more than the one that was `outdated`.
     async fn state(
         &self,
         attempt: &Attempt,
-        fold: Option<fn() -> Box<dyn Fold>>,
-        again: bool,
+        fold: Option<BeginFold>,
+        (again, outdated): (bool, Option<&VersionedState>),
     ) -> Result<VersionedState, LoadError> {
         let (stream, decider) = (attempt.call.stream, &attempt.decider);
         match (decider.boundary(), fold) {
             (Some(key), _) => self.boundaries.state((key, stream), decider, again).await,
             (None, Some(fold)) => {
-                self.must_show(stream, attempt.call.options.expected_version);
-                self.of_stream(stream, fold).await
+                let behind = self.behind(stream, attempt.call.options.expected_version);
+                self.of_stream(stream, fold, outdated.or(behind.as_ref())).await
             }
             (None, None) => Err(LoadError::Database(AppendError::Defect)),
         }
+    }
+
+    /// Forgets, and gives, a state that is older than what the client has seen: another process's
+    /// commands have moved the stream on, and an append on it would only be refused.
+    fn behind(&self, stream: StreamId, seen: Option<StreamVersion>) -> Option<VersionedState> {
+        let key = StateKey::Stream(stream);
+        let seen = seen?;
+        let behind = self.states.get(&key).filter(|known| known.version < seen)?;
+        self.states.forget(&key);
+        Some(behind)
     }
 
     fn partition(&self, call: &Call) -> Partition {

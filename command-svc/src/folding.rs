@@ -71,6 +71,16 @@ impl<A: Aggregate> Folding<A> {
         Self { state: A::default(), version: StreamVersion(0), epoch: None, from, bytes: 0 }
     }
 
+    /// Of a stream of which this is known, if it is of this aggregate; only what follows is read.
+    pub(crate) fn on(known: Option<&VersionedState>) -> Self {
+        let known = known.filter(|known| known.version > StreamVersion(0));
+        let state = known.and_then(|known| Some((known, known.state.downcast_ref::<A>()?.clone())));
+        let Some((known, state)) = state else { return Self::new() };
+        let VersionedState { epoch, version, heap_bytes, .. } = *known;
+        let from = LoadFrom::Version(version);
+        Self { state, version, epoch: Some(epoch), from, bytes: heap_bytes }
+    }
+
     fn restore(&mut self, saved: &SavedSnapshot) -> Result<(), FoldError> {
         let is_ours = saved.aggregate == A::NAME;
         let restored = A::restore(&saved.snapshot).filter(|_| is_ours);

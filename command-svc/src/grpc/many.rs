@@ -6,7 +6,7 @@ use headwater_edge::{
     BatchMetadata, Call, CommandBatch, CommandBatchReply, CommandReply, CommandRequest as _,
     ErrorReason, Failure, RpcStatus,
 };
-use headwater_kernel::Aggregate;
+use headwater_kernel::{Aggregate, Token};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -18,10 +18,16 @@ use crate::execute_many::{CommittedMany, CommittedOne};
 pub(super) const COMMANDS_MAX: usize = 500;
 
 /// A batch that has been carried out.
-pub(super) struct Answered<R> {
-    pub reply: R,
-    /// The reply's token; empty if nothing was applied.
-    pub token: String,
+pub(super) struct CarriedOut<R> {
+    /// The result of each command.
+    pub results: Vec<Result<R, RpcStatus>>,
+    /// Proof of all that was applied; none if nothing was.
+    pub tokens: Vec<Token>,
+}
+
+/// Tokens as one text, of all that they prove.
+pub(super) fn text(tokens: &[Token]) -> String {
+    tokens.iter().map(Token::encode).collect::<Vec<_>>().join(",")
 }
 
 impl<A: Aggregate> Commands<A> {
@@ -38,11 +44,10 @@ impl<A: Aggregate> Commands<A> {
     {
         let left = headwater_edge::grpc_timeout(request.metadata().as_ref());
         let metadata = BatchMetadata::read(request.metadata(), left)?;
-        let answered = batch::<F, M, R, A>(&self.executor, &metadata, request.into_inner()).await?;
-        Ok(match answered.token.as_str() {
-            "" => Response::new(answered.reply),
-            token => with_token(answered.reply, token),
-        })
+        let done = batch::<F, M, R, A>(&self.executor, &metadata, request.into_inner()).await?;
+        let token = text(&done.tokens);
+        let reply = R::of(done.results, token.clone());
+        Ok(if token.is_empty() { Response::new(reply) } else { with_token(reply, &token) })
     }
 }
 
@@ -51,7 +56,7 @@ pub(super) async fn batch<F, M, R, A>(
     executor: &Executor,
     metadata: &BatchMetadata,
     batch: M,
-) -> Result<Answered<R>, Failure>
+) -> Result<CarriedOut<R::Reply>, Failure>
 where
     F: ReadFields<M::Command, A::Command>,
     M: CommandBatch,
@@ -68,10 +73,7 @@ where
     let commands = batch.into_requests().into_iter();
     let commands = commands.map(|command| read::<F, M, A>(metadata, command, bytes_max)).collect();
     let CommittedMany { results, tokens } = executor.execute_many::<A>(metadata, commands).await?;
-    let results = results.into_iter().map(result::<R::Reply>).collect();
-    let tokens: Vec<String> = tokens.iter().map(headwater_kernel::Token::encode).collect();
-    let token = tokens.join(",");
-    Ok(Answered { reply: R::of(results, token.clone()), token })
+    Ok(CarriedOut { results: results.into_iter().map(result::<R::Reply>).collect(), tokens })
 }
 
 /// Reads one command. A defect in the reading of one is no reason to fail the others.

@@ -11,11 +11,11 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesOrdered, Stream, StreamExt as _};
 use headwater_edge::{BatchMetadata, CommandBatch, CommandBatchReply, Failure, grpc_timeout};
-use headwater_kernel::Aggregate;
+use headwater_kernel::{Aggregate, Token};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::many::{COMMANDS_MAX, batch};
+use super::many::{COMMANDS_MAX, CarriedOut, batch, text};
 use super::{Commands, ReadFields};
 
 /// Commands of a stream that are under way before no more of it is read: with the message that goes
@@ -46,14 +46,13 @@ impl<A: Aggregate> Commands<A> {
         BatchMetadata::read(&metadata, timeout)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (executor, metadata) = (Arc::clone(&self.executor), Arc::new(metadata));
-        let answer = move |message: M| -> Answering<R> {
+        let answer = move |message: M| -> Answering<CarriedOut<R::Reply>> {
             let (executor, metadata) = (Arc::clone(&executor), Arc::clone(&metadata));
             Box::pin(async move {
                 let left =
                     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 let metadata = BatchMetadata::read(&metadata, left)?;
-                let answered = batch::<F, M, R, A>(&executor, &metadata, message).await?;
-                Ok(answered.reply)
+                batch::<F, M, R, A>(&executor, &metadata, message).await
             })
         };
         let answers = Answers {
@@ -64,7 +63,21 @@ impl<A: Aggregate> Commands<A> {
             counts: VecDeque::new(),
             commands: 0,
         };
-        Ok(Response::new(Box::pin(answers)))
+        let mut proven = Vec::new();
+        let replies = answers.map(move |done| {
+            let CarriedOut { results, tokens } = done?;
+            tokens.into_iter().for_each(|token| prove(&mut proven, token));
+            Ok(R::of(results, text(&proven)))
+        });
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+/// Adds a token to those of the messages before: commands of different messages may be appended in
+/// another order than theirs, if they had to be decided again.
+fn prove(proven: &mut Vec<Token>, token: Token) {
+    if !proven.iter_mut().any(|known| known.merge(&token).is_ok()) {
+        proven.push(token);
     }
 }
 
@@ -233,6 +246,20 @@ mod tests {
             assert!(read.load(Ordering::Relaxed) <= number + WINDOW_COMMANDS / 100);
         }
         assert!(answers.next().await.is_none());
+    }
+
+    #[test]
+    fn a_token_proves_what_the_messages_before_did() {
+        use headwater_kernel::{Epoch, LogId, Position};
+        let token = |epoch, positions: [u64; 2]| {
+            let positions = positions.map(Position);
+            Token::of_positions(LogId(uuid::Uuid::nil()), Epoch(epoch), &positions)
+        };
+        let mut proven = Vec::new();
+        for next in [token(1, [7, 0]), token(1, [5, 2]), token(2, [8, 0]), token(1, [1, 1])] {
+            prove(&mut proven, next);
+        }
+        assert_eq!(proven, [token(1, [7, 2]), token(2, [8, 0])]);
     }
 
     #[tokio::test]

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
+use headwater_edge::{Call, CallOptions};
 use headwater_eventlog::SavedSnapshot;
-use headwater_kernel::StreamId;
 use headwater_kernel::aggregate::Snapshot;
+use headwater_kernel::{PartitionKey, StreamId, StreamVersion};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::probe::{FOLDED, ProbeCommand, Rig, Stranger, send_as, version};
+use crate::probe::{FOLDED, Probe, ProbeCommand, Rig, Stranger, send, send_as, version};
 
 /// A stream of this many events without a snapshot, and an executor that does not know it.
 pub async fn long_stream(rig: &mut Rig, events: u64) -> Uuid {
@@ -149,4 +150,35 @@ async fn a_stream_with_a_gap_is_not_decided_on() {
     let sent = [rig.send(id, ProbeCommand::Add), rig.send(other, ProbeCommand::Add)];
     let answers: Vec<_> = join_all(sent).await.into_iter().map(version).collect();
     assert_eq!(answers, [Err("DATA_CORRUPT".to_owned()), Ok(2)]);
+}
+
+#[tokio::test]
+async fn what_another_process_appended_is_read_on_from_what_is_known() {
+    let rig = Rig::start().await;
+    let other = rig.another().await;
+    // Brittle, so that no snapshot makes it short.
+    let id = Uuid::now_v7();
+    assert_eq!(version(rig.send(id, ProbeCommand::Embrittle).await), Ok(1));
+    assert_eq!(version(rig.send(id, ProbeCommand::Many(99)).await), Ok(100));
+    let told = send(&other, (id, None), ProbeCommand::Tell).await;
+    assert_eq!(version(told), Err("BRITTLE".to_owned()));
+
+    assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(101));
+    FOLDED.set(0);
+    // Decided on version 100 in vain, and again.
+    assert_eq!(version(send(&other, (id, None), ProbeCommand::Add).await), Ok(102));
+    assert_eq!(FOLDED.get(), 3, "what it decided twice, and version 101");
+
+    assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(103));
+    FOLDED.set(0);
+    let call = Call {
+        stream: StreamId(id),
+        partition_key: PartitionKey(id),
+        domain: "probe",
+        options: CallOptions { expected_version: Some(StreamVersion(103)), ..Default::default() },
+    };
+    // The client has seen that there is more.
+    let added = other.execute::<Probe>(call, ProbeCommand::Add).await;
+    assert_eq!(version(added), Ok(104));
+    assert_eq!(FOLDED.get(), 2, "what it decided once, and version 103");
 }

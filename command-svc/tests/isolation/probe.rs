@@ -194,6 +194,12 @@ impl Rig {
         self.executor = executor(&self.log, &self.postgres.url());
     }
 
+    /// The write side of another process on the same log.
+    pub async fn another(&self) -> Executor {
+        let log = EventLog::connect(&self.postgres.url(), 4).await.expect("the log");
+        executor(&log, &self.postgres.url())
+    }
+
     pub async fn send(&self, id: Uuid, command: ProbeCommand) -> Result<Committed, Failure> {
         self.send_with(id, command, None).await
     }

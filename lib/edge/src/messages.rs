@@ -9,7 +9,7 @@ use crate::failure::RpcStatus;
 use crate::query::{DatedReply, QueryRequest};
 
 /// A command's reply: the receipt, and perhaps the aggregate's id.
-pub trait CommandReply {
+pub trait CommandReply: Send + 'static {
     /// The reply to a command on this stream.
     fn of(receipt: v1::Receipt, stream: Uuid) -> Self;
 }

@@ -11,8 +11,9 @@ use crate::servers::{Place, Servers};
 
 /// Time to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that has been idle for longer is asked whether it is alive before it is used.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// A connection that has been idle for longer is asked whether it is alive before it is used. Less
+/// than a crashed server needs to come back: what is tried again then must not meet an old one.
+const FRESH_FOR: Duration = Duration::from_millis(20);
 
 /// One pool of connections at a time. It is given up with all of them when another server takes
 /// writes: one that was replaced may still answer, and would show the past for the present.
