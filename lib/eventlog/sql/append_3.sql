@@ -37,6 +37,9 @@
 --
 -- Answers one failure_3 of command 0, which is none: its position is the one before the first event, recorded the time
 -- of recording in microseconds since 1970. After it one for each command that failed. All others passed.
+DROP FUNCTION IF EXISTS headwater_log.append_3( -- as it was before it could trust
+    integer, integer, boolean, headwater_log.command_3[], headwater_log.event_3[], bytea, headwater_log.fact_3[],
+    headwater_log.tag_3[], headwater_log.item_3[], boolean);
 CREATE OR REPLACE FUNCTION headwater_log.append_3(
     in_partition integer, in_epoch integer, in_finished boolean,
     in_commands headwater_log.command_3[], in_events headwater_log.event_3[], in_digests bytea,
