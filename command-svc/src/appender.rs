@@ -82,8 +82,6 @@ impl Task {
                 return;
             }
             jobs.extend(gathered.drain(..));
-            // Requests that have come in, and only wait to be read, get into this batch as well.
-            tokio::task::yield_now().await;
             while jobs.len() < commands_max {
                 let Ok(job) = self.queue.try_recv() else { break };
                 jobs.push_back(job);

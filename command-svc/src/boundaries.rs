@@ -53,8 +53,9 @@ impl From<LogError> for StepError {
 impl Boundaries {
     /// On this log; what is loaded is offered to `states`.
     pub(crate) fn new(log: &EventLog, states: States) -> Self {
-        // Half of the connections: loads of streams have the others.
-        let statements = (log.connections_max() as usize / 2).max(1);
+        // A share of the connections: slow boundaries and slow streams together leave one for
+        // streams that are loaded at once.
+        let statements = (log.connections_max() as usize / 4).max(1);
         let statements = Arc::new(Semaphore::new(statements));
         Self { log: log.clone(), states, statements, flights: Arc::default() }
     }

@@ -298,21 +298,20 @@ impl Executor {
         match (decider.boundary(), fold) {
             (Some(key), _) => self.boundaries.state((key, stream), decider, again).await,
             (None, Some(fold)) => {
-                let behind = self.behind(stream, attempt.call.options.expected_version);
-                self.of_stream(stream, fold, outdated.or(behind.as_ref())).await
+                match self.behind(stream, attempt.call.options.expected_version) {
+                    Some(older) => self.loader.load(stream, || fold(Some(&older))).await,
+                    None => self.of_stream(stream, fold, outdated).await,
+                }
             }
             (None, None) => Err(LoadError::Database(AppendError::Defect)),
         }
     }
 
-    /// Forgets, and gives, a state that is older than what the client has seen: another process's
+    /// The state that is known, if it is older than what the client has seen: another process's
     /// commands have moved the stream on, and an append on it would only be refused.
     fn behind(&self, stream: StreamId, seen: Option<StreamVersion>) -> Option<VersionedState> {
-        let key = StateKey::Stream(stream);
         let seen = seen?;
-        let behind = self.states.get(&key).filter(|known| known.version < seen)?;
-        self.states.forget(&key);
-        Some(behind)
+        self.states.get(&StateKey::Stream(stream)).filter(|known| known.version < seen)
     }
 
     fn partition(&self, call: &Call) -> Partition {

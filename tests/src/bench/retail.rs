@@ -167,10 +167,7 @@ pub async fn transfer(channel: Channel, items: Items, turns: Turns) -> Answers {
                 from_item_id: items[from].item_id.clone(),
                 to_item_id: items[to].item_id.clone(),
                 quantity: 1,
-                options: Some(CommandOptions {
-                    idempotency_key: Uuid::now_v7().to_string(),
-                    ..CommandOptions::default()
-                }),
+                options: keyed(None),
             };
             client.transfer_stock(request).await.expect("moved");
             // Each got an event; what sells next expects it.
@@ -231,12 +228,14 @@ fn sale(item: &Item, expected_version: Option<u64>) -> RecordSaleRequest {
         quantity: 1,
         amount: money(100),
         sold_time: None,
-        options: Some(CommandOptions {
-            idempotency_key: Uuid::now_v7().to_string(),
-            expected_version,
-            ..CommandOptions::default()
-        }),
+        options: keyed(expected_version),
     }
+}
+
+/// Options with an idempotency key of their own.
+fn keyed(expected_version: Option<u64>) -> Option<CommandOptions> {
+    let idempotency_key = Uuid::now_v7().to_string();
+    Some(CommandOptions { idempotency_key, expected_version, ..CommandOptions::default() })
 }
 
 /// Reads items by id, each with the token.
