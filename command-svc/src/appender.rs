@@ -48,6 +48,8 @@ pub(crate) struct Task {
     queue: mpsc::Receiver<Job>,
     write_breaker: WriteBreaker,
     recent: Recent,
+    /// True if commands of the last batch were in conflict with those of another program.
+    had_conflicts: bool,
     shared: Shared,
 }
 
@@ -69,7 +71,7 @@ impl Task {
         let (jobs, queue) = mpsc::channel(queue_max);
         let write_breaker = WriteBreaker::new(appender.servers(), BREAKER_FAILURES, BREAKER_DELAYS);
         let recent = Recent::default();
-        (jobs, Self { appender, queue, write_breaker, recent, shared })
+        (jobs, Self { appender, queue, write_breaker, recent, had_conflicts: false, shared })
     }
 
     /// Appends until every sender of its queue is gone and the queue is empty.
@@ -86,8 +88,12 @@ impl Task {
                 let Ok(job) = self.queue.try_recv() else { break };
                 jobs.push_back(job);
             }
+            self.catch_up(&jobs).await;
             let batch = (self.appender.epoch(), commands_max);
             let mut plan = plan(&mut jobs, batch, &self.recent, |key| self.shared.states.get(key));
+            for job in plan.behind.drain(..) {
+                self.answer(job, Answer::Behind);
+            }
             let outdated = std::mem::take(&mut plan.outdated);
             if !plan.commands.is_empty() {
                 self.append(plan).await;
@@ -95,6 +101,23 @@ impl Task {
             if !outdated.is_empty() {
                 self.meet(outdated).await;
             }
+        }
+    }
+
+    /// Takes in what other programs have appended, if a job's client has seen it, or commands of
+    /// the last batch were in conflict with it: one statement for all of it, instead of a load for
+    /// each stream.
+    async fn catch_up(&mut self, jobs: &VecDeque<Job>) {
+        let known = |job: &Job| self.shared.states.get(&job.key());
+        let is_behind = |job: &Job| {
+            job.is_ahead_of(&job.state) && known(job).is_none_or(|state| job.is_ahead_of(&state))
+        };
+        if !(std::mem::take(&mut self.had_conflicts) || jobs.iter().any(is_behind)) {
+            return;
+        }
+        match self.appender.news().await {
+            Ok(events) => self.shared.states.take_in(self.appender.epoch(), &events),
+            Err(error) => tracing::debug!(%error, "what others have appended cannot be read"),
         }
     }
 
@@ -223,6 +246,7 @@ impl Task {
         let not_appended =
             plan.commands.iter().zip(&outcomes).filter(|(_, outcome)| !is_committed(outcome));
         let dropped_out = not_appended.flat_map(|(command, _)| streams_of(command)).collect();
+        self.had_conflicts |= outcomes.iter().any(is_conflict);
         let appended = outcomes.iter().any(is_committed);
         if appended && plan.commands.iter().any(|command| !command.events.is_empty()) {
             self.shared.notifier.hint();
@@ -329,6 +353,10 @@ impl Task {
         // The client may have gone meanwhile; the outcome stays as it is.
         let _ = job.answer.send(answer);
     }
+}
+
+fn is_conflict(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::VersionConflict(_))
 }
 
 fn is_committed(outcome: &Outcome) -> bool {

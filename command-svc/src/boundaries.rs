@@ -238,6 +238,7 @@ fn blank(decider: &dyn Decider) -> VersionedState {
         state: decider.blank(),
         heap_bytes: 0,
         extent: Some(Extent::default()),
+        evolve: None,
     }
 }
 
@@ -253,12 +254,7 @@ fn fold(
     state: &mut VersionedState,
     event: &RecordedEvent,
 ) -> Result<(), FoldError> {
-    let event_ref = EventRef {
-        stream: event.stream,
-        type_name: &event.type_name,
-        schema_version: event.schema_version,
-        payload: &event.payload,
-    };
+    let event_ref = EventRef::recorded(event);
     let names = decider.names();
     let evolved = caught("a fold", names, || decider.evolve(&mut state.state, event_ref));
     evolved.ok_or(FoldError::Panicked)?.map_err(FoldError::Decode)?;

@@ -9,11 +9,14 @@ use headwater_eventlog::{Fact, FactKind, Part};
 use headwater_kernel::aggregate::{Claim, Guard, Mark, Snapshot};
 use headwater_kernel::{
     Aggregate, Context, DecodeError, Epoch, EventSet as _, NewEvent, Partition, Position, Query,
-    Rejection, StreamId, StreamVersion,
+    RecordedEvent, Rejection, StreamId, StreamVersion,
 };
 
 /// The state of an aggregate of some type.
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
+
+/// Folds an event into the state of an aggregate of some type.
+pub(crate) type Evolve = fn(&mut AnyState, EventRef<'_>) -> Result<(), DecodeError>;
 
 /// A state with its epoch and version: the base of a decision (optimistic concurrency).
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub(crate) struct VersionedState {
     pub heap_bytes: usize,
     /// Of a boundary: how far its events have been read.
     pub extent: Option<Extent>,
+    /// Of a stream: what folds the next event of it.
+    pub evolve: Option<Evolve>,
 }
 
 /// How far the events of a boundary have been read.
@@ -104,6 +109,11 @@ impl<'a> EventRef<'a> {
         let NewEvent { type_name, schema_version, payload, .. } = event;
         Self { stream, type_name, schema_version: *schema_version, payload }
     }
+
+    pub(crate) fn recorded(event: &'a RecordedEvent) -> Self {
+        let RecordedEvent { stream, type_name, schema_version, payload, .. } = event;
+        Self { stream: *stream, type_name, schema_version: *schema_version, payload }
+    }
 }
 
 /// A command together with the aggregate it is for.
@@ -122,6 +132,16 @@ pub(crate) trait Decider: Send + Sync {
     fn boundary(&self) -> Option<&BoundaryKey> {
         None
     }
+}
+
+/// Folds an event into the state of an aggregate of this type.
+pub(crate) fn evolve<A: Aggregate>(
+    state: &mut AnyState,
+    event: EventRef<'_>,
+) -> Result<(), DecodeError> {
+    let decoded = A::Event::decode(event.type_name, event.schema_version, event.payload)?;
+    own::<A>(state, event)?.evolve(&decoded);
+    Ok(())
 }
 
 /// The state, to be changed: a copy if others hold it, too.
@@ -243,9 +263,7 @@ impl<A: Aggregate> Decider for Typed<A> {
     }
 
     fn evolve(&self, state: &mut AnyState, event: EventRef<'_>) -> Result<(), DecodeError> {
-        let decoded = A::Event::decode(event.type_name, event.schema_version, event.payload)?;
-        own::<A>(state, event)?.evolve(&decoded);
-        Ok(())
+        evolve::<A>(state, event)
     }
 
     fn snapshot(&self, state: &AnyState) -> Option<(&'static str, Snapshot)> {

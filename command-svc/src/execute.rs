@@ -187,16 +187,19 @@ impl Executor {
     ) -> Result<Committed, Failure> {
         let mut backoff = Backoff::new(ATTEMPT_DELAYS);
         let mut outdated = None;
+        let mut is_behind = false;
         for number in 0..ATTEMPTS_MAX {
-            if number > 0 {
+            if number > 0 && !is_behind {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
             let again = (number > 0, outdated.as_ref());
             let state = self.state(&attempt, fold, again).await.map_err(load_failure)?;
             // A boundary keeps how far it has been read by itself.
             outdated = fold.is_some().then(|| state.clone());
-            let answered = self.submit(&attempt, state)?;
-            match attempt.verdict(answered.await.ok()) {
+            let answered = self.submit(&attempt, (state, number > 0))?;
+            let answer = answered.await.ok();
+            is_behind = matches!(answer, Some(Answer::Behind));
+            match attempt.verdict(answer) {
                 Some(Ok((receipt, replayed))) => {
                     return Ok(self.committed(receipt, replayed, &attempt.call).await);
                 }
@@ -243,11 +246,12 @@ impl Executor {
         Attempt { call, partition, command_id, decider: Arc::new(Typed::<A> { command, context }) }
     }
 
-    /// Queues a command, to be decided on this state or a newer one.
+    /// Queues a command, to be decided on this state, which may have been read to its end for it,
+    /// or a newer one.
     pub(crate) fn submit(
         &self,
         attempt: &Attempt,
-        state: VersionedState,
+        state: (VersionedState, bool),
     ) -> Result<oneshot::Receiver<Answer>, Failure> {
         let Attempt { call, partition, command_id, decider } = attempt;
         let (job, answered) = Job::new(call, *command_id, state, Arc::clone(decider));
@@ -298,7 +302,8 @@ impl Executor {
         match (decider.boundary(), fold) {
             (Some(key), _) => self.boundaries.state((key, stream), decider, again).await,
             (None, Some(fold)) => {
-                match self.behind(stream, attempt.call.options.expected_version) {
+                let expected = attempt.call.options.expected_version;
+                match outdated.and_then(|_| self.behind(stream, expected)) {
                     Some(older) => self.loader.load(stream, || fold(Some(&older))).await,
                     None => self.of_stream(stream, fold, outdated).await,
                 }
@@ -328,7 +333,7 @@ impl Attempt {
     ) -> Option<Result<(Receipt, bool), Failure>> {
         let call = &self.call;
         Some(match answer.unwrap_or(Answer::Failed(AppendError::OutcomeUnknown)) {
-            Answer::DecideAgain => return None,
+            Answer::DecideAgain | Answer::Behind => return None,
             Answer::Done { receipt, replayed } => Ok((receipt, replayed)),
             Answer::Refused(rejection) => Err(Failure::rejection(call.domain, rejection)),
             Answer::VersionConflict(current) => Err(version_conflict(call, current)),

@@ -157,7 +157,7 @@ impl Executor {
                 continue;
             }
             match self.states.get(&StateKey::Stream(stream)) {
-                Some(state) => slot.submit(|attempt| self.submit(attempt, state)),
+                Some(state) => slot.submit(|attempt| self.submit(attempt, (state, true))),
                 None => drop(unknown.insert(stream, vec![index])),
             }
         }
@@ -166,7 +166,7 @@ impl Executor {
         while let Some((loaded, indices)) = loads.next().await {
             for index in indices {
                 let loaded = loaded.clone().map_err(load_failure);
-                slots[index].submit(|attempt| self.submit(attempt, loaded?));
+                slots[index].submit(|attempt| self.submit(attempt, (loaded?, true)));
             }
         }
     }

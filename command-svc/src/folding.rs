@@ -9,7 +9,7 @@ use headwater_kernel::{
 };
 use thiserror::Error;
 
-use crate::decide::{VersionedState, caught};
+use crate::decide::{VersionedState, caught, evolve};
 
 /// A stream that is being folded into the state of an aggregate of some type.
 pub(crate) trait Fold: Send {
@@ -142,6 +142,7 @@ impl<A: Aggregate> Fold for Folding<A> {
             state: Arc::new(std::mem::take(&mut self.state)),
             heap_bytes: snapshot.map_or(self.bytes, |snapshot| snapshot.state.len()),
             extent: None,
+            evolve: Some(evolve::<A>),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Measures {
             Answer::Refused(_) => self.refused.inc(),
             Answer::VersionConflict(_) => self.conflicts.inc(),
             // Counted when it is decided again.
-            Answer::DecideAgain => return,
+            Answer::DecideAgain | Answer::Behind => return,
             Answer::Failed(error) => {
                 self.failed.get_or_create(&[("outcome", name(*error).to_owned())]).inc()
             }

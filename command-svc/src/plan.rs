@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub key: Option<KeyHashes>,
     /// The version the client expects.
     pub expected: Option<StreamVersion>,
+    /// True if the state was read to its end for this command.
+    pub is_read: bool,
     pub command_id: Uuid,
     pub caller: Option<String>,
     pub traceparent: Option<String>,
@@ -41,7 +43,7 @@ impl Job {
     pub(crate) fn new(
         call: &Call,
         command_id: Uuid,
-        state: VersionedState,
+        (state, is_read): (VersionedState, bool),
         decider: Arc<dyn Decider>,
     ) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
@@ -51,6 +53,7 @@ impl Job {
             decider,
             key: call.options.key,
             expected: call.options.expected_version,
+            is_read,
             command_id,
             caller: call.options.caller.clone(),
             // This process's span if spans are exported, else the caller's.
@@ -58,6 +61,13 @@ impl Job {
             answer,
         };
         (job, answered)
+    }
+
+    /// True if this state is older than what the client has seen, and there may be more of it:
+    /// another program's commands have moved the stream on.
+    pub(crate) fn is_ahead_of(&self, state: &VersionedState) -> bool {
+        let is_behind = self.expected.is_some_and(|expected| state.version < expected);
+        is_behind && !self.is_read && self.decider.boundary().is_none()
     }
 
     /// The name of the state that it is decided on.
@@ -88,12 +98,15 @@ pub(crate) enum Intent {
 }
 
 /// A batch and the jobs behind it, in the same order.
+#[derive(Default)]
 pub(crate) struct Plan {
     pub commands: Vec<Command>,
     pub planned: Vec<Planned>,
     /// Jobs whose state is of another epoch than the batch: a failover may have taken the end of
     /// its history, and another command the version's place. They have to be loaded anew.
     pub outdated: Vec<Job>,
+    /// Jobs whose client has seen more than this process knows: the state has to be read on.
+    pub behind: Vec<Job>,
 }
 
 impl Plan {
@@ -103,14 +116,14 @@ impl Plan {
         let second = Self {
             commands: self.commands.split_off(middle),
             planned: self.planned.split_off(middle),
-            outdated: Vec::new(),
+            ..Self::default()
         };
         [self, second]
     }
 
     /// Takes out the jobs on these streams.
     pub(crate) fn without(&mut self, streams: &HashSet<StreamId>) -> Vec<Job> {
-        let mut kept = Self { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
+        let mut kept = Self::default();
         let mut taken = Vec::new();
         for (command, planned) in self.commands.drain(..).zip(self.planned.drain(..)) {
             if streams_of(&command).any(|stream| streams.contains(&stream)) {
@@ -121,6 +134,7 @@ impl Plan {
             }
         }
         kept.outdated.append(&mut self.outdated);
+        kept.behind.append(&mut self.behind);
         *self = kept;
         taken
     }
@@ -155,7 +169,7 @@ pub(crate) fn plan(
     recent: &Recent,
     cached: impl Fn(&StateKey) -> Option<VersionedState>,
 ) -> Plan {
-    let mut plan = Plan { commands: Vec::new(), planned: Vec::new(), outdated: Vec::new() };
+    let mut plan = Plan::default();
     let mut ahead = Ahead::default();
     let mut keys = HashSet::new();
     let mut facts = BatchFacts::default();
@@ -177,6 +191,10 @@ pub(crate) fn plan(
             plan.outdated.push(job);
             continue;
         };
+        if job.is_ahead_of(&current) {
+            plan.behind.push(job);
+            continue;
+        }
         let (command, intent) = decide(&job, &current);
         events += command.events.len();
         bytes += bytes_of(&command.events, &command.facts);
@@ -228,8 +246,8 @@ fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
         Some(extent) => version_of(extent, job.stream, Some(current.version)),
     };
     let heap_bytes = current.heap_bytes.saturating_add(bytes_of(&events, &[]));
-    let epoch = current.epoch;
-    let after = VersionedState { epoch, version, state: next, heap_bytes, extent };
+    let VersionedState { epoch, evolve, .. } = *current;
+    let after = VersionedState { epoch, version, state: next, heap_bytes, extent, evolve };
     let intent = Intent::Commit { after, refusals };
     let key = job.key.map(|hashes| stored(hashes, true));
     let mut command = Command { key, events, facts, ..check(job, current) };
@@ -324,7 +342,8 @@ mod tests {
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
         let (epoch, version) = (Epoch(epoch), StreamVersion(version));
-        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0, extent: None }
+        let state: AnyState = Arc::new(());
+        VersionedState { epoch, version, state, heap_bytes: 0, extent: None, evolve: None }
     }
 
     fn job(stream: u128, loaded: (u32, u64), decider: Causes) -> (Job, oneshot::Receiver<Answer>) {
@@ -335,6 +354,7 @@ mod tests {
             decider: Arc::new(decider),
             key: None,
             expected: None,
+            is_read: false,
             command_id: Uuid::nil(),
             caller: None,
             traceparent: None,

@@ -10,6 +10,8 @@ pub(crate) enum Answer {
     Done { receipt: Receipt, replayed: bool },
     /// Decided on a state that is no longer the newest: load and try again.
     DecideAgain,
+    /// The client has seen more of the stream than this process: read on, and try again.
+    Behind,
     /// The domain said no, on the newest state.
     Refused(Rejection),
     /// The client expected another version than this, the current one.

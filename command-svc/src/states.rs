@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use headwater_kernel::Epoch;
+use headwater_kernel::{Epoch, RecordedEvent};
 use moka::sync::Cache;
 
-use crate::decide::{StateKey, VersionedState};
+use crate::decide::{EventRef, StateKey, VersionedState, caught};
 
 /// Memory of a state beside its own: key, pointers, counts, and what the cache keeps of it.
 const ENTRY_BYTES: usize = 256;
@@ -58,6 +58,30 @@ impl States {
         }
     }
 
+    /// Brings the states that are kept up to date with events of this epoch or before. One that
+    /// they do not follow on is forgotten.
+    pub(crate) fn take_in(&self, epoch: Epoch, events: &[RecordedEvent]) {
+        for event in events {
+            let key = StateKey::Stream(event.stream);
+            let Some(mut state) = self.get(&key) else { continue };
+            if state.epoch != epoch || event.version <= state.version {
+                continue;
+            }
+            let evolve = state.evolve.filter(|_| event.version == state.version.plus(1));
+            let evolved = evolve.and_then(|evolve| {
+                let names = ("a stream", "an event of another program");
+                caught("a fold", names, || evolve(&mut state.state, EventRef::recorded(event)))
+            });
+            if let Some(Ok(())) = evolved {
+                state.version = event.version;
+                state.heap_bytes = state.heap_bytes.saturating_add(event.payload.len());
+                self.offer(key, &state);
+            } else {
+                self.forget(&key);
+            }
+        }
+    }
+
     /// Forgets a state that is out of date. That of a boundary is kept, as far as it goes, to be
     /// read on from there.
     pub(crate) fn forget(&self, key: &StateKey) {
@@ -93,12 +117,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::decide::AnyState;
 
     const STREAM: StateKey = StateKey::Stream(StreamId(Uuid::nil()));
 
     fn state((epoch, version): (u32, u64)) -> VersionedState {
         let (epoch, version) = (Epoch(epoch), StreamVersion(version));
-        VersionedState { epoch, version, state: Arc::new(()), heap_bytes: 0, extent: None }
+        let state: AnyState = Arc::new(());
+        VersionedState { epoch, version, state, heap_bytes: 0, extent: None, evolve: None }
     }
 
     /// States that are kept of a thousand with so much on the heap.

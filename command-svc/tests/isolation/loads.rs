@@ -171,14 +171,41 @@ async fn what_another_process_appended_is_read_on_from_what_is_known() {
 
     assert_eq!(version(rig.send(id, ProbeCommand::Add).await), Ok(103));
     FOLDED.set(0);
-    let call = Call {
+    // The client has seen that there is more.
+    let added = other.execute::<Probe>(seen(id, 103), ProbeCommand::Add).await;
+    assert_eq!(version(added), Ok(104));
+    assert_eq!(FOLDED.get(), 2, "what it decided once, and version 103");
+}
+
+#[tokio::test]
+async fn what_another_process_appended_to_many_streams_is_read_by_one_statement() {
+    let rig = Rig::start().await;
+    let other = rig.another().await;
+    let streams = rig.known::<30>().await;
+    for id in streams {
+        assert_eq!(version(send(&other, (id, None), ProbeCommand::Add).await), Ok(2));
+    }
+    let added = join_all(streams.map(|id| rig.send(id, ProbeCommand::Add))).await;
+    assert!(added.into_iter().all(|added| version(added) == Ok(3)));
+    // No stream can be loaded by itself.
+    rig.postgres.run("ALTER TABLE headwater_log.stream_snapshot RENAME TO away").await;
+    let call = |id| other.execute::<Probe>(seen(id, 3), ProbeCommand::Add);
+    for added in join_all(streams.map(call)).await {
+        assert_eq!(version(added), Ok(4));
+    }
+    rig.postgres.run("ALTER TABLE headwater_log.away RENAME TO stream_snapshot").await;
+    // A version that nobody has come to is looked for, and in conflict.
+    let refused = other.execute::<Probe>(seen(streams[0], 9), ProbeCommand::Add).await;
+    assert_eq!(version(refused), Err("VERSION_CONFLICT".to_owned()));
+}
+
+/// A command on a stream whose sender has seen this version of it.
+fn seen(id: Uuid, version: u64) -> Call {
+    let expected_version = Some(StreamVersion(version));
+    Call {
         stream: StreamId(id),
         partition_key: PartitionKey(id),
         domain: "probe",
-        options: CallOptions { expected_version: Some(StreamVersion(103)), ..Default::default() },
-    };
-    // The client has seen that there is more.
-    let added = other.execute::<Probe>(call, ProbeCommand::Add).await;
-    assert_eq!(version(added), Ok(104));
-    assert_eq!(FOLDED.get(), 2, "what it decided once, and version 103");
+        options: CallOptions { expected_version, ..CallOptions::default() },
+    }
 }

@@ -19,7 +19,9 @@ mod command;
 mod edition_2;
 mod edition_3;
 mod facts;
+mod news;
 mod resolve;
+mod seen;
 mod stored;
 
 pub(crate) use edition_3::ItemRecord;
@@ -52,6 +54,8 @@ pub struct Appender {
     suspect: Option<Backend>,
     /// Batches that are looked at before they are inserted, since conflicts were met just now.
     wary: u32,
+    /// How much of the partition it has seen; none before its first batch in this epoch.
+    seen: Option<seen::Seen>,
 }
 
 struct Session {
@@ -86,7 +90,8 @@ impl EventLog {
     /// An appender for a partition. Connects at its first use.
     pub fn appender(&self, partition: Partition) -> Appender {
         let epoch = self.lineage().epoch();
-        Appender { log: self.clone(), partition, epoch, session: None, suspect: None, wary: 0 }
+        let log = self.clone();
+        Appender { log, partition, epoch, session: None, suspect: None, wary: 0, seen: None }
     }
 }
 
@@ -151,6 +156,7 @@ impl Appender {
                 let outcomes = outcomes.map_err(|e| self.failed(LogError::OutcomeUnknown(e)))?;
                 let came_too_late = outcomes.iter().any(Outcome::came_too_late);
                 self.wary = if came_too_late { WARY } else { self.wary.saturating_sub(1) };
+                self.appended(commands, &outcomes);
                 Ok(outcomes)
             }
             Err(error @ LogError::NewEpoch) => {
@@ -194,6 +200,7 @@ impl Appender {
         let session = self.session().await?;
         let followed = log.follow_over(&mut session.connection).await;
         self.epoch = followed.map_err(|error| self.failed(error))?.epoch();
+        self.seen = None;
         Ok(())
     }
 

@@ -127,6 +127,38 @@ async fn a_row_tells_its_epoch_and_whom_its_payload_is_about() {
 }
 
 #[tokio::test]
+async fn an_appender_reads_what_others_appended_between_its_batches() {
+    let log = fresh_log(1).await;
+    let mut own = log.appender(P0);
+    let mut other = log.appender(P0);
+    let news = async |own: &mut Appender| -> Vec<u64> {
+        let events = own.news().await.expect("read");
+        events.iter().map(|event| event.position.0).collect()
+    };
+    assert_eq!(news(&mut own).await, Vec::<u64>::new());
+    append(&mut other, &[command(stream(), 0, 2)]).await;
+    append(&mut own, &[command(stream(), 0, 1)]).await;
+    // From its own first batch on.
+    assert_eq!(news(&mut own).await, Vec::<u64>::new());
+    append(&mut other, &[command(stream(), 0, 2)]).await;
+    assert_eq!(news(&mut own).await, [4, 5]);
+    append(&mut other, &[command(stream(), 0, 1)]).await;
+    append(&mut own, &[command(stream(), 0, 2), command(stream(), 0, 1)]).await;
+    append(&mut other, &[command(stream(), 0, 1)]).await;
+    assert_eq!(news(&mut own).await, [6, 10]);
+    assert_eq!(news(&mut own).await, Vec::<u64>::new());
+    // Passed over: more than is read at once.
+    for _ in 0..5 {
+        append(&mut other, &[command(stream(), 0, 250)]).await;
+    }
+    assert_eq!(news(&mut own).await, Vec::<u64>::new());
+    append(&mut other, &[command(stream(), 0, 1)]).await;
+    append(&mut own, &[command(stream(), 0, 1)]).await;
+    append(&mut other, &[command(stream(), 0, 1)]).await;
+    assert_eq!(news(&mut own).await, [1_263]);
+}
+
+#[tokio::test]
 async fn positions_are_dense_and_a_failing_command_drops_out_alone() {
     let log = fresh_log(1).await;
     let mut appender = log.appender(P0);
