@@ -8,7 +8,7 @@ mod copies;
 mod latency;
 mod memory;
 mod reads;
-mod size;
+pub mod size;
 mod start;
 mod tags;
 mod visible;

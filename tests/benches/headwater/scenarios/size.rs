@@ -28,10 +28,22 @@ struct Contestant {
     items: Vec<Items>,
 }
 
+fn sizes(pace: &Pace) -> &'static [(usize, &'static str)] {
+    if pace.is_quick { &QUICK } else { &SIZES }
+}
+
+/// Makes the large logs, if they are not there.
+pub async fn prepare(pace: &Pace) -> anyhow::Result<()> {
+    for (events, name) in sizes(pace).iter().filter(|(events, _)| *events > 0) {
+        let contestant = contestant(*events, name).await?;
+        contestant.rig.cluster.shut_down().await;
+    }
+    Ok(())
+}
+
 pub async fn run(pace: Pace) -> anyhow::Result<Report> {
-    let sizes: &[(usize, &'static str)] = if pace.is_quick { &QUICK } else { &SIZES };
     let mut all = Vec::new();
-    for (events, name) in sizes {
+    for (events, name) in sizes(&pace) {
         all.push(contestant(*events, name).await?);
     }
     for _ in 0..pace.rounds {
