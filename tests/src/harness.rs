@@ -17,6 +17,7 @@ mod urls;
 pub use cluster::{Cluster, Shared, binaries};
 pub use eventually::eventually;
 pub use headwater_cli::local::Kind;
+pub use last_release::restore;
 pub use options::Options;
 pub use standby::Standby;
 pub use template::temporary_folder;

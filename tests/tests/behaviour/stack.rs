@@ -2,5 +2,6 @@
 //! and the harness itself.
 
 mod harness;
+mod last_release;
 mod log;
 mod traces;
