@@ -50,10 +50,12 @@ CREATE TABLE IF NOT EXISTS headwater_read.checkpoint (
     digests    bytea[] NOT NULL,
     -- The write database's time up to which everything recorded has been applied.
     as_of      timestamptz NOT NULL,
-    -- Raised by whoever changes rows by another way than the projector, which then starts anew.
+    -- Raised by whoever changes rows by another way than the projector, which then starts anew. What the rows show is
+    -- ordered by the applied events and, at equal ones, by this.
     revision   bigint NOT NULL DEFAULT 0,
-    -- The changes of all commits after these positions are there.
+    -- The changes of all commits after these positions, and at them after this revision, are there.
     watched_from bigint[] NOT NULL,
+    watched_revision bigint NOT NULL DEFAULT 0,
     CHECK (cardinality(positions) = cardinality(digests))
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000);
 
@@ -70,13 +72,17 @@ BEGIN
 END
 $changes$;
 
--- Which rows of the views changed, for those who watch: one row a commit and view, written by the commit. The rows
--- themselves are read from the views.
+-- Which rows of the views changed, for those who watch: one row a commit or revision, and view, written with it. The
+-- rows themselves are read from the views.
 CREATE TABLE IF NOT EXISTS headwater_read.change (
     projection text NOT NULL,
     -- Events that the projection had applied after this commit, over all partitions: what commits are ordered by.
     applied    bigint NOT NULL,
+    -- The checkpoint's revision after it: what is ordered by where the applied events are the same.
+    revision   bigint NOT NULL DEFAULT 0,
     view       text NOT NULL,
+    -- True if rows changed at positions that were there before: a reader of these positions may not have seen it.
+    revised    boolean NOT NULL DEFAULT false,
     -- The checkpoint after this commit.
     positions  bigint[] NOT NULL,
     -- The changed rows, as text.
@@ -84,8 +90,28 @@ CREATE TABLE IF NOT EXISTS headwater_read.change (
     -- By key: what the columns that lists are filtered by held before, as a JSON array; 'null' if there was no row;
     -- NULL if they did not change.
     former     text[] NOT NULL,
-    PRIMARY KEY (projection, applied, view)
+    PRIMARY KEY (projection, applied, revision, view)
 );
+
+-- Databases up to version 3, whose changes are all of commits. A projector of that version goes on: what it records has
+-- the revision 0, and is ordered by its events. Watches of that version go on by the function that they have called,
+-- which is left as it is and knows of no revision. Locks nothing where the columns are there.
+DO $revision$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute
+                    WHERE attrelid = 'headwater_read.checkpoint'::regclass AND attname = 'watched_revision') THEN
+        ALTER TABLE headwater_read.checkpoint ADD COLUMN watched_revision bigint NOT NULL DEFAULT 0;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute
+                    WHERE attrelid = 'headwater_read.change'::regclass AND attname = 'revision') THEN
+        ALTER TABLE headwater_read.change
+            ADD COLUMN revision bigint NOT NULL DEFAULT 0,
+            ADD COLUMN revised boolean NOT NULL DEFAULT false,
+            DROP CONSTRAINT change_pkey,
+            ADD PRIMARY KEY (projection, applied, revision, view);
+    END IF;
+END
+$revision$;
 
 -- Events that come before or at these positions.
 CREATE OR REPLACE FUNCTION headwater_read.applied(positions bigint[]) RETURNS bigint
@@ -99,23 +125,55 @@ AS $within$
     SELECT coalesce(bool_and(p <= coalesce(t, 0)), true) FROM unnest(positions, token) u(p, t) WHERE p IS NOT NULL
 $within$;
 
--- The rows of a view that changed after a place in the changes (a commit, and a key in it), at most so many: each row
--- once, at its last change, with all that its filter columns held before. Ordered by that last change, so that a reader
--- who stops anywhere goes on from there: a row that it has not seen yet comes later. Keys in the order of their bytes.
--- Index: change's primary key.
+-- The rows of a view that changed after a place in the changes (a commit or revision, and a key in it), at most so
+-- many: each row once, at its last change, with all that its filter columns held before. Ordered by that last change,
+-- so that a reader who stops anywhere goes on from there: a row that it has not seen yet comes later. Keys in the order
+-- of their bytes. Index: change's primary key.
 CREATE OR REPLACE FUNCTION headwater_read.changed(
-    in_projection text, in_view text, in_applied bigint, in_key text, in_limit integer
-) RETURNS TABLE (key text, applied bigint, former text[])
+    in_projection text, in_view text, in_applied bigint, in_revision bigint, in_key text, in_limit integer
+) RETURNS TABLE (key text, applied bigint, revision bigint, former text[])
 LANGUAGE sql STABLE
 AS $changed$
-    SELECT u.key, max(c.applied), array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL)
-      FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
-     WHERE c.projection = in_projection AND c.view = in_view AND c.applied >= in_applied
-     GROUP BY u.key
-    HAVING (max(c.applied), u.key COLLATE "C") > (in_applied, in_key COLLATE "C")
-     ORDER BY max(c.applied), u.key COLLATE "C"
+    SELECT l.key, l.latest[1], l.latest[2], l.former
+      FROM (SELECT u.key, max(ARRAY[c.applied, c.revision]) AS latest,
+                   array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL) AS former
+              FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
+             WHERE c.projection = in_projection AND c.view = in_view
+               AND (c.applied, c.revision) >= (in_applied, in_revision)
+             GROUP BY u.key) l
+     WHERE (l.latest, l.key COLLATE "C") > (ARRAY[in_applied, in_revision], in_key COLLATE "C")
+     ORDER BY l.latest, l.key COLLATE "C"
      LIMIT in_limit
 $changed$;
+
+-- For whoever changes rows of a view at positions that are there already (retries or drops a parked event, repairs a
+-- row, puts a rebuilt view in the place of another): raises the revision and records the rows for those who watch, in
+-- the transaction that changes them. Gives the new revision; NULL if the projection has no checkpoint.
+--
+-- In that transaction: first lock the checkpoint's row (SELECT ... FOR UPDATE), which keeps the projector from
+-- committing; then read and write the view's rows; then call this, once for each view that changed, and commit.
+-- in_keys: the changed rows, as text. in_former: of each, what `change.former` says.
+--
+-- Lock: the checkpoint's row. Index: the primary keys. Invariant: a projector under way finds the revision raised,
+-- commits nothing on top of rows that it has read before, and starts anew.
+CREATE OR REPLACE FUNCTION headwater_read.revise(
+    in_projection text, in_view text, in_keys text[], in_former text[]
+) RETURNS bigint
+LANGUAGE sql VOLATILE
+AS $revise$
+    WITH raised AS (
+        UPDATE headwater_read.checkpoint SET revision = revision + 1
+         WHERE projection = in_projection
+        RETURNING projection, positions, revision
+    ),
+    recorded AS (
+        INSERT INTO headwater_read.change (projection, applied, revision, view, revised, positions, keys, former)
+        SELECT r.projection, headwater_read.applied(r.positions), r.revision, in_view, true, r.positions, in_keys,
+               in_former
+          FROM raised r WHERE cardinality(in_keys) > 0
+    )
+    SELECT revision FROM raised
+$revise$;
 
 -- The epochs that a projection's log went through, written in the transaction that takes the checkpoint to the last of
 -- them: where each began, by partition, from 0. A token of an earlier epoch counts up to where the later ones began.

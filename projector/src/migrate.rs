@@ -14,7 +14,7 @@ use crate::primary::ReadDatabase;
 use crate::projection::{Projection, ViewInfo};
 
 /// Version of `sql/schema.sql`.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 /// Outcome of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -75,6 +75,7 @@ d{number} AS (DELETE FROM {table} t USING moved WHERE t."{key}" = ANY (${deletes
 }
 
 /// Inserts the changed keys, for watchers: one row a commit and view, none where nothing changed.
+/// It has the revision on which the commit came, which does not change with it.
 fn changed(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     *parameters += 2;
     let name = view.name;
@@ -82,8 +83,9 @@ fn changed(view: &ViewInfo, number: usize, parameters: &mut usize) -> String {
     let former = *parameters;
     format!(
         r#",
-c{number} AS (INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)
-      SELECT moved.projection, moved.applied, '{name}', $5::bigint[], ${keys}::text[], ${former}::text[]
+c{number} AS (INSERT INTO headwater_read.change (projection, applied, revision, view, positions, keys, former)
+      SELECT moved.projection, moved.applied, moved.revision, '{name}', $5::bigint[], ${keys}::text[],
+             ${former}::text[]
         FROM moved WHERE cardinality(${keys}::text[]) > 0)"#
     )
 }

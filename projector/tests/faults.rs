@@ -11,8 +11,10 @@ use common_pg::{Postgres, sql};
 use counters::Event;
 use headwater_chassis::Shutdown;
 use headwater_eventlog::EventLog;
+use headwater_projector::session::Session;
 use headwater_projector::stop::Stop;
 use projector_rig::{Rig, eventually};
+use tokio_postgres::Row;
 
 /// A projector is killed at arbitrary moments and started again; a killed one may have a commit on
 /// its way.
@@ -265,4 +267,42 @@ async fn a_raised_revision_makes_it_start_anew() {
     let stop = engine.run(&shutdown).await.expect_err("the revision is another");
     assert!(matches!(stop, Stop::Overtaken), "{stop}");
     assert_eq!(rig.applied().await, 0);
+}
+
+/// Rows are changed beside the projector by the function that is there for it: watchers find it
+/// after the commit at whose positions it was done, and the projector goes on from it.
+#[tokio::test]
+async fn a_revision_is_recorded_after_the_commit_that_it_came_upon() {
+    let rig = Rig::new(1).await;
+    let mut writer = rig.writer().await;
+    writer.append(&[(7, Event::Added(1))]).await;
+    let running = rig.run();
+    rig.wait_applied(1).await;
+    let repair = "
+        BEGIN;
+        SELECT FROM headwater_read.checkpoint WHERE projection = 'counters' FOR UPDATE;
+        UPDATE headwater_read.counter_v1 SET total = 40;
+        SELECT headwater_read.revise('counters', 'counter', array_agg(counter_id::text), '{NULL}')
+          FROM headwater_read.counter;
+        COMMIT";
+    sql(&rig.read_url, repair).await;
+    writer.append(&[(7, Event::Added(2))]).await;
+    rig.wait_applied(2).await;
+    running.stop().await;
+    let totals = rig.read("SELECT total FROM headwater_read.counter").await;
+    assert_eq!(totals[0].get::<_, i64>(0), 42);
+    let changes = async || {
+        let sql = "SELECT applied, revision, revised FROM headwater_read.change \
+                   WHERE view = 'counter' ORDER BY applied, revision";
+        let row = |row: &Row| (row.get(0), row.get(1), row.get(2));
+        rig.read(sql).await.iter().map(row).collect::<Vec<(i64, i64, bool)>>()
+    };
+    assert_eq!(changes().await, [(1, 0, false), (1, 1, true), (2, 1, false)]);
+    // What is forgotten ends between the two at the same positions.
+    let session = Session::open(&rig.read_url, &rig.projection).await.expect("opened");
+    session.prune(2).await.expect("pruned");
+    assert_eq!(changes().await, [(1, 1, true), (2, 1, false)]);
+    let kept = "SELECT watched_from, watched_revision FROM headwater_read.checkpoint";
+    let kept = rig.read(kept).await;
+    assert_eq!((kept[0].get::<_, Vec<i64>>(0), kept[0].get::<_, i64>(1)), (vec![1], 0));
 }

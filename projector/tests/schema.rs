@@ -12,6 +12,7 @@ use headwater_projector::migrate::{SchemaError, check, migrate};
 use headwater_projector::projection::Projection;
 use headwater_projector::statements;
 use projector_rig::{Rig, connect, projection};
+use tokio_postgres::Row;
 
 #[tokio::test]
 async fn migrating_again_changes_nothing() {
@@ -98,6 +99,76 @@ async fn a_changed_view_is_not_mixed_with_the_old_one() {
     sql(&url, "UPDATE headwater_read.schema_version SET version = 99").await;
     let refused = migrate(&url, &[]).await.expect_err("newer");
     assert!(refused.to_string().contains("upgrade this program"), "{refused}");
+}
+
+/// What version 3 had instead of revisions in the changes, with the function as its watches call
+/// it.
+const VERSION_3: &str = r#"
+    DROP FUNCTION headwater_read.revise;
+    DROP FUNCTION headwater_read.changed;
+    ALTER TABLE headwater_read.checkpoint DROP COLUMN watched_revision;
+    ALTER TABLE headwater_read.change DROP CONSTRAINT change_pkey, DROP COLUMN revision,
+        DROP COLUMN revised, ADD PRIMARY KEY (projection, applied, view);
+    CREATE FUNCTION headwater_read.changed(
+        in_projection text, in_view text, in_applied bigint, in_key text, in_limit integer
+    ) RETURNS TABLE (key text, applied bigint, former text[])
+    LANGUAGE sql STABLE
+    AS $changed$
+        SELECT u.key, max(c.applied), array_agg(DISTINCT u.former) FILTER (WHERE u.former IS NOT NULL)
+          FROM headwater_read.change c, unnest(c.keys, c.former) u(key, former)
+         WHERE c.projection = in_projection AND c.view = in_view AND c.applied >= in_applied
+         GROUP BY u.key
+        HAVING (max(c.applied), u.key COLLATE "C") > (in_applied, in_key COLLATE "C")
+         ORDER BY max(c.applied), u.key COLLATE "C"
+         LIMIT in_limit
+    $changed$;
+    UPDATE headwater_read.schema_version SET version = 3;
+    INSERT INTO headwater_read.checkpoint
+        (projection, log_id, epoch, positions, digests, as_of, revision, watched_from)
+    VALUES ('counters', gen_random_uuid(), 1, '{5}', '{""}', now(), 2, '{0}');
+    INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)
+    VALUES ('counters', 5, 'counter', '{5}', '{a}', '{NULL}');
+"#;
+/// A commit as a projector of version 3 records it.
+const COMMIT_3: &str = "
+    UPDATE headwater_read.checkpoint SET positions = '{7}';
+    INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)
+    VALUES ('counters', 7, 'counter', '{7}', '{b}', '{NULL}');
+";
+
+#[tokio::test]
+async fn a_database_of_version_3_keeps_its_changes() {
+    let server = common_pg::shared();
+    let url = server.database().await;
+    let projections = [projection()];
+    migrate(&url, &projections).await.expect("migrated");
+    sql(&url, VERSION_3).await;
+    let client = connect(&url).await.expect("connected");
+    let refused = check(&client, &projections).await.expect_err("an older one");
+    assert!(refused.to_string().contains("run `headwater migrate`"), "{refused}");
+    for _ in 0..2 {
+        migrate(&url, &projections).await.expect("migrated");
+    }
+    check(&client, &projections).await.expect("all is there");
+    // Programs that were running go on, and what they record comes in order.
+    sql(&url, COMMIT_3).await;
+    let revise = "SELECT headwater_read.revise('counters', 'counter', '{a}', '{NULL}')";
+    assert_eq!(client.query_one(revise, &[]).await.expect("revised").get::<_, i64>(0), 3);
+    let changed = async |place: &str| {
+        let sql = format!(
+            "SELECT key, applied, revision \
+             FROM headwater_read.changed('counters', 'counter', {place}, 10)"
+        );
+        let rows = client.query(&sql, &[]).await.expect("read");
+        let row = |row: &Row| (row.get(0), row.get(1), row.get(2));
+        rows.iter().map(row).collect::<Vec<(String, i64, i64)>>()
+    };
+    let (b, a) = (("b".to_owned(), 7, 0), ("a".to_owned(), 7, 3));
+    assert_eq!(changed("0, 0, ''").await, [b, a.clone()]);
+    assert_eq!(changed("7, 1, ''").await, [a]);
+    assert_eq!(changed("7, 4, ''").await, []);
+    let as_before = "SELECT key FROM headwater_read.changed('counters', 'counter', 0, '', 10)";
+    assert_eq!(client.query(as_before, &[]).await.expect("read").len(), 2);
 }
 
 #[tokio::test]

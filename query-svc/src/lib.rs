@@ -33,4 +33,4 @@ pub use seen::{Answer, NodeError, Shown};
 pub use views::{Filters, Listing, ServedView, ViewReader, Watched, by_key, statements};
 // Macros name it.
 pub use headwater_kernel::View;
-pub use watch::{Hub, Seen, Selector, Source, change};
+pub use watch::{FoundChange, Hub, Seen, Selector, Source, found_change};

@@ -32,25 +32,29 @@ use crate::nodes::Params;
 use crate::nodes::Statement;
 use crate::read::ReadError;
 use crate::seen::Answer;
-use change::Mark;
-pub use change::{Seen, Selector, change};
+pub use change::{FoundChange, Seen, Selector, found_change};
+use change::{Mark, Point};
 use headwater_edge::{Need, Required};
 pub use hub::{Hub, Source};
 use hub::{Registration, Update};
 use pages::{Page, Place};
 pub use resume::Resume;
+use resume::Told;
 
 /// A watcher to whom nothing happens is told this often that time has passed: its token then stays
 /// young enough to resume from, and its client sees that the stream lives.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// Finds the place of a token in the changes: whether all after it are kept, and the last commit
-/// that it covers.
-fn start(projection: &'static str) -> Statement<(bool, i64)> {
+/// Finds the place of a token in the changes: whether all after it are kept, and the last commit or
+/// revision that it covers.
+fn start(projection: &'static str) -> Statement<(bool, Point)> {
     Statement {
         name: "watch_start",
         projection,
         sql: include_str!("../sql/queries/watch_start.sql"),
-        decode: |columns| Ok((columns.take()?, columns.take()?)),
+        decode: |columns| {
+            let kept = columns.take()?;
+            Ok((kept, Point { applied: columns.take()?, revision: columns.take()? }))
+        },
     }
 }
 
@@ -93,10 +97,10 @@ pub struct Message<R> {
 impl<R> Message<R> {
     /// What resumes after it, as text.
     pub fn resume(&self) -> String {
-        let token = &self.at.node_state.checkpoint.token;
+        let checkpoint = &self.at.node_state.checkpoint;
         match self.whole {
-            true => token.clone(),
-            false => resume::text(token, &self.reached),
+            true => resume::whole(&checkpoint.token, checkpoint.revision),
+            false => resume::partly(&checkpoint.token, &self.reached),
         }
     }
 }
@@ -136,7 +140,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
             selector,
             registration,
             least: None,
-            reached: Place::after(0),
+            reached: Place::after(Point::default()),
             behind: false,
             pending: VecDeque::new(),
             progress,
@@ -182,7 +186,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
         // All that the hub has handed out before this watch began must be in the state.
         let begun = self.hub.told().await?.begun;
         let mut answer = self.state(need).await?;
-        if Mark::of(&answer.node_state).applied < begun.applied {
+        if Mark::of(&answer.node_state).point < begun.point {
             answer = self.state(&at_least(begun.token().into())).await?;
         }
         self.tell(answer.value, Arc::new(Mark::of(&answer.node_state)), None);
@@ -194,28 +198,34 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let Selector::Key(key) = self.selector else {
             return Ok(self.hub.page(&Place::END, need).await?.map(|_| Vec::new()));
         };
-        let seen = |(key, row)| Seen { key, applied: 0, row: Some(Arc::new(row)) };
+        let seen = |(key, row)| Seen { key, at: Point::default(), row: Some(Arc::new(row)) };
         let keys: &[Uuid] = &[key];
         let rows = self.hub.reads.rows(self.hub.source.by_id, &[&keys], need).await?;
         Ok(rows.map(|rows| rows.into_iter().map(seen).collect()))
     }
 
-    async fn resume(&mut self, Resume { tokens, place }: Resume) -> Result<(), WatchError> {
+    async fn resume(&mut self, Resume { tokens, told }: Resume) -> Result<(), WatchError> {
         let position = |partition| tokens.position(Partition(partition)).0 as i64;
         let positions: Vec<i64> = (0..PARTITIONS_MAX).map(position).collect();
-        let within = place.as_ref().map(|place| place.applied);
-        let params: Params<'_> = &[&self.hub.source.view, &positions, &within];
+        let (place, whole) = match told {
+            Told::Whole(revision) => (None, revision),
+            Told::Partly(place) => (Some(place), None),
+        };
+        let applied = place.as_ref().map(|place| place.at.applied);
+        let revision = place.as_ref().map(|place| place.at.revision);
+        let view = &self.hub.source.view;
+        let params: Params<'_> = &[view, &positions, &applied, &revision, &whole];
         let need = at_least(tokens.clone());
         let start = start(self.hub.source.changed.projection);
         let found = self.hub.reads.rows(&start, params, &need).await?;
-        let (kept, applied) = found.value.first().copied().unwrap_or_default();
+        let (kept, covered) = found.value.first().copied().unwrap_or_default();
         // In a new epoch the views may have been made anew, with other places in their changes.
         let moved = found.node_state.checkpoint.epoch != tokens.latest().epoch;
         if !kept || (place.is_some() && moved) {
             return Err(WatchError::Expired);
         }
         self.least = Some(tokens);
-        self.reached = place.unwrap_or_else(|| Place::after(applied));
+        self.reached = place.unwrap_or_else(|| Place::after(covered));
         self.behind = true;
         Ok(())
     }
@@ -224,6 +234,9 @@ impl<R: Send + Sync + 'static> Watch<R> {
     /// room. After the last one the hub does the rest.
     async fn read_on(&mut self) -> Result<(), WatchError> {
         let Answer { value: page, node_state, .. } = self.page().await?;
+        if !page.kept {
+            return Err(WatchError::Expired);
+        }
         let seen = page.changes.iter().filter_map(|change| change.seen_by(&self.selector));
         let (seen, at) = (seen.collect(), Arc::new(Mark::of(&node_state)));
         let next = page.next();
@@ -256,7 +269,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
 
     fn tell(&mut self, changes: Vec<Seen<R>>, at: Arc<Mark>, next: Option<Place>) {
         let whole = next.is_none();
-        let reached = next.unwrap_or_else(|| Place::after(at.applied));
+        let reached = next.unwrap_or_else(|| Place::after(at.point));
         self.pending.push_back(Message { changes, at, reached, whole });
     }
 
@@ -276,7 +289,7 @@ impl<R: Send + Sync + 'static> Watch<R> {
         while let Ok(update) = self.registration.updates.try_recv() {
             self.take(update);
         }
-        if self.pending.is_empty() && self.reached <= Place::after(at.applied) {
+        if self.pending.is_empty() && self.reached <= Place::after(at.point) {
             self.tell(Vec::new(), at, None);
         }
         Ok(())

@@ -2,7 +2,7 @@
 -- lock: none; one statement, hence one snapshot for rows and checkpoint
 -- index: (store_id, sku, item_id) WHERE listed
 -- invariant: should two have it, the lower id is taken, always the same
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
        i.item_id, i.store_id, i.sku, i.name, i.currency, i.price, i.on_hand, i.units_sold,
        i.revenue, i.listed, i.version
 FROM headwater_read.checkpoint AS c

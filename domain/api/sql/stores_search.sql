@@ -4,7 +4,7 @@
 -- invariant: what matches is found first, by the text index. Without MATERIALIZED the planner,
 -- which cannot know how rare the words are, may instead walk all stores by name until it has a
 -- page full of matches
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
        s.store_id, s.name, s.city, s.currency, s.status, s.manager_id, s.opened_at, s.version
 FROM headwater_read.checkpoint AS c
 LEFT JOIN LATERAL (

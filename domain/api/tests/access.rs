@@ -22,7 +22,7 @@ const SELDOM: Duration = Duration::from_secs(3_600);
 static WHERE: Statement<(bool, i64)> = Statement {
     name: "where",
     projection: PROJECTION,
-    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, \
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision, \
           pg_is_in_recovery(), c.positions[1] \
           FROM headwater_read.checkpoint AS c WHERE c.projection = $1",
     decode: |columns| Ok((columns.take()?, columns.take()?)),
@@ -31,7 +31,7 @@ static WHERE: Statement<(bool, i64)> = Statement {
 static NAMES: Statement<String> = Statement {
     name: "names",
     projection: PROJECTION,
-    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, s.name \
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision, s.name \
           FROM headwater_read.checkpoint AS c LEFT JOIN headwater_read.store AS s ON true \
           WHERE c.projection = $1 ORDER BY s.store_id",
     decode: |columns| columns.take(),
@@ -41,7 +41,7 @@ static RENAME: Statement<bool> = Statement {
     name: "rename",
     projection: PROJECTION,
     sql: "WITH renamed AS (UPDATE headwater_read.store_v1 SET name = 'Other' RETURNING name) \
-          SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, true \
+          SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision, true \
           FROM headwater_read.checkpoint AS c, renamed WHERE c.projection = $1",
     decode: |columns| columns.take(),
 };

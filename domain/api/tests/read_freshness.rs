@@ -605,7 +605,7 @@ async fn a_replica_without_the_view_is_passed_over_until_it_has_it() {
 static NOTES: Statement<String> = Statement {
     name: "notes",
     projection: "notes",
-    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, n.text \
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision, n.text \
           FROM headwater_read.checkpoint AS c LEFT JOIN headwater_read.note AS n ON true \
           WHERE c.projection = $1",
     decode: |columns| columns.take(),

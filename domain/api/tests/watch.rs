@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::postgres::Postgres;
-use common::service::{Service, at_least, reason};
-use common::{Projector, id, store, token};
-use headwater_domain_proto::stores::v1::{WatchStoresRequest, WatchStoresResponse, store_change};
+use common::service::{Service, at_least, get, reason};
+use common::{Cluster, Projector, id, store, token};
+use headwater_domain_proto::stores::v1::{
+    ListStoresRequest, WatchStoresRequest, WatchStoresResponse, store_change,
+};
 use headwater_proto::headwater::v1::{Consistency, WatchOptions};
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
+use uuid::Uuid;
 
 /// Applies an event that changes these stores, and says so.
 async fn apply(projector: &mut Projector, stores: std::ops::Range<u128>, name: &str) -> String {
@@ -146,6 +149,98 @@ async fn what_is_not_kept_any_more_cannot_be_resumed_from() {
     let told = next(&mut watch(&service, &early).await.unwrap()).await;
     assert_eq!(versions(&told).len(), 1);
     assert_eq!(next(&mut watch(&service, &late).await.unwrap()).await.changes, []);
+}
+
+/// A store's row is changed at the positions that are there, as when a parked event is retried. All
+/// who watch are told, once, and in order: live, or resumed from before; on the primary and on a
+/// replica. Nobody takes the row or a list for what it was before.
+#[tokio::test]
+async fn a_revised_row_is_told_once() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let first = apply(&mut projector, 1..4, "First").await;
+    cluster.caught_up(&projector).await;
+    let nodes = [&cluster.primary, &cluster.replica].map(|node| vec![node.url("query")]);
+    let (primary, replica) =
+        (Service::ready(&nodes[0], 2_000).await, Service::ready(&nodes[1], 2_000).await);
+    let mut streams = Vec::new();
+    for service in [&primary, &replica] {
+        let mut stream = watch(service, "").await.unwrap();
+        let begun = next(&mut stream).await;
+        assert_eq!((begun.changes.len(), &begun.resume_token), (0, &first));
+        streams.push(stream);
+    }
+    let before = tags(&primary, &first).await;
+    cluster.primary.run(&revise(id(1), "Repaired")).await;
+    let after = tags(&primary, &first).await;
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{after:?}");
+    for service in [&primary, &replica] {
+        streams.push(watch(service, &first).await.unwrap());
+    }
+    // The place between the revision and what follows is resumed from.
+    let mut places = Vec::new();
+    for stream in &mut streams {
+        let mut told = next(stream).await;
+        while told.changes.is_empty() {
+            assert_eq!(told.freshness.unwrap().token, first);
+            told = next(stream).await;
+        }
+        assert_eq!(names(&told), [(id(1).to_string(), "Repaired".to_owned())]);
+        assert_eq!(told.freshness.unwrap().token, first);
+        places.push(told.resume_token);
+    }
+    cluster.primary.run(&revise(id(2), "Repaired")).await;
+    let last = apply(&mut projector, 3..4, "Last").await;
+    for place in &places {
+        streams.push(watch(&primary, place).await.unwrap());
+        streams.push(watch(&replica, place).await.unwrap());
+    }
+    for stream in &mut streams {
+        let mut told = Vec::new();
+        loop {
+            let message = next(stream).await;
+            told.extend(names(&message));
+            if message.freshness.unwrap().token == last {
+                break;
+            }
+        }
+        let expected = [(id(2), "Repaired"), (id(3), "Last")];
+        assert_eq!(told, expected.map(|(id, name)| (id.to_string(), name.to_owned())));
+    }
+    // The token of a commit after them covers both.
+    assert_eq!(next(&mut watch(&primary, &last).await.unwrap()).await.changes, []);
+}
+
+/// Changes the name of a store without an event.
+fn revise(store: Uuid, name: &str) -> String {
+    format!(
+        "BEGIN; SELECT FROM headwater_read.checkpoint WHERE projection = 'retail' FOR UPDATE; \
+         UPDATE headwater_read.store_v1 SET name = '{name}' WHERE store_id = '{store}'; \
+         SELECT headwater_read.revise('retail', 'store', ARRAY['{store}'], '{{NULL}}'); COMMIT"
+    )
+}
+
+/// The ETags of a store that is revised, of all stores, and of a list that it is not in.
+async fn tags(service: &Service, token: &str) -> [String; 3] {
+    let consistency = at_least(token);
+    let tag = |metadata: &tonic::metadata::MetadataMap| {
+        metadata.get("etag").unwrap().to_str().unwrap().to_owned()
+    };
+    let all = ListStoresRequest { consistency: consistency.clone(), ..Default::default() };
+    let none = ListStoresRequest { city: "Nowhere".to_owned(), ..all.clone() };
+    let one = service.get_store(Request::new(get(id(1), consistency))).await.unwrap();
+    let mut stores = service.stores();
+    let all = stores.list_stores(all).await.unwrap();
+    let none = stores.list_stores(none).await.unwrap();
+    [tag(one.metadata()), tag(all.metadata()), tag(none.metadata())]
+}
+
+/// The names that a message tells of, by store.
+fn names(message: &WatchStoresResponse) -> Vec<(String, String)> {
+    let changes = message.changes.iter().map(|change| match change.change.as_ref().unwrap() {
+        store_change::Change::Store(store) => (store.store_id.clone(), store.name.clone()),
+        store_change::Change::RemovedStoreId(id) => panic!("{id} is there"),
+    });
+    changes.collect()
 }
 
 /// A watch begins with the freshness that was asked for, or not at all: nobody could tell what

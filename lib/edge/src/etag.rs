@@ -8,8 +8,8 @@ use thiserror::Error;
 /// Tags that a condition may name; more are refused.
 const TAGS_MAX: usize = 100;
 
-/// Tag that tells one state of an entity from another. The tag of an aggregate is its version:
-/// `"3"`.
+/// Tag that tells one state of an entity from another. The tag of an aggregate is its version,
+/// `"3"`; with the revision of the rows it was read from, if they were ever revised: `"3.1"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
@@ -19,15 +19,28 @@ impl ETag {
         Self(version.to_string())
     }
 
+    /// The same at this revision of the rows: 0 if none was ever changed without an event.
+    #[must_use]
+    pub fn revised(self, revision: i64) -> Self {
+        if revision == 0 { self } else { Self(format!("{}.{revision}", self.0)) }
+    }
+
     /// Of 64 bits of a digest, for what has no version of its own. Never that of a version.
     pub fn of_digest(digest: u64) -> Self {
         Self(format!("d{digest:016x}"))
     }
 
-    /// The version, if this is the tag of one.
+    /// The version, if this is the tag of one, at whatever revision.
     pub fn version(&self) -> Option<u64> {
-        self.0.parse().ok().filter(|version: &u64| version.to_string() == self.0)
+        let (version, revision) = self.0.split_once('.').unwrap_or((&self.0, "1"));
+        number(revision).filter(|revision| *revision > 0)?;
+        number(version)
     }
+}
+
+/// A number as it is written, and in no other way.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 impl fmt::Display for ETag {
@@ -115,7 +128,11 @@ mod tests {
         assert_eq!(ETag::of_version(3).version(), Some(3));
         assert_eq!(ETag::of_digest(3).to_string(), "\"d0000000000000003\"");
         assert_eq!(ETag::of_digest(3).version(), None);
-        for other in ["", "03", "+3", "-1", "18446744073709551616"] {
+        let revised = ETag::of_version(3).revised(12);
+        assert_eq!((revised.to_string().as_str(), revised.version()), ("\"3.12\"", Some(3)));
+        assert_eq!(ETag::of_version(3).revised(0), ETag::of_version(3));
+        assert_eq!(ETag::of_digest(3).revised(12).version(), None);
+        for other in ["", "03", "+3", "-1", "18446744073709551616", "3.", "3.0", "3.01", ".1"] {
             assert_eq!(ETag(other.to_owned()).version(), None, "{other}");
         }
     }

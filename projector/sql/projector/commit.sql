@@ -10,7 +10,7 @@ WITH moved AS (
     UPDATE headwater_read.checkpoint
        SET positions = $5::bigint[], digests = $6::bytea[], as_of = greatest(as_of, $7::timestamptz)
      WHERE projection = $1::text AND positions = $2::bigint[] AND digests = $3::bytea[] AND revision = $4::bigint
-    RETURNING projection, headwater_read.applied(positions) AS applied
+    RETURNING projection, headwater_read.applied(positions) AS applied, revision
 ),
 parked AS (
     INSERT INTO headwater_read.parked

@@ -110,6 +110,7 @@ impl View for CounterRow {
     const NAME: &'static str = "counter";
     const VERSION: u32 = 1;
     const INDEXES: &'static [&'static str] = &["(owner_id)", "(total, counter_id) WHERE even"];
+    const WATCHED: bool = true;
     const REFERENCED: Option<&'static str> = Some("owner");
     type Event = Event;
 

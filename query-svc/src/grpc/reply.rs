@@ -33,16 +33,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const DETAIL_CHARS_MAX: usize = 300;
 
 /// The version, or a digest of the content of rows that join several aggregates, none of whose
-/// versions is their own.
-fn tag_of(entity: &impl Entity) -> ETag {
-    entity.version().map_or_else(|| tag_of_content(entity), ETag::of_version)
+/// versions is their own; and the revision of the rows, which may change one at its version.
+fn tag_of(entity: &impl Entity, shown: &Shown) -> ETag {
+    let Some(version) = entity.version() else { return tag_of_content(entity, shown) };
+    ETag::of_version(version).revised(shown.node_state.checkpoint.revision)
 }
 
-fn tag_of_content(message: &impl prost::Message) -> ETag {
+fn tag_of_content(message: &impl prost::Message, shown: &Shown) -> ETag {
     let digest = Sha256::digest(message.encode_to_vec());
     let mut half = [0; 8];
     half.copy_from_slice(&digest[..8]);
-    ETag::of_digest(u64::from_be_bytes(half))
+    ETag::of_digest(u64::from_be_bytes(half)).revised(shown.node_state.checkpoint.revision)
 }
 
 impl Query<'_> {
@@ -50,7 +51,7 @@ impl Query<'_> {
     /// Its tag is a digest of its content: if the client has the same, nothing but the freshness is
     /// sent.
     pub fn reply_list<M: DatedReply>(&self, shown: &Shown, mut message: M) -> Response<M> {
-        let tag = tag_of_content(&message);
+        let tag = tag_of_content(&message, shown);
         let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
         if not_modified {
             message = M::default();
@@ -61,7 +62,7 @@ impl Query<'_> {
 
     /// The same for a single entity, which is left out if the client has it already.
     pub fn reply_one<M: EntityReply>(&self, shown: &Shown, entity: M::Entity) -> Response<M> {
-        let tag = tag_of(&entity);
+        let tag = tag_of(&entity, shown);
         let not_modified = self.options.known.as_ref().is_some_and(|known| known.contain(&tag));
         let entity_version = entity.version();
         let freshness = v1::Freshness { entity_version, not_modified, ..self.freshness(shown) };

@@ -18,8 +18,8 @@ use crate::seen::{Checkpoint, NodeState};
 /// Reads the checkpoints of the projections in `$1`.
 pub const CHECKPOINT: &str = include_str!("../../sql/queries/checkpoint.sql");
 
-/// Role, log, epoch, positions and as-of time: what every statement's rows begin with.
-const HEADER_COLUMNS: usize = 5;
+/// Role, log, epoch, positions, as-of time and revision: what every statement's rows begin with.
+const HEADER_COLUMNS: usize = 6;
 
 /// A query that gives rows of type `R`.
 ///
@@ -161,9 +161,13 @@ fn node_state(row: &Row, before: Option<Arc<Checkpoint>>) -> Result<NodeState, C
     let positions = columns.take::<Vec<i64>>()?;
     let positions = positions.into_iter().map(position).collect::<Result<_, _>>()?;
     let freshness = Freshness { positions, as_of: columns.take::<OffsetDateTime>()? };
-    let known = before
-        .filter(|known| (known.log, known.epoch, &known.freshness) == (log, epoch, &freshness));
-    let checkpoint = known.unwrap_or_else(|| Arc::new(Checkpoint::new(log, epoch, freshness)));
+    let revision = columns.take::<i64>()?;
+    let read = (log, epoch, &freshness, revision);
+    let known =
+        before.filter(|known| (known.log, known.epoch, &known.freshness, known.revision) == read);
+    let checkpoint = known.unwrap_or_else(|| {
+        Arc::new(Checkpoint { revision, ..Checkpoint::new(log, epoch, freshness) })
+    });
     Ok(NodeState { role, checkpoint })
 }
 

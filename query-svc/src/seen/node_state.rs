@@ -13,15 +13,18 @@ pub struct Checkpoint {
     pub epoch: Epoch,
     /// Positions that are applied, and the time they are of.
     pub freshness: Freshness,
+    /// What states at the same positions are ordered by: raised when rows change without an event,
+    /// such as by a repair.
+    pub revision: i64,
     /// The token that proves it, encoded once for all replies from this snapshot.
     pub token: String,
 }
 
 impl Checkpoint {
-    /// Encodes the token of the positions.
+    /// Encodes the token of the positions. Of revision 0.
     pub fn new(log: LogId, epoch: Epoch, freshness: Freshness) -> Self {
         let token = Token::of_positions(log, epoch, &freshness.positions).encode();
-        Self { log, epoch, freshness, token }
+        Self { log, epoch, freshness, revision: 0, token }
     }
 
     /// True if positions of the two can be compared.

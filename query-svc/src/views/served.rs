@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::sql;
 use crate::nodes::{ColumnError, Columns, Statement};
-use crate::watch::{Source, change};
+use crate::watch::{Source, found_change};
 
 /// How the rows of a view are shown to clients.
 pub trait ServedView: Send + Sync + 'static {
@@ -70,7 +70,7 @@ impl<S: ServedView> Statements<S> {
             name: leaked(format!("{view}_changed")),
             projection: S::PROJECTION,
             sql: leaked(sql::changed::<S::View>()),
-            decode: |columns| change(columns, keyed_message::<S>),
+            decode: |columns| found_change(columns, keyed_message::<S>),
         }));
         let source = Box::leak(Box::new(Source { view, changed, by_id: by_key }));
         let mut pages = Vec::new();

@@ -5,7 +5,8 @@ use headwater_kernel::row::{Column, ColumnType};
 use headwater_kernel::view::filter_columns;
 use headwater_kernel::{List, View};
 
-const HEAD: &str = "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,";
+const HEAD: &str =
+    "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,";
 const SNAPSHOT: &str = "-- lock: none; one statement, hence one snapshot for rows and checkpoint";
 
 /// Rows by their keys: `$2` is an array of them.
@@ -27,25 +28,27 @@ WHERE c.projection = $1
     )
 }
 
-/// Rows that changed after a place in the changes (`$2`, `$3`), at most `$4`, each at its last
-/// change.
+/// Rows that changed after a place in the changes (`$2` events, `$3` revision, `$4` key), at most
+/// `$5`, each at its last change.
 pub fn changed<V: View>() -> String {
     let (view, key) = (table::<V>(), key::<V>());
     let name = V::NAME;
     format!(
-        r#"-- Rows of the view {name} that changed after the place ($2, $3), at most $4, each at its last change.
+        r#"-- Rows of the view {name} that changed after the place ($2, $3, $4), at most $5, each at its last change;
+-- with each, whether all changes after the place are kept.
 -- lock: none; one statement, hence one snapshot for changes, rows and checkpoint
 -- index: ({key})
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
--- read by (projection, applied, view)
+-- read by (projection, applied, revision, view)
 {HEAD}
-       ch.key::uuid, ch.applied, ch.former, {watched},
+       (headwater_read.applied(c.watched_from), c.watched_revision) < ($2, $3),
+       ch.key::uuid, ch.applied, ch.revision, ch.former, {watched},
        {columns}
 FROM headwater_read.checkpoint AS c
-LEFT JOIN headwater_read.changed($1, '{name}', $2, $3, $4) AS ch ON true
+LEFT JOIN headwater_read.changed($1, '{name}', $2, $3, $4, $5) AS ch ON true
 LEFT JOIN headwater_read.{view} AS r ON r.{key} = ch.key::uuid
 WHERE c.projection = $1
-ORDER BY ch.applied, ch.key COLLATE "C"
+ORDER BY ch.applied, ch.revision, ch.key COLLATE "C"
 "#,
         watched = watched::<V>(),
         columns = columns::<V>(),

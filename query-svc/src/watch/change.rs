@@ -44,13 +44,22 @@ impl Selector {
     }
 }
 
+/// What the states of a projection are ordered by, and its changes with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// Events that had been applied, over all partitions.
+    pub applied: i64,
+    /// Revision of the rows, raised when they change without an event.
+    pub revision: i64,
+}
+
 /// A row that changed, at its last change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change<R> {
     /// The row's key.
     pub key: Uuid,
-    /// Events that the projection had applied with the commit of that change.
-    pub applied: i64,
+    /// The commit or revision of that change.
+    pub at: Point,
     /// All that the watched columns held before, as far as they changed; `None` if there was no
     /// row.
     pub former: Vec<Option<Watched>>,
@@ -86,7 +95,7 @@ impl<R> Change<R> {
     /// The change as it is told.
     pub fn seen(&self, there: bool) -> Seen<R> {
         let row = self.now.as_ref().filter(|_| there).map(|(_, row)| Arc::clone(row));
-        Seen { key: self.key, applied: self.applied, row }
+        Seen { key: self.key, at: self.at, row }
     }
 }
 
@@ -95,8 +104,8 @@ impl<R> Change<R> {
 pub struct Seen<R> {
     /// The row's key.
     pub key: Uuid,
-    /// Events that had been applied with the change.
-    pub applied: i64,
+    /// The commit or revision of the change.
+    pub at: Point,
     /// The row; `None` if it is not there any more, or passes the filter no more.
     pub row: Option<Arc<R>>,
 }
@@ -104,8 +113,8 @@ pub struct Seen<R> {
 /// A state of the view, and the proof of it.
 #[derive(Clone, Debug)]
 pub struct Mark {
-    /// Events that had been applied: what states are ordered by.
-    pub applied: i64,
+    /// What states are ordered by.
+    pub point: Point,
     /// Place where it was seen.
     pub node_state: NodeState,
 }
@@ -113,9 +122,10 @@ pub struct Mark {
 impl Mark {
     /// The state that a statement showed.
     pub fn of(node_state: &NodeState) -> Self {
-        let positions = &node_state.checkpoint.freshness.positions;
-        let applied = positions.iter().map(|position| position.0 as i64).sum();
-        Self { applied, node_state: node_state.clone() }
+        let Checkpoint { freshness, revision, .. } = &*node_state.checkpoint;
+        let applied = freshness.positions.iter().map(|position| position.0 as i64).sum();
+        let point = Point { applied, revision: *revision };
+        Self { point, node_state: node_state.clone() }
     }
 
     /// Proof of it.
@@ -124,28 +134,42 @@ impl Mark {
         Token::of_positions(*log, *epoch, &freshness.positions)
     }
 
-    /// True if more had been applied, or the same later.
+    /// True if more had been applied, or the rows were revised since, or the same holds later.
     pub fn is_newer_than(&self, other: &Self) -> bool {
-        let age = |mark: &Self| (mark.applied, mark.node_state.checkpoint.freshness.as_of);
+        let age = |mark: &Self| (mark.point, mark.node_state.checkpoint.freshness.as_of);
         age(self) > age(other)
     }
+}
+
+/// A row of a statement on changes.
+#[derive(Debug)]
+pub struct FoundChange<R> {
+    /// True if all changes after the place that was asked from are kept.
+    pub kept: bool,
+    /// A change, if there is any.
+    pub change: Option<Change<R>>,
 }
 
 /// Reads the columns of a statement on changes, and with `row` those of the view's row.
 ///
 /// # Errors
 /// They are not what they should be.
-pub fn change<R>(
+pub fn found_change<R>(
     columns: &mut Columns<'_>,
     row: fn(&mut Columns<'_>) -> Result<(Uuid, R), ColumnError>,
-) -> Result<Change<R>, ColumnError> {
-    let (key, applied) = (columns.take()?, columns.take()?);
+) -> Result<FoundChange<R>, ColumnError> {
+    let kept = columns.take()?;
+    if columns.is_null()? {
+        return Ok(FoundChange { kept, change: None });
+    }
+    let key = columns.take()?;
+    let at = Point { applied: columns.take()?, revision: columns.take()? };
     let former: Option<Vec<&str>> = columns.take()?;
     let former = former.unwrap_or_default().into_iter().map(read_former);
     let former = former.collect::<Result<_, _>>()?;
     let watched: Watched = columns.take()?;
     let now = if columns.is_null()? { None } else { Some((watched, Arc::new(row(columns)?.1))) };
-    Ok(Change { key, applied, former, now })
+    Ok(FoundChange { kept, change: Some(Change { key, at, former, now }) })
 }
 
 fn read_former(text: &str) -> Result<Option<Watched>, ColumnError> {
@@ -163,7 +187,7 @@ mod tests {
     fn change(former: &[Option<&[&str]>], now: Option<&[&str]>) -> Change<u8> {
         Change {
             key: Uuid::nil(),
-            applied: 1,
+            at: Point::default(),
             former: former.iter().map(|state| state.map(watched)).collect(),
             now: now.map(|now| (watched(now), Arc::new(7))),
         }

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::change::{Change, Mark, Seen, Selector, Shape};
+use super::change::{Change, FoundChange, Mark, Seen, Selector, Shape};
 use super::pages::{Page, Place};
 use crate::nodes::Params;
 use crate::nodes::Statement;
@@ -43,7 +43,7 @@ pub struct Source<R: 'static> {
     /// The name.
     pub view: &'static str,
     /// The changed rows, after a place and up to a number.
-    pub changed: &'static Statement<Change<R>>,
+    pub changed: &'static Statement<FoundChange<R>>,
     /// The rows by key.
     pub by_id: &'static Statement<(Uuid, R)>,
 }
@@ -169,7 +169,8 @@ impl<R: Send + Sync + 'static> Hub<R> {
         place: &Place,
         need: &Need,
     ) -> Result<Answer<Page<R>>, ReadError> {
-        let params: Params<'_> = &[&place.applied, &place.key, &Page::<R>::ROWS_MAX];
+        let params: Params<'_> =
+            &[&place.at.applied, &place.at.revision, &place.key, &Page::<R>::ROWS_MAX];
         let answer = self.reads.rows(self.source.changed, params, need).await?;
         Ok(answer.map(Page::new))
     }
@@ -208,7 +209,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
             return Ok(true);
         };
         let mut least = from.token();
-        let mut place = Place::after(from.applied);
+        let mut place = Place::after(from.point);
         let mut partly = HashSet::new();
         loop {
             let need = needing(Consistency::AtLeast(least));
@@ -257,7 +258,7 @@ impl<R: Send + Sync + 'static> Hub<R> {
                 outbox.put(Update {
                     changes: seen.collect(),
                     at: Arc::clone(at),
-                    reached: next.cloned().unwrap_or_else(|| Place::after(at.applied)),
+                    reached: next.cloned().unwrap_or_else(|| Place::after(at.point)),
                     whole: next.is_none(),
                 });
             }

@@ -2,45 +2,73 @@
 
 use headwater_kernel::{TokenError, Tokens};
 
+use super::change::Point;
 use super::pages::Place;
 
 /// Separates the token from a place in the changes; no token has it.
 const SEPARATOR: char = '~';
+/// Before the revision of a state that was told as a whole.
+const REVISION: char = 'r';
+/// Between the events and the revision of a place; a place without one is of revision 0.
+const POINT: char = '.';
 
 /// Place where to resume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// A state that must be shown.
     pub tokens: Tokens,
-    /// The place up to which that state was told; none if all of it was.
-    pub place: Option<Place>,
+    /// What was told of it.
+    pub told: Told,
+}
+
+/// What was told of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All of it, at this revision; `None` if that is not known, since it is any reply's token.
+    Whole(Option<i64>),
+    /// What comes up to a place in the changes.
+    Partly(Place),
+}
+
+/// A state that has been told as a whole. A plain token if its rows have never been revised.
+pub fn whole(token: &str, revision: i64) -> String {
+    match revision {
+        0 => token.to_owned(),
+        revision => format!("{token}{SEPARATOR}{REVISION}{revision}"),
+    }
 }
 
 /// A place in the changes of a state that has not been told as a whole.
-pub fn text(token: &str, place: &Place) -> String {
-    let Place { applied, key } = place;
-    format!("{token}{SEPARATOR}{applied}{SEPARATOR}{key}")
+pub fn partly(token: &str, place: &Place) -> String {
+    let Place { at: Point { applied, revision }, key } = place;
+    format!("{token}{SEPARATOR}{applied}{POINT}{revision}{SEPARATOR}{key}")
 }
 
 impl Resume {
-    /// Reads a token, several joined by commas, or what [`text`] wrote.
+    /// Reads a token, several joined by commas, or what [`whole`] or [`partly`] wrote.
     ///
     /// # Errors
     /// [`TokenError`].
     pub fn read(text: &str) -> Result<Self, TokenError> {
-        let (tokens, place) = match text.split_once(SEPARATOR) {
-            Some((tokens, place)) => (tokens, Some(read_place(place)?)),
-            None => (text, None),
+        let (tokens, told) = match text.split_once(SEPARATOR) {
+            Some((tokens, told)) => (tokens, read_told(told).ok_or(TokenError::Malformed)?),
+            None => (text, Told::Whole(None)),
         };
         let tokens = Tokens::decode_all([tokens])?.ok_or(TokenError::Malformed)?;
-        Ok(Self { tokens, place })
+        Ok(Self { tokens, told })
     }
 }
 
-fn read_place(text: &str) -> Result<Place, TokenError> {
-    let (applied, key) = text.split_once(SEPARATOR).ok_or(TokenError::Malformed)?;
-    let applied = applied.parse().map_err(|_| TokenError::Malformed)?;
-    Ok(Place { applied, key: key.to_owned() })
+fn read_told(text: &str) -> Option<Told> {
+    if let Some(revision) = text.strip_prefix(REVISION) {
+        return Some(Told::Whole(Some(revision.parse().ok()?)));
+    }
+    let (point, key) = text.split_once(SEPARATOR)?;
+    // Places were written without a revision before there were any.
+    let (applied, revision) = point.split_once(POINT).unwrap_or((point, "0"));
+    let at = Point { applied: applied.parse().ok()?, revision: revision.parse().ok()? };
+    // Postgres has no text with a zero byte.
+    (!key.contains('\0')).then(|| Told::Partly(Place { at, key: key.to_owned() }))
 }
 
 #[cfg(test)]
@@ -54,20 +82,29 @@ mod tests {
     fn a_place_is_read_as_it_was_written() {
         let token = Token::of_positions(LogId(Uuid::nil()), Epoch(1), &[Position(7)]);
         let encoded = token.encode();
-        let place = Place { applied: 41, key: "a~b".to_owned() };
+        let place = Place { at: Point { applied: 41, revision: 2 }, key: "a~b".to_owned() };
+        let unrevised = Place { at: Point { revision: 0, ..place.at }, ..place.clone() };
+        let malformed = || Err(TokenError::Malformed);
         let table = [
-            (encoded.clone(), Ok(None)),
-            (format!("{encoded},{encoded}"), Ok(None)),
-            (text(&encoded, &place), Ok(Some(place))),
-            (text(&encoded, &Place::END), Ok(Some(Place::END))),
-            (format!("{encoded}~41"), Err(TokenError::Malformed)),
-            (format!("{encoded}~x~y"), Err(TokenError::Malformed)),
-            ("~1~y".to_owned(), Err(TokenError::Malformed)),
-            (String::new(), Err(TokenError::Malformed)),
+            (encoded.clone(), Ok(Told::Whole(None))),
+            (format!("{encoded},{encoded}"), Ok(Told::Whole(None))),
+            (whole(&encoded, 0), Ok(Told::Whole(None))),
+            (whole(&encoded, 3), Ok(Told::Whole(Some(3)))),
+            (partly(&encoded, &place), Ok(Told::Partly(place))),
+            (partly(&encoded, &Place::END), Ok(Told::Partly(Place::END))),
+            // As it was written before there were revisions.
+            (format!("{encoded}~41~a~b"), Ok(Told::Partly(unrevised))),
+            (format!("{encoded}~41"), malformed()),
+            (format!("{encoded}~r"), malformed()),
+            (format!("{encoded}~x~y"), malformed()),
+            (format!("{encoded}~1.x~y"), malformed()),
+            (format!("{encoded}~1~\0"), malformed()),
+            ("~1~y".to_owned(), malformed()),
+            (String::new(), malformed()),
         ];
         for (text, expected) in table {
             let read = Resume::read(&text);
-            let expected = expected.map(|place| Resume { tokens: token.clone().into(), place });
+            let expected = expected.map(|told| Resume { tokens: token.clone().into(), told });
             assert_eq!(read, expected, "{text}");
         }
     }

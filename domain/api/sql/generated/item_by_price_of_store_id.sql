@@ -3,7 +3,7 @@
 -- index: (store_id, price, item_id) WHERE listed
 -- invariant: (price, item_id) is unique and the order of the index, so a page begins exactly
 -- where the last one ended
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
        r.item_id, r.store_id, r.sku, r.name, r.currency, r.price, r.on_hand,
        r.units_sold, r.revenue, r.listed, r.version
 FROM headwater_read.checkpoint AS c

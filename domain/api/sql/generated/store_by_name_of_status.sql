@@ -3,7 +3,7 @@
 -- index: (status, name, store_id)
 -- invariant: (name, store_id) is unique and the order of the index, so a page begins exactly
 -- where the last one ended
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
        r.store_id, r.name, r.city, r.currency, r.status, r.manager_id, r.opened_at,
        r.version
 FROM headwater_read.checkpoint AS c

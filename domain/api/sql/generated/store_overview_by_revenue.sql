@@ -4,7 +4,7 @@
 -- invariant: (revenue, store_id) is unique and the order of the index. The first condition on
 -- revenue bounds the scan: a row comparison cannot, since the two columns run in
 -- opposite directions
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
        r.store_id, r.name, r.city, r.currency, r.status, r.manager_id, r.manager_name,
        r.items, r.units_in_stock, r.stock_value, r.units_sold, r.revenue
 FROM headwater_read.checkpoint AS c

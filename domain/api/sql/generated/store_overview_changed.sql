@@ -1,14 +1,16 @@
--- Rows of the view store_overview that changed after the place ($2, $3), at most $4, each at its last change.
+-- Rows of the view store_overview that changed after the place ($2, $3, $4), at most $5, each at its last change;
+-- with each, whether all changes after the place are kept.
 -- lock: none; one statement, hence one snapshot for changes, rows and checkpoint
 -- index: (store_id)
 -- invariant: a row shows the state that the change beside it led to, since it has not changed again; the changes are
--- read by (projection, applied, view)
-SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of,
-       ch.key::uuid, ch.applied, ch.former, '{}'::text[],
+-- read by (projection, applied, revision, view)
+SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
+       (headwater_read.applied(c.watched_from), c.watched_revision) < ($2, $3),
+       ch.key::uuid, ch.applied, ch.revision, ch.former, '{}'::text[],
        r.store_id, r.name, r.city, r.currency, r.status, r.manager_id, r.manager_name,
        r.items, r.units_in_stock, r.stock_value, r.units_sold, r.revenue
 FROM headwater_read.checkpoint AS c
-LEFT JOIN headwater_read.changed($1, 'store_overview', $2, $3, $4) AS ch ON true
+LEFT JOIN headwater_read.changed($1, 'store_overview', $2, $3, $4, $5) AS ch ON true
 LEFT JOIN headwater_read."store_overview" AS r ON r.store_id = ch.key::uuid
 WHERE c.projection = $1
-ORDER BY ch.applied, ch.key COLLATE "C"
+ORDER BY ch.applied, ch.revision, ch.key COLLATE "C"
