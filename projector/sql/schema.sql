@@ -184,12 +184,12 @@ CREATE TABLE IF NOT EXISTS headwater_read.epoch_start (
     PRIMARY KEY (projection, epoch)
 );
 
--- Events that could not be applied to a row, and those that wait behind them, with all that it takes to try again.
+-- Events that could not be applied to a row: one a row (or stream), which waits behind it. What follows on the row is
+-- in the log and nowhere else: a retry reads it from there.
 CREATE TABLE IF NOT EXISTS headwater_read.parked (
-    -- The order in which they have to be tried again.
     number         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     projection     text NOT NULL,
-    -- Empty if the event could not even be decoded; the key is the stream's id then.
+    -- Empty if the event is not applied to any row; the key is the stream's id then.
     view           text NOT NULL,
     row_key        text NOT NULL,
     error          text NOT NULL,
@@ -199,14 +199,45 @@ CREATE TABLE IF NOT EXISTS headwater_read.parked (
     version        bigint NOT NULL,
     recorded_at    timestamptz NOT NULL,
     type_name      text NOT NULL,
-    schema_version integer NOT NULL,
-    payload        bytea NOT NULL,
-    command_id     uuid NOT NULL,
-    caller         text,
     parked_at      timestamptz NOT NULL DEFAULT now(),
+    -- The row is the fold of the log up to these positions. NULL (databases of version 3): not known, so the row has
+    -- to be folded from the log's beginning.
+    folded         bigint[],
     UNIQUE (projection, partition, position, view, row_key)
 );
+-- Databases up to version 3 have every event that waits, and of each all that is in the log. A projector of that
+-- version goes on like that.
+DO $folded$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute
+                    WHERE attrelid = 'headwater_read.parked'::regclass AND attname = 'folded') THEN
+        ALTER TABLE headwater_read.parked
+            ADD COLUMN folded bigint[],
+            ALTER COLUMN schema_version DROP NOT NULL,
+            ALTER COLUMN payload DROP NOT NULL,
+            ALTER COLUMN command_id DROP NOT NULL;
+    END IF;
+END
+$folded$;
 CREATE INDEX IF NOT EXISTS parked_row ON headwater_read.parked (projection, view, row_key);
+
+-- Parked events that an operator has dropped: who left which event out of which row. A retry leaves it out too, as long
+-- as the views have not been emptied since.
+CREATE TABLE IF NOT EXISTS headwater_read.dropped (
+    number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection text NOT NULL,
+    view       text NOT NULL,
+    row_key    text NOT NULL,
+    partition  integer NOT NULL,
+    position   bigint NOT NULL,
+    stream     uuid NOT NULL,
+    type_name  text NOT NULL,
+    error      text NOT NULL,
+    dropped_by text NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT now(),
+    in_force   boolean NOT NULL DEFAULT true
+);
+CREATE INDEX IF NOT EXISTS dropped_row ON headwater_read.dropped (projection, view, row_key);
 
 -- Least rights, granted anew by every migration; those on the views' tables are granted beside their creation.
 REVOKE ALL ON ALL TABLES IN SCHEMA headwater_read FROM PUBLIC;

@@ -8,6 +8,9 @@ use headwater_eventlog::Servers;
 use crate::feed::Pace;
 use crate::lag::LagLimits;
 
+/// The most rows that are loaded at once.
+const ROWS_MAX: usize = 200_000;
+
 const ABOUT: &str = "Turns the log into rows of the read database";
 
 /// The settings of a projector.
@@ -104,6 +107,7 @@ fn pace(s: &mut Settings) -> Option<Pace> {
     Some(Pace {
         changes_kept: changes_kept?,
         batch_events_max: batch_events_max?,
+        rows_max: ROWS_MAX,
         poll: poll?,
         heartbeat: heartbeat?,
         gather: gather?,

@@ -9,9 +9,11 @@ use tracing::Instrument as _;
 use crate::feed::{Batch, Feed, Pace};
 use crate::health::Health;
 use crate::meters::Meters;
+use crate::pieces::{Applied, Pieces, Step};
 use crate::projection::Projection;
 use crate::projection::checkpoint::{Checkpoint, Cursor};
-use crate::projection::parked::{BLOCKED_MAX, Blocked};
+use crate::projection::parked::Blocked;
+use crate::projection::piece::Piece;
 use crate::session::Session;
 use crate::stop::{Stop, within};
 use crate::traces::BatchSpans;
@@ -37,6 +39,7 @@ pub struct Reporter {
 
 struct Applier {
     projection: Projection,
+    pieces: Pieces,
     session: Session,
     checkpoint: Checkpoint,
     blocked: Blocked,
@@ -79,6 +82,7 @@ impl Engine {
         reporter.meters.blocked.set(blocked.len() as i64);
         let feed = Feed::new(log, pace, &checkpoint);
         let applier = Applier {
+            pieces: Pieces::new(projection.clone(), pace.rows_max),
             projection,
             session,
             checkpoint,
@@ -173,17 +177,27 @@ impl Applier {
     async fn project(&mut self, batch: Batch) -> Result<(), Stop> {
         let begun = Instant::now();
         let events = batch.events.len();
-        let plan = self.projection.plan(batch.events);
-        // Read outside of the transaction that writes: whoever changes these rows meanwhile moves
-        // the checkpoint too, and then the commit writes nothing.
-        let rows = self.session.load(&plan.needs()).await?;
-        let folded = plan.fold(rows, self.blocked.clone())?;
-        if folded.blocked.len() > BLOCKED_MAX {
-            return Err(Stop::TooMuchParked);
+        let as_of = batch.as_of.max(self.checkpoint.as_of);
+        let after = Checkpoint { heads: batch.heads, as_of, ..self.checkpoint.clone() };
+        let (piece, before) = (Piece::of(batch.events), self.checkpoint.clone());
+        let step = Step { piece, before, after: after.clone() };
+        let applied = self.pieces.apply(&mut self.session, &mut self.blocked, step).await?;
+        self.checkpoint = after;
+        self.until_pruned -= 1;
+        if self.until_pruned == 0 {
+            self.session.prune(self.changes_kept).await?;
+            self.until_pruned = PRUNE_EVERY;
         }
-        let written: usize = folded.changes.iter().map(|changes| changes.rows()).sum();
-        let (parked, blocked) = (folded.parked.len(), folded.blocked.clone());
-        for waiting in &folded.parked {
+        self.report(&applied);
+        let meters = &self.reporter.meters;
+        meters.events.inc_by(events as u64);
+        meters.batch_events.observe(events as f64);
+        meters.batch_seconds.observe(begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn report(&self, applied: &Applied) {
+        for waiting in &applied.parked {
             let view = waiting.view;
             let row = &waiting.row_key;
             let error = &waiting.error;
@@ -191,26 +205,10 @@ impl Applier {
             let position = waiting.event.position.0;
             tracing::error!(view, row, partition, position, error, "an event is parked");
         }
-        let as_of = batch.as_of.max(self.checkpoint.as_of);
-        let after = Checkpoint { heads: batch.heads, as_of, ..self.checkpoint.clone() };
-        if !self.session.commit(&self.checkpoint, &after, folded).await? {
-            return Err(Stop::Overtaken);
-        }
-        self.checkpoint = after;
-        self.blocked = blocked;
-        self.until_pruned -= 1;
-        if self.until_pruned == 0 {
-            self.session.prune(self.changes_kept).await?;
-            self.until_pruned = PRUNE_EVERY;
-        }
         let meters = &self.reporter.meters;
-        meters.events.inc_by(events as u64);
-        meters.rows.inc_by(written as u64);
-        meters.parked.inc_by(parked as u64);
+        meters.rows.inc_by(applied.rows as u64);
+        meters.parked.inc_by(applied.parked.len() as u64 + applied.held);
         meters.blocked.set(self.blocked.len() as i64);
-        meters.batch_events.observe(events as f64);
-        meters.batch_seconds.observe(begun.elapsed().as_secs_f64());
-        Ok(())
     }
 }
 

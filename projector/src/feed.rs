@@ -23,6 +23,9 @@ pub struct Pace {
     /// About how many events a batch may have, over all partitions. Appends are not cut, so it may
     /// be more.
     pub batch_events_max: u32,
+    /// The most rows that are loaded at once: what a batch holds in memory. A batch that touches
+    /// more is applied in pieces; an event that does so is parked.
+    pub rows_max: usize,
     /// The log is looked at this often if no hint comes.
     pub poll: Duration,
     /// A batch comes at least this often, be it without events.

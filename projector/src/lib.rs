@@ -24,6 +24,8 @@ pub mod worker;
 
 mod columns;
 mod commit;
+mod parked_columns;
+mod pieces;
 mod primary;
 mod run;
 mod stored;

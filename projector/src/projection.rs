@@ -1,8 +1,12 @@
 //! Projections: groups of views that are updated together. Pure: no I/O, no clock.
 
 pub mod checkpoint;
+mod gate;
+pub mod loaded;
 pub mod parked;
+pub mod piece;
 pub mod plan;
+pub mod refold;
 mod workset;
 
 #[cfg(test)]
@@ -16,18 +20,22 @@ use std::sync::Arc;
 
 use headwater_kernel::row::Column;
 use headwater_kernel::view::{filter_columns, indexes};
-use headwater_kernel::{EventSet, RecordedEvent, View};
+use headwater_kernel::{EventSet, View, ViewError};
 
+use loaded::Loaded;
+use piece::Piece;
 use plan::{Member, Plan};
+use refold::Refold;
 use workset::Workset;
-pub use workset::{Change, Changes};
+pub use workset::{Change, Changes, key_of};
 
 /// A group of views with one checkpoint.
 #[derive(Clone)]
 pub struct Projection {
     name: &'static str,
     views: Arc<[ViewInfo]>,
-    planner: Arc<dyn Fn(Vec<RecordedEvent>) -> Box<dyn Plan> + Send + Sync>,
+    knows: fn(&str) -> bool,
+    members: Arc<[Blank]>,
 }
 
 /// What the database has to know of a view.
@@ -69,15 +77,43 @@ impl Projection {
         &self.views
     }
 
-    /// Begins a batch: the events of each partition in log order.
-    pub fn plan(&self, events: Vec<RecordedEvent>) -> Box<dyn Plan> {
-        (self.planner)(events)
+    /// Begins a batch, or a part of one.
+    pub fn plan(&self, piece: Piece) -> Box<dyn Plan> {
+        plan::plan(self.worksets(), piece, self.knows)
+    }
+
+    /// What turns the stored rows into those that were folded anew, by view.
+    ///
+    /// # Errors
+    /// A row does not fit its view.
+    pub fn difference(&self, stored: Loaded, refold: &Refold) -> Result<Vec<Changes>, ViewError> {
+        let mut changes = Vec::new();
+        for ((member, stored), targets) in
+            self.worksets().into_iter().zip(stored).zip(refold.targets())
+        {
+            let mut rows = member.rows;
+            stored.into_iter().try_for_each(|row| rows.load(row))?;
+            for (key, target) in targets {
+                rows.put(key.clone(), target.row.clone())?;
+            }
+            changes.push(rows.changes());
+        }
+        Ok(changes)
+    }
+
+    fn worksets(&self) -> Vec<Member> {
+        let member = |blank: &Blank| Member {
+            name: blank.name,
+            referenced: blank.referenced,
+            rows: (blank.rows)(),
+        };
+        self.members.iter().map(member).collect()
     }
 }
 
 impl fmt::Debug for Projection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, views, planner: _ } = self;
+        let Self { name, views, knows: _, members: _ } = self;
         f.debug_struct("Projection").field("name", name).field("views", views).finish()
     }
 }
@@ -128,13 +164,7 @@ impl Builder {
     /// The projection.
     pub fn build(self) -> Projection {
         let Self { name, knows, views, members } = self;
-        let member = |blank: &Blank| Member {
-            name: blank.name,
-            referenced: blank.referenced,
-            rows: (blank.rows)(),
-        };
-        let planner = move |events| plan::plan(members.iter().map(member).collect(), events, knows);
-        Projection { name, views: views.into(), planner: Arc::new(planner) }
+        Projection { name, views: views.into(), knows, members: members.into() }
     }
 
     fn index(&self, name: &str) -> Option<usize> {

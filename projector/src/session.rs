@@ -13,16 +13,13 @@ use crate::columns::{Array, values};
 use crate::migrate;
 use crate::primary::ReadDatabase;
 use crate::projection::checkpoint::Checkpoint;
+use crate::projection::loaded::Need;
 use crate::projection::parked::{BLOCKED_MAX, Blocked};
-use crate::projection::plan::{Folded, Need};
+use crate::projection::plan::Folded;
 use crate::projection::{Projection, ViewInfo};
 use crate::stop::{Stop, within};
 use crate::stored::{Stored, StoredStarts};
 use crate::{commit::Commit, statements};
-
-/// The most rows a batch may load: what it holds in memory. Reached only by an event that touches a
-/// great many rows.
-pub const ROWS_MAX: usize = 200_000;
 
 /// A session on the read primary. Any error leaves it in doubt: drop it and open another.
 pub struct Session {
@@ -149,11 +146,15 @@ impl Session {
     /// The rows that a batch needs and that exist, by view. All statements go out at once.
     ///
     /// # Errors
-    /// The connection failed, or the rows are too many.
-    pub async fn load(&mut self, needs: &[Need]) -> Result<Vec<Vec<Vec<Value>>>, Stop> {
+    /// The connection failed, or it is more than `rows_max` rows.
+    pub async fn load(
+        &mut self,
+        needs: &[Need],
+        rows_max: usize,
+    ) -> Result<Vec<Vec<Vec<Value>>>, Stop> {
         for (index, need) in needs.iter().enumerate() {
             for column in need.matching.keys() {
-                self.prepare(index, column).await?;
+                self.prepare(index, column, rows_max).await?;
             }
         }
         let this = &*self;
@@ -177,8 +178,8 @@ impl Session {
         for (index, rows) in within("loading rows", answers).await? {
             loaded[index].extend(rows);
         }
-        if loaded.iter().map(Vec::len).sum::<usize>() > ROWS_MAX {
-            return Err(Stop::TooManyRows(ROWS_MAX));
+        if loaded.iter().map(Vec::len).sum::<usize>() > rows_max {
+            return Err(Stop::TooManyRows(rows_max));
         }
         Ok(loaded)
     }
@@ -200,6 +201,40 @@ impl Session {
         let row = self.connection.query_one(&self.commit, &parameters);
         let moved: i64 = within("committing a batch", row).await?.try_get(0)?;
         Ok(moved == 1)
+    }
+
+    /// Begins a transaction, for several commits that count together.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn begin(&self) -> Result<(), Stop> {
+        within("beginning a transaction", self.connection.batch_execute("BEGIN")).await
+    }
+
+    /// Marks a place in the transaction to come back to.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn save(&self) -> Result<(), Stop> {
+        // Only the newest one is ever come back to.
+        within("a savepoint", self.connection.batch_execute("SAVEPOINT piece")).await
+    }
+
+    /// Undoes everything since that place.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn restore(&self) -> Result<(), Stop> {
+        let undo = self.connection.batch_execute("ROLLBACK TO SAVEPOINT piece");
+        within("going back to a savepoint", undo).await
+    }
+
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    /// The connection failed; it may have been committed all the same.
+    pub async fn end(&self) -> Result<(), Stop> {
+        within("committing a transaction", self.connection.batch_execute("COMMIT")).await
     }
 
     /// Moves `as_of` alone. False if the checkpoint was not at `at` any more.
@@ -228,11 +263,16 @@ impl Session {
         Ok(())
     }
 
-    async fn prepare(&mut self, index: usize, column: &'static str) -> Result<(), Stop> {
+    async fn prepare(
+        &mut self,
+        index: usize,
+        column: &'static str,
+        rows_max: usize,
+    ) -> Result<(), Stop> {
         if !self.by_column.contains_key(&(index, column)) {
             let view = &self.projection.views()[index];
             // One more than may be loaded, so that too many are noticed and not cut.
-            let sql = statements::by_column(view, column, ROWS_MAX + 1);
+            let sql = statements::by_column(view, column, rows_max + 1);
             let statement = within("preparing a statement", self.connection.prepare(&sql)).await?;
             self.by_column.insert((index, column), statement);
         }

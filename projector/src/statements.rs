@@ -10,7 +10,7 @@ const COMMIT: &str = include_str!("../sql/projector/commit.sql");
 /// Marks the place where the parts of the views go.
 const VIEWS: &str = "/* views */";
 /// Parameters that [`COMMIT`] has by itself.
-const COMMIT_PARAMETERS: usize = 20;
+const COMMIT_PARAMETERS: usize = 17;
 
 /// Reads rows by key: `$1` is an array of keys. Index: the primary key.
 pub fn by_key(view: &ViewInfo) -> String {

@@ -6,6 +6,7 @@ use headwater_eventlog::{LogError, NoPrimary};
 use headwater_kernel::ViewError;
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 
 use crate::migrate::SchemaError;
 use crate::projection::checkpoint::Mismatch;
@@ -55,8 +56,8 @@ pub enum Stop {
         "more than {BLOCKED_MAX} rows wait behind parked events; retry or drop those, or rebuild"
     )]
     TooMuchParked,
-    /// A batch touches too many rows to be held in memory.
-    #[error("a batch touches more than {0} rows")]
+    /// Events touch too many rows to be held in memory.
+    #[error("it touches more than {0} rows")]
     TooManyRows(usize),
 }
 
@@ -85,6 +86,38 @@ impl Stop {
             | Self::TooManyRows(_) => true,
         }
     }
+
+    /// The reason, if it may be the events that cannot be applied: fewer of them at once, or all
+    /// but one of them, may go through. Without the values that the server was sent.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::TooManyRows(_) => Some(self.to_string()),
+            Self::Read(error) => {
+                let refused = error.as_db_error().filter(|e| may_be_about_events(e.code()))?;
+                let said: String = refused.message().chars().take(TEXT_MAX).collect();
+                Some(format!("the read primary refuses it: {said} ({})", refused.code().code()))
+            }
+            _ => None,
+        }
+    }
+
+    /// True if it is about a value that the database does not take, and not about how much there
+    /// is to do.
+    pub fn is_about_a_value(&self) -> bool {
+        matches!(self, Self::Read(error) if error.code().is_some_and(is_about_a_value))
+    }
+}
+
+/// The most characters of a server's message that are kept.
+const TEXT_MAX: usize = 500;
+
+/// Data that is refused (classes 22, 23 and 54), and statements that take too long.
+fn may_be_about_events(code: &SqlState) -> bool {
+    is_about_a_value(code) || *code == SqlState::QUERY_CANCELED
+}
+
+fn is_about_a_value(code: &SqlState) -> bool {
+    ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
 }
 
 /// Connection failures, insufficient resources, operator intervention, lock timeouts, and a server

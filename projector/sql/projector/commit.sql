@@ -14,15 +14,13 @@ WITH moved AS (
 ),
 parked AS (
     INSERT INTO headwater_read.parked
-           (projection, view, row_key, error, partition, position, stream, version, recorded_at, type_name,
-            schema_version, payload, command_id, caller)
+           (projection, view, row_key, error, partition, position, stream, version, recorded_at, type_name, folded)
     SELECT moved.projection, p.view, p.row_key, p.error, p.partition, p.position, p.stream, p.version, p.recorded_at,
-           p.type_name, p.schema_version, p.payload, p.command_id, p.caller
-      FROM moved, unnest($8::text[], $9::text[], $10::text[], $11::integer[], $12::bigint[], $13::uuid[],
-                         $14::bigint[], $15::timestamptz[], $16::text[], $17::integer[], $18::bytea[], $19::uuid[],
-                         $20::text[])
-           WITH ORDINALITY AS p (view, row_key, error, partition, position, stream, version, recorded_at, type_name,
-                                 schema_version, payload, command_id, caller, n)
+           p.type_name, ($17::bigint[])[(p.n - 1) * c.width + 1 : p.n * c.width]
+      FROM moved, (SELECT cardinality($5::bigint[]) AS width) c,
+           unnest($8::text[], $9::text[], $10::text[], $11::integer[], $12::bigint[], $13::uuid[], $14::bigint[],
+                  $15::timestamptz[], $16::text[])
+           WITH ORDINALITY AS p (view, row_key, error, partition, position, stream, version, recorded_at, type_name, n)
      ORDER BY p.n
 )/* views */
 SELECT count(*) FROM moved

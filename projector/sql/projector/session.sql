@@ -5,7 +5,8 @@ SET enable_seqscan = off;
 SET jit = off;
 -- A commit waits for this server's disk and for no standby: what a failover loses here is applied again from the log.
 SET synchronous_commit = local;
-SET statement_timeout = '30s';
+-- Sooner than the program gives up on the connection, so that it is the server that says so.
+SET statement_timeout = '20s';
 SET lock_timeout = '10s';
 -- The advisory lock of a projector whose machine vanished is free within about 10 seconds.
 SET tcp_keepalives_idle = 4;

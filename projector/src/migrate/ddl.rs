@@ -8,7 +8,7 @@ use crate::projection::ViewInfo;
 
 /// Relations of `sql/schema.sql`, whose names a view cannot have.
 const RESERVED: &[&str] =
-    &["schema_version", "view_version", "checkpoint", "parked", "change", "epoch_start"];
+    &["schema_version", "view_version", "checkpoint", "parked", "change", "epoch_start", "dropped"];
 
 /// Free space left in pages, so that a row can be updated on its page and without touching the
 /// indexes (HOT).
@@ -148,9 +148,19 @@ CREATE INDEX IF NOT EXISTS "item_v3_850c8429" {table} (name) WHERE price > 0;
             assert!(unfit(good).is_none(), "{good}");
         }
         let long = "a_name_that_is_much_too_long_to_be_a_table";
-        for bad in
-            ["", "Item", "1a", "_a", "a-b", "a\"b", "parked", "checkpoint", "epoch_start", long]
-        {
+        for bad in [
+            "",
+            "Item",
+            "1a",
+            "_a",
+            "a-b",
+            "a\"b",
+            "parked",
+            "dropped",
+            "checkpoint",
+            "epoch_start",
+            long,
+        ] {
             assert!(unfit(bad).is_some(), "{bad}");
         }
     }

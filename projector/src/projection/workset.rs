@@ -7,6 +7,7 @@ use headwater_kernel::row::{ColumnType, Row, Value};
 use headwater_kernel::view::{About, filter_columns};
 use headwater_kernel::{EventSet as _, RecordedEvent, Touch, View, ViewError};
 use serde_json::json;
+use time::OffsetDateTime;
 
 /// The longest text that names a row. An index entry of Postgres holds 2.7 KB.
 const KEY_BYTES_MAX: usize = 1_024;
@@ -41,6 +42,13 @@ pub(super) trait Workset: Send {
     fn fold(&mut self, key: &Value, fact: &Fact<'_>) -> Result<(), ViewError>;
     /// The value of a column of a row, as it is now.
     fn column(&self, key: &Value, column: &str) -> Option<Value>;
+    /// The row with this key, as it is now.
+    fn values(&self, key: &Value) -> Option<Vec<Value>>;
+    /// Makes these values the row with this key; `None` deletes it.
+    ///
+    /// # Errors
+    /// The values do not fit the view's row.
+    fn put(&mut self, key: Value, values: Option<Vec<Value>>) -> Result<(), ViewError>;
     /// What has to be written.
     fn changes(self: Box<Self>) -> Changes;
 }
@@ -52,6 +60,8 @@ pub(super) struct Asked {
     pub event: usize,
     pub touches: Vec<Touch>,
     pub references: Vec<Value>,
+    /// Reason why the event is not applied to any row of the view.
+    pub refused: Option<String>,
 }
 
 /// An event that the view has read.
@@ -173,7 +183,7 @@ impl<V: View> Workset for Rows<V> {
         let touches = V::touches(&decoded, about);
         let references = V::references(&decoded, about);
         self.events.push(decoded);
-        Ok(Asked { event: self.events.len() - 1, touches, references })
+        Ok(Asked { event: self.events.len() - 1, touches, references, refused: None })
     }
 
     fn check(&self, touch: &Touch) -> Result<(), ViewError> {
@@ -204,9 +214,7 @@ impl<V: View> Workset for Rows<V> {
     }
 
     fn load(&mut self, values: Vec<Value>) -> Result<(), ViewError> {
-        let row = V::from_values(values).ok_or_else(|| {
-            ViewError(format!("a stored row of {} does not fit the view's columns", V::NAME))
-        })?;
+        let row = typed::<V>(values)?;
         let key = row.key();
         if !self.indexes.is_empty() {
             self.reindex(&key, None, Some(&row));
@@ -259,6 +267,16 @@ impl<V: View> Workset for Rows<V> {
         row.into_values().into_iter().nth(position)
     }
 
+    fn values(&self, key: &Value) -> Option<Vec<Value>> {
+        Some(self.slots.get(key)?.now.clone()?.into_values())
+    }
+
+    fn put(&mut self, key: Value, values: Option<Vec<Value>>) -> Result<(), ViewError> {
+        let now = values.map(typed::<V>).transpose()?;
+        self.slots.entry(key).or_insert(Slot { loaded: None, now: None }).now = now;
+        Ok(())
+    }
+
     fn changes(self: Box<Self>) -> Changes {
         let mut changes = Changes::default();
         let place = |name: &str| V::COLUMNS.iter().position(|column| column.name == name);
@@ -284,6 +302,26 @@ impl<V: View> Workset for Rows<V> {
         changes.deletes.sort_by(by_key);
         changes
     }
+}
+
+fn typed<V: View>(values: Vec<Value>) -> Result<V, ViewError> {
+    V::from_values(values).ok_or_else(|| {
+        ViewError(format!("a stored row of {} does not fit the view's columns", V::NAME))
+    })
+}
+
+/// The key that [`Value`] writes as this text; `None` if a column of the type cannot hold it.
+pub fn key_of(kind: ColumnType, text: &str) -> Option<Value> {
+    Some(match kind {
+        ColumnType::Bool => Value::Bool(text.parse().ok()?),
+        ColumnType::I64 => Value::I64(text.parse().ok()?),
+        ColumnType::Text => Value::Text(text.to_owned()),
+        ColumnType::Uuid => Value::Uuid(text.parse().ok()?),
+        ColumnType::Time => {
+            let nanos = text.parse::<i128>().ok()?.checked_mul(1_000)?;
+            Value::Time(OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?)
+        }
+    })
 }
 
 fn kind(value: &Value) -> Option<ColumnType> {

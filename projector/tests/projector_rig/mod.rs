@@ -82,6 +82,7 @@ impl Rig {
         migrate(&read_url, std::slice::from_ref(&projection)).await.expect("a read database");
         let pace = Pace {
             batch_events_max: 50,
+            rows_max: 10_000,
             poll: Duration::from_millis(20),
             heartbeat: Duration::from_millis(50),
             gather: Duration::from_millis(1),
