@@ -131,6 +131,8 @@ pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), Sc
     check(&connection, projections).await?;
     let transaction = connection.transaction().await?;
     for projection in projections {
+        let lock = include_str!("../sql/migrate/lock_progress.sql");
+        transaction.execute(lock, &[&projection.name()]).await?;
         let forget = include_str!("../sql/migrate/forget_progress.sql");
         transaction.execute(forget, &[&projection.name()]).await?;
         for view in projection.views() {

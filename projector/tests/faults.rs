@@ -11,9 +11,10 @@ use common_pg::{Postgres, sql};
 use counters::Event;
 use headwater_chassis::Shutdown;
 use headwater_eventlog::EventLog;
+use headwater_projector::migrate::empty;
 use headwater_projector::session::Session;
 use headwater_projector::stop::Stop;
-use projector_rig::{Rig, eventually};
+use projector_rig::{Rig, connect, eventually};
 use tokio_postgres::Row;
 
 /// A projector is killed at arbitrary moments and started again; a killed one may have a commit on
@@ -253,6 +254,30 @@ async fn a_log_with_another_history_is_refused() {
     }
     refuses(&rig, "partition").await;
     assert!(rig.sync().1.contains("history"), "{}", rig.sync().1);
+}
+
+/// The views are emptied while a batch of the projector is being committed: nothing of it is left,
+/// which the projector would meet again at the same positions.
+#[tokio::test]
+async fn what_commits_while_the_views_are_emptied_is_forgotten_too() {
+    let rig = applied_rig().await;
+    let batch = connect(&rig.read_url).await.expect("connected");
+    let commit = "BEGIN;
+        UPDATE headwater_read.checkpoint SET as_of = now();
+        INSERT INTO headwater_read.change (projection, applied, view, positions, keys, former)
+        VALUES ('counters', 61, 'counter', '{31,30}', '{}', '{}');";
+    batch.batch_execute(commit).await.expect("under way");
+    let (read_url, projection) = (rig.read_url.clone(), rig.projection.clone());
+    let emptied = tokio::spawn(async move { empty(&read_url, &[projection]).await });
+    let waits = "SELECT FROM pg_stat_activity \
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("it waits", async || !rig.read(waits).await.is_empty()).await;
+    batch.batch_execute("COMMIT").await.expect("committed");
+    emptied.await.expect("no panic").expect("emptied");
+    assert!(rig.read("SELECT FROM headwater_read.change").await.is_empty());
+    let running = rig.run();
+    rig.wait_applied(60).await;
+    running.stop().await;
 }
 
 /// Somebody with the owner's rights repairs rows beside the projector, and says so by the revision.
