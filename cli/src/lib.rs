@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod up;
 
 pub mod call;
+pub mod parked;
 pub mod status;
 pub mod tail;
 pub mod verify;

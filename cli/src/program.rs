@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::domain::{self, Domain};
 use crate::local::{RunFile, keep_watch};
-use crate::{call, migrate, new, postgres, rebuild, start_epoch, status, tail, up, verify};
+use crate::{call, migrate, new, parked, postgres, rebuild, start_epoch, status, tail, up, verify};
 
 #[derive(Parser)]
 #[command(name = "headwater", version, about = "CQRS for gRPC backends on Postgres")]
@@ -30,6 +30,8 @@ enum Command {
     Verify(verify::Options),
     /// Make anew what follows from the log.
     Rebuild(rebuild::Options),
+    /// List, retry or drop events that could not be applied.
+    Parked(parked::Options),
     /// Make a repository for a domain of your own.
     New(new::Options),
     /// Replay a file as commands of the sample domain.
@@ -73,6 +75,7 @@ async fn carry_out(command: Command) -> anyhow::Result<bool> {
         Command::Tail(options) => tail::run(options).await.map(|()| true),
         Command::Verify(options) => verify::run(options).await,
         Command::Rebuild(options) => rebuild::run(options).await.map(|()| true),
+        Command::Parked(options) => parked::run(options).await,
         Command::New(options) => new::run(&options).map(|()| true),
         Command::Load(options) => {
             let router = |data| RunFile::find(data).ok().map(|run| run.router.to_string());

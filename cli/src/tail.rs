@@ -145,7 +145,7 @@ fn print(pool: &DescriptorPool, options: &Options, event: &RecordedEvent) -> any
 }
 
 /// An event as one JSON object.
-fn render(pool: &DescriptorPool, event: &RecordedEvent) -> anyhow::Result<Value> {
+pub(crate) fn render(pool: &DescriptorPool, event: &RecordedEvent) -> anyhow::Result<Value> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
     put("partition", json!(event.partition.0));

@@ -15,7 +15,9 @@ pub mod health;
 pub mod lag;
 pub mod meters;
 pub mod migrate;
+pub mod parked;
 pub mod projection;
+pub mod retry;
 pub mod session;
 pub mod statements;
 pub mod stop;
@@ -28,6 +30,8 @@ mod parked_columns;
 mod pieces;
 mod primary;
 mod run;
+mod selection;
+mod span;
 mod stored;
 mod traces;
 

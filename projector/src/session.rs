@@ -11,6 +11,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::columns::{Array, values};
 use crate::migrate;
+use crate::parked::{self, Waiting};
 use crate::primary::ReadDatabase;
 use crate::projection::checkpoint::Checkpoint;
 use crate::projection::loaded::Need;
@@ -52,6 +53,11 @@ impl Session {
             Ok::<_, Stop>(Self { connection, projection, by_key, by_column, commit, heartbeat })
         })
         .await
+    }
+
+    /// The connection.
+    pub(super) fn connection(&self) -> &ReadDatabase {
+        &self.connection
     }
 
     /// Tries to become the one that applies the projection; it stays so as long as the session
@@ -143,6 +149,14 @@ impl Session {
         Ok(blocked)
     }
 
+    /// Rows and streams of the projection that wait, and the event that each waits behind.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>, Stop> {
+        parked::list(&self.connection, Some(self.projection.name())).await
+    }
+
     /// The rows that a batch needs and that exist, by view. All statements go out at once.
     ///
     /// # Errors
@@ -227,6 +241,14 @@ impl Session {
     pub async fn restore(&self) -> Result<(), Stop> {
         let undo = self.connection.batch_execute("ROLLBACK TO SAVEPOINT piece");
         within("going back to a savepoint", undo).await
+    }
+
+    /// Undoes the transaction.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn abandon(&self) -> Result<(), Stop> {
+        within("ending a transaction", self.connection.batch_execute("ROLLBACK")).await
     }
 
     /// Commits the transaction.

@@ -90,6 +90,22 @@ c{number} AS (INSERT INTO headwater_read.change (projection, applied, revision, 
     )
 }
 
+/// Deletes rows by key: `$1` is an array of keys. Index: the primary key.
+pub fn delete(view: &ViewInfo) -> String {
+    let (table, key) = (view.table(), view.columns[0]);
+    let kind = sql_type(key.kind);
+    format!(r#"DELETE FROM headwater_read."{table}" WHERE "{}" = ANY ($1::{kind}[])"#, key.name)
+}
+
+/// Inserts rows: an array a column.
+pub fn insert(view: &ViewInfo) -> String {
+    let (table, columns) = (view.table(), names(view, ""));
+    let arrays = arrays(view, &mut 0);
+    format!(
+        r#"INSERT INTO headwater_read."{table}" ({columns}) SELECT n.* FROM unnest({arrays}) n ({columns})"#
+    )
+}
+
 fn names(view: &ViewInfo, prefix: &str) -> String {
     let name = |c: &headwater_kernel::row::Column| format!(r#"{prefix}"{}""#, c.name);
     view.columns.iter().map(name).collect::<Vec<_>>().join(", ")

@@ -2,4 +2,5 @@
 
 mod cli;
 mod load;
+mod parked;
 mod up;
