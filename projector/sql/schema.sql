@@ -249,5 +249,5 @@ GRANT INSERT, UPDATE ON headwater_read.checkpoint TO headwater_projector;
 GRANT INSERT, DELETE ON headwater_read.change TO headwater_projector;
 GRANT INSERT, UPDATE, DELETE ON headwater_read.epoch_start TO headwater_projector;
 GRANT SELECT, INSERT ON headwater_read.parked TO headwater_projector;
--- Enough to count them, not to read what they hold.
-GRANT SELECT (projection) ON headwater_read.parked TO headwater_query;
+-- Enough to count them and to see which rows wait, not why.
+GRANT SELECT (projection, view, row_key) ON headwater_read.parked TO headwater_query;

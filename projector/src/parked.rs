@@ -52,6 +52,11 @@ impl Waiting {
         self.view == NO_VIEW
     }
 
+    /// What tells it from all others of its projection.
+    pub(super) fn place(&self) -> (&str, &str) {
+        (&self.view, &self.row_key)
+    }
+
     /// The event, as one that is left out of the row.
     pub(super) fn dropped(&self) -> Dropped {
         Dropped {

@@ -148,8 +148,11 @@ impl Pieces {
     ) -> Result<Applied, Stop> {
         session.save().await?;
         let tried = self.attempt(session, blocked, step).await;
-        if tried.as_ref().is_err_and(|stop| stop.refusal().is_some()) {
-            session.restore().await?;
+        match &tried {
+            Ok(_) => session.keep().await?,
+            Err(stop) if stop.refusal().is_some() => session.restore().await?,
+            // The connection is dropped, and the transaction with it.
+            Err(_) => {}
         }
         tried
     }

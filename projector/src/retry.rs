@@ -6,7 +6,7 @@
 //! rows, revision
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use headwater_eventlog::{EventLog, LogInfo, Servers};
 use headwater_kernel::row::Value;
@@ -252,10 +252,10 @@ impl Retry {
             return Err(Stop::Overtaken);
         }
         let waiting = self.session.waiting().await?;
-        for new in &waiting {
-            if !job.waiting.contains(new) {
-                job.refold.wait(&new.view, &new.row_key, new.stream, new.position);
-            }
+        // At one revision nothing stops to wait.
+        let known: HashSet<_> = job.waiting.iter().map(Waiting::place).collect();
+        for new in waiting.iter().filter(|waiting| !known.contains(&waiting.place())) {
+            job.refold.wait(&new.view, &new.row_key, new.stream, new.position);
         }
         job.waiting = waiting;
         Ok(now)
@@ -269,10 +269,11 @@ impl Retry {
         let changes = self.projection.difference(stored, &job.refold)?;
         let rows = changes.iter().map(Changes::rows).sum();
         let selection = Selection { projection: self.projection.clone() };
+        let selected: HashSet<_> = job.selected.iter().map(Waiting::place).collect();
         let is_tried = |w: &&Waiting| {
             let place = selection.place(&w.view, &w.row_key).ok();
             let is_target = place.is_some_and(|(view, key)| job.refold.has(view, &key));
-            is_target || job.selected.contains(w)
+            is_target || selected.contains(&w.place())
         };
         let tried: Vec<&Waiting> = job.waiting.iter().filter(is_tried).collect();
         let failed: Vec<_> = job.refold.parked().collect();

@@ -130,8 +130,9 @@ impl Selection {
     ) -> Refold {
         let mut exceptions = Exceptions { dropped, ..Exceptions::default() };
         let mut from: Vec<Position> = checkpoint.heads.iter().map(|head| head.position).collect();
+        let selected: HashSet<_> = selected.iter().map(Waiting::place).collect();
         for each in waiting {
-            let is_selected = selected.contains(each);
+            let is_selected = selected.contains(&each.place());
             if is_selected && each.is_stream() {
                 exceptions.retried.insert(each.stream);
                 let first = &mut from[usize::from(each.partition.0)];

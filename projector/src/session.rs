@@ -230,16 +230,24 @@ impl Session {
     /// # Errors
     /// The connection failed.
     pub async fn save(&self) -> Result<(), Stop> {
-        // Only the newest one is ever come back to.
         within("a savepoint", self.connection.batch_execute("SAVEPOINT piece")).await
     }
 
-    /// Undoes everything since that place.
+    /// Forgets that place, and keeps what came since.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn keep(&self) -> Result<(), Stop> {
+        within("a savepoint", self.connection.batch_execute("RELEASE SAVEPOINT piece")).await
+    }
+
+    /// Forgets that place, and undoes everything since.
     ///
     /// # Errors
     /// The connection failed.
     pub async fn restore(&self) -> Result<(), Stop> {
-        let undo = self.connection.batch_execute("ROLLBACK TO SAVEPOINT piece");
+        let undo = "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece";
+        let undo = self.connection.batch_execute(undo);
         within("going back to a savepoint", undo).await
     }
 

@@ -68,8 +68,13 @@ impl Worker {
     fn after(&self, stop: &Stop, backoff: &mut Backoff) -> Duration {
         let projection = self.projection.name();
         // No fault: health stays as it is.
-        if matches!(stop, Stop::NewEpoch) {
+        if let Stop::NewEpoch = stop {
             tracing::info!(projection, "the log is in a new epoch; its history is compared");
+            return backoff.next(rand::random());
+        }
+        // An operator's retry, as a rule.
+        if let Stop::Overtaken = stop {
+            tracing::info!(projection, "somebody else changed the views; they are read anew");
             return backoff.next(rand::random());
         }
         self.reporter.health.note(part(&self.projection), Err(format!("stopped: {stop}")));
