@@ -28,6 +28,8 @@ enum Command {
     Tail(tail::Options),
     /// Check that what is stored is whole.
     Verify(verify::Options),
+    /// Mend the rows of the views that are not what the log says.
+    Repair(verify::views::Repair),
     /// Make anew what follows from the log.
     Rebuild(rebuild::Options),
     /// List, retry or drop events that could not be applied.
@@ -74,6 +76,7 @@ async fn carry_out(command: Command) -> anyhow::Result<bool> {
         Command::Status(options) => status::run(options).await,
         Command::Tail(options) => tail::run(options).await.map(|()| true),
         Command::Verify(options) => verify::run(options).await,
+        Command::Repair(options) => verify::views::repair(&options).await,
         Command::Rebuild(options) => rebuild::run(options).await.map(|()| true),
         Command::Parked(options) => parked::run(options).await,
         Command::New(options) => new::run(&options).map(|()| true),

@@ -1,6 +1,8 @@
 //! `headwater verify log`: recomputes the digest chain of every partition, from the first event to
 //! the head. `headwater verify claims`: compares claims and marks with the events that they follow
-//! from.
+//! from. `headwater verify views`: compares views with the fold of the log.
+
+pub mod views;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,6 +34,8 @@ pub enum What {
     Log(Log),
     /// Claims and marks: that they are those which the streams hold by their events.
     Claims(Claims),
+    /// The views: that every row, on every node, is what the fold of the log says.
+    Views(views::Views),
 }
 
 /// `headwater verify claims …`.
@@ -61,6 +65,7 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     match options.what {
         What::Log(options) => log_is_sound(options).await,
         What::Claims(options) => claims_are_right(&options).await,
+        What::Views(options) => views::run(&options).await,
     }
 }
 

@@ -8,6 +8,7 @@
 //! no crash, lost connection or second projector can apply an event twice or lose it. Knows nothing
 //! of any domain.
 
+pub mod audit;
 pub mod config;
 pub mod engine;
 pub mod feed;

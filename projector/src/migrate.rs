@@ -143,6 +143,27 @@ pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), Sc
     Ok(())
 }
 
+/// Removes the draft, or what is left of one.
+pub(crate) const DROP_DRAFT: &str = include_str!("../sql/audit/drop.sql");
+
+/// Makes an empty draft of a projection, unlogged: the tables of its views and what belongs to
+/// them, in the schema that the projection is in.
+pub(crate) async fn draft(
+    connection: &mut ReadDatabase,
+    projection: &Projection,
+) -> Result<(), SchemaError> {
+    let unlogged = |sql: &str| projection.sql(sql).replace("CREATE TABLE", "CREATE UNLOGGED TABLE");
+    let transaction = connection.transaction().await?;
+    transaction.batch_execute(DROP_DRAFT).await?;
+    transaction.batch_execute(&unlogged(include_str!("../sql/schema.sql"))).await?;
+    for view in projection.views() {
+        transaction.batch_execute(&unlogged(&ddl::table(view))).await?;
+        transaction.batch_execute(&projection.sql(&ddl::indexes(view))).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
 /// Of several servers the one that takes writes.
 async fn primary(owner_url: &str) -> Result<ReadDatabase, SchemaError> {
     let servers = Servers::parse(owner_url).map_err(SchemaError::Url)?;

@@ -173,9 +173,19 @@ pub(super) async fn write(
     }
     // At least once, so that the projector learns what does not wait any more.
     revise(connection, name, "", (Vec::new(), Vec::new())).await?;
+    rewrite(connection, projection, changes).await
+}
+
+/// Writes rows in the transaction that holds the checkpoint's row; `changes` by view, in the
+/// projection's order.
+pub(super) async fn rewrite(
+    connection: &ReadDatabase,
+    projection: &Projection,
+    changes: Vec<Changes>,
+) -> Result<(), Stop> {
     for (view, changes) in projection.views().iter().zip(changes) {
         if changes.rows() > 0 {
-            rewrite(connection, name, view, changes).await?;
+            rewrite_view(connection, projection.name(), view, changes).await?;
         }
     }
     Ok(())
@@ -223,7 +233,8 @@ async fn drop_event(connection: &ReadDatabase, event: &Waiting, by: &str) -> Res
     Ok(())
 }
 
-async fn revise(
+/// Raises the revision, and tells those who watch of changed rows.
+pub(super) async fn revise(
     connection: &ReadDatabase,
     name: &str,
     view: &str,
@@ -235,7 +246,7 @@ async fn revise(
     Ok(())
 }
 
-async fn rewrite(
+async fn rewrite_view(
     connection: &ReadDatabase,
     name: &str,
     view: &ViewInfo,

@@ -15,28 +15,38 @@ pub(crate) mod counters;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use headwater_kernel::row::Column;
+use headwater_kernel::row::{Column, Value};
 use headwater_kernel::view::{filter_columns, indexes};
 use headwater_kernel::{EventSet, View, ViewError};
 
 use loaded::Loaded;
 use piece::Piece;
 use plan::{Member, Plan};
-use refold::Refold;
+use refold::{Refold, Target};
 use workset::Workset;
 pub use workset::{Change, Changes, key_of};
+
+/// Schema of what queries read. The name in every statement's text.
+const SCHEMA: &str = "headwater_read";
+/// Schema of a draft: the same tables, folded anew beside the live ones.
+const DRAFT: &str = "headwater_draft";
 
 /// A group of views with one checkpoint.
 #[derive(Clone)]
 pub struct Projection {
     name: &'static str,
+    schema: &'static str,
     views: Arc<[ViewInfo]>,
     knows: fn(&str) -> bool,
     members: Arc<[Blank]>,
 }
+
+/// By view, rows by their keys; `None` is a row that is not to be there.
+pub type Wanted = Vec<Vec<(Value, Option<Vec<Value>>)>>;
 
 /// What the database has to know of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +82,22 @@ impl Projection {
         self.name
     }
 
+    /// The same projection, folded into a schema of its own that no query reads and nobody watches.
+    #[must_use]
+    pub fn drafted(&self) -> Self {
+        let unwatched = |view: &ViewInfo| ViewInfo { watched: false, ..view.clone() };
+        let views = self.views.iter().map(unwatched).collect();
+        Self { schema: DRAFT, views, ..self.clone() }
+    }
+
+    /// A statement on the schema that the projection is in.
+    pub fn sql<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.schema {
+            SCHEMA => Cow::Borrowed(text),
+            other => Cow::Owned(text.replace(SCHEMA, other)),
+        }
+    }
+
     /// The views, in the order in which they are folded.
     pub fn views(&self) -> &[ViewInfo] {
         &self.views
@@ -87,15 +113,21 @@ impl Projection {
     /// # Errors
     /// A row does not fit its view.
     pub fn difference(&self, stored: Loaded, refold: &Refold) -> Result<Vec<Changes>, ViewError> {
+        let row = |(key, target): (&Value, &Target)| (key.clone(), target.row.clone());
+        let wanted = refold.targets().iter().map(|targets| targets.iter().map(row).collect());
+        self.changes(stored, wanted.collect())
+    }
+
+    /// What turns the stored rows into the wanted ones, by view.
+    ///
+    /// # Errors
+    /// A row does not fit its view.
+    pub fn changes(&self, stored: Loaded, wanted: Wanted) -> Result<Vec<Changes>, ViewError> {
         let mut changes = Vec::new();
-        for ((member, stored), targets) in
-            self.worksets().into_iter().zip(stored).zip(refold.targets())
-        {
+        for ((member, stored), wanted) in self.worksets().into_iter().zip(stored).zip(wanted) {
             let mut rows = member.rows;
             stored.into_iter().try_for_each(|row| rows.load(row))?;
-            for (key, target) in targets {
-                rows.put(key.clone(), target.row.clone())?;
-            }
+            wanted.into_iter().try_for_each(|(key, row)| rows.put(key, row))?;
             changes.push(rows.changes());
         }
         Ok(changes)
@@ -113,8 +145,9 @@ impl Projection {
 
 impl fmt::Debug for Projection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, views, knows: _, members: _ } = self;
-        f.debug_struct("Projection").field("name", name).field("views", views).finish()
+        let Self { name, schema, views, knows: _, members: _ } = self;
+        let mut debug = f.debug_struct("Projection");
+        debug.field("name", name).field("schema", schema).field("views", views).finish()
     }
 }
 
@@ -164,7 +197,7 @@ impl Builder {
     /// The projection.
     pub fn build(self) -> Projection {
         let Self { name, knows, views, members } = self;
-        Projection { name, views: views.into(), knows, members: members.into() }
+        Projection { name, schema: SCHEMA, views: views.into(), knows, members: members.into() }
     }
 
     fn index(&self, name: &str) -> Option<usize> {

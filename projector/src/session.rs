@@ -7,7 +7,7 @@ use headwater_kernel::row::Value;
 use headwater_kernel::{Access, Epoch, Lineage, LogId, ViewError};
 use postgres_types::ToSql;
 use time::OffsetDateTime;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use crate::columns::{Array, values};
 use crate::migrate;
@@ -41,18 +41,30 @@ impl Session {
         within("connecting to the read primary", async {
             let connection =
                 ReadDatabase::open(Access::ReadWrite, url, "headwater-projector").await?;
-            connection.batch_execute(include_str!("../sql/projector/session.sql")).await?;
             migrate::check(&connection, std::slice::from_ref(projection)).await?;
-            let views = projection.views();
-            let by_key = views.iter().map(statements::by_key).collect::<Vec<_>>();
-            let by_key = try_join_all(by_key.iter().map(|sql| connection.prepare(sql))).await?;
-            let commit = connection.prepare(&statements::commit(views)).await?;
-            let heartbeat = include_str!("../sql/projector/heartbeat.sql");
-            let heartbeat = connection.prepare(heartbeat).await?;
-            let (projection, by_column) = (projection.clone(), HashMap::new());
-            Ok::<_, Stop>(Self { connection, projection, by_key, by_column, commit, heartbeat })
+            Self::on(connection, projection).await
         })
         .await
+    }
+
+    /// A session on a connection to a database that has what the projection needs.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub(super) async fn on(
+        connection: ReadDatabase,
+        projection: &Projection,
+    ) -> Result<Self, Stop> {
+        connection.batch_execute(include_str!("../sql/projector/session.sql")).await?;
+        let views = projection.views();
+        let by_key = views.iter().map(statements::by_key);
+        let by_key: Vec<_> = by_key.map(|sql| projection.sql(&sql).into_owned()).collect();
+        let by_key = try_join_all(by_key.iter().map(|sql| connection.prepare(sql))).await?;
+        let commit = connection.prepare(&projection.sql(&statements::commit(views))).await?;
+        let heartbeat = projection.sql(include_str!("../sql/projector/heartbeat.sql"));
+        let heartbeat = connection.prepare(&heartbeat).await?;
+        let (projection, by_column) = (projection.clone(), HashMap::new());
+        Ok(Self { connection, projection, by_key, by_column, commit, heartbeat })
     }
 
     /// The connection.
@@ -78,7 +90,8 @@ impl Session {
     /// # Errors
     /// The connection failed, or the stored checkpoint makes no sense.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Stop> {
-        read_checkpoint(&self.connection, self.projection.name()).await
+        let sql = self.projection.sql(CHECKPOINT);
+        checkpoint_by(&self.connection, &sql, self.projection.name()).await
     }
 
     /// Stores the first checkpoint, unless there is one by now.
@@ -90,7 +103,7 @@ impl Session {
         first: &Checkpoint,
         lineage: &Lineage,
     ) -> Result<(), Stop> {
-        let sql = include_str!("../sql/projector/checkpoint_create.sql");
+        let sql = self.projection.sql(include_str!("../sql/projector/checkpoint_create.sql"));
         let (stored, starts) = (Stored::of(first), StoredStarts::of(lineage));
         let (name, epoch) = (self.projection.name(), first.epoch.0 as i32);
         let parameters: [&(dyn ToSql + Sync); 8] = [
@@ -103,7 +116,8 @@ impl Session {
             &starts.epochs,
             &starts.positions,
         ];
-        within("storing the first checkpoint", self.connection.execute(sql, &parameters)).await?;
+        let stored = self.connection.execute(&*sql, &parameters);
+        within("storing the first checkpoint", stored).await?;
         Ok(())
     }
 
@@ -303,6 +317,7 @@ impl Session {
             let view = &self.projection.views()[index];
             // One more than may be loaded, so that too many are noticed and not cut.
             let sql = statements::by_column(view, column, rows_max + 1);
+            let sql = self.projection.sql(&sql).into_owned();
             let statement = within("preparing a statement", self.connection.prepare(&sql)).await?;
             self.by_column.insert((index, column), statement);
         }
@@ -322,17 +337,26 @@ fn array(view: &ViewInfo, column: &str, wanted: &HashSet<Value>) -> Result<Array
     Array::of(column.kind, wanted.iter().cloned())
 }
 
+const CHECKPOINT: &str = include_str!("../sql/projector/checkpoint.sql");
+
 /// The checkpoint of a projection, if it has one.
 ///
 /// # Errors
 /// The connection failed, or the stored checkpoint makes no sense.
 pub async fn read_checkpoint(
-    connection: &ReadDatabase,
+    client: &Client,
     projection: &str,
 ) -> Result<Option<Checkpoint>, Stop> {
-    let sql = include_str!("../sql/projector/checkpoint.sql");
+    checkpoint_by(client, CHECKPOINT, projection).await
+}
+
+async fn checkpoint_by(
+    client: &Client,
+    sql: &str,
+    projection: &str,
+) -> Result<Option<Checkpoint>, Stop> {
     let parameters: [&(dyn ToSql + Sync); 1] = [&projection];
-    let row = connection.query_opt(sql, &parameters);
+    let row = client.query_opt(sql, &parameters);
     let Some(row) = within("reading the checkpoint", row).await? else { return Ok(None) };
     let epoch: i32 = row.try_get("epoch")?;
     let stored = Stored { positions: row.try_get("positions")?, digests: row.try_get("digests")? };

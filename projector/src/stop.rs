@@ -56,6 +56,12 @@ pub enum Stop {
         "more than {BLOCKED_MAX} rows wait behind parked events; retry or drop those, or rebuild"
     )]
     TooMuchParked,
+    /// No projector has started it yet.
+    #[error("the projection has not begun: no projector has started it yet")]
+    NotBegun,
+    /// Another audit or rebuild has the draft.
+    #[error("another audit of this read database is under way; wait for its end")]
+    AuditUnderWay,
     /// Events touch too many rows to be held in memory.
     #[error("it touches more than {0} rows")]
     TooManyRows(usize),
@@ -78,7 +84,12 @@ impl Stop {
             },
             Self::Read(error) | Self::Schema(SchemaError::Database(error)) => !passes(error),
             Self::NoPrimary(nowhere) => !nowhere.passes(),
-            Self::Silent(_) | Self::Overtaken | Self::NewEpoch | Self::Moved(_) => false,
+            Self::Silent(_)
+            | Self::Overtaken
+            | Self::NewEpoch
+            | Self::Moved(_)
+            | Self::NotBegun
+            | Self::AuditUnderWay => false,
             Self::Mismatch(_)
             | Self::Schema(_)
             | Self::Rows(_)

@@ -4,3 +4,4 @@ mod cli;
 mod load;
 mod parked;
 mod up;
+mod views;
