@@ -14,9 +14,9 @@ use super::judge::{Verdict, judge};
 use crate::seen::NodeSet;
 use crate::seen::{Checkpoint, NodeSeen, NodeState};
 
-/// A replica further behind the freshest node than this is no longer offered for reads that allow
-/// any age: it is paused, or cannot keep up. Far above the heartbeat of an idle projector, by which
-/// `as_of` of all nodes moves.
+/// A node further behind the freshest one than this is no longer offered for reads that allow any
+/// age: a replica that is paused or cannot keep up, or a primary that was replaced and goes on
+/// alone. Far above the heartbeat of an idle projector, by which `as_of` of all nodes moves.
 pub const LAG_MAX: Duration = Duration::seconds(10);
 
 /// State of a read's permit to fall back to the read primary.
@@ -86,7 +86,7 @@ enum Rank {
 
 /// Chooses among the nodes; `costs` are those of a read on each.
 pub fn pick(nodes: &[NodeSeen], costs: &[Cost], wish: &PickRequest<'_>) -> Choice {
-    let Some(truth) = newest(nodes) else { return Choice::Wait };
+    let Some(truth) = truth(nodes) else { return Choice::Wait };
     if let Consistency::AtLeast(token) = wish.consistency {
         if token.log != truth.log {
             return Choice::Foreign;
@@ -152,9 +152,7 @@ impl Field {
             }
             let rank = match seen.role {
                 _ if avoided => Rank::LastResort,
-                NodeRole::Replica if *wish.consistency == Consistency::Any && lags => {
-                    Rank::LastResort
-                }
+                _ if *wish.consistency == Consistency::Any && lags => Rank::LastResort,
                 NodeRole::Replica => Rank::Replica,
                 NodeRole::Primary => Rank::Primary,
             };
@@ -193,7 +191,7 @@ pub fn fallbacks(nodes: &[NodeSeen]) -> NodeSet {
 /// The node that takes writes: the one that says so; the freshest, should two say so during a
 /// failover.
 fn primary(nodes: &[NodeSeen]) -> Option<usize> {
-    offers(nodes, newest(nodes)?)
+    offers(nodes, truth(nodes)?)
         .filter(|(_, seen)| seen.role == NodeRole::Primary)
         .max_by_key(|(_, seen)| seen.checkpoint.freshness.as_of)
         .map(|(node, _)| node)
@@ -201,7 +199,7 @@ fn primary(nodes: &[NodeSeen]) -> Option<usize> {
 
 /// The freshest state that a reader could have been given, by a node that is not to be avoided.
 pub fn best_on_offer(nodes: &[NodeSeen], avoided: NodeSet) -> Option<&NodeState> {
-    offers(nodes, newest(nodes)?)
+    offers(nodes, truth(nodes)?)
         .filter(|(node, _)| !avoided.contains(*node))
         .map(|(_, seen)| seen)
         .max_by_key(|seen| seen.checkpoint.freshness.as_of)
@@ -224,22 +222,35 @@ fn offers<'a>(
 
 /// The log that the nodes show, and the epoch that it is in.
 pub fn shown(nodes: &[NodeSeen]) -> Option<(LogId, Epoch)> {
-    newest(nodes).map(|checkpoint| (checkpoint.log, checkpoint.epoch))
+    truth(nodes).map(|checkpoint| (checkpoint.log, checkpoint.epoch))
 }
 
-/// The newest checkpoint seen on any node, reachable or not: its log is the log.
-fn newest(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
-    nodes
-        .iter()
-        .filter_map(|node| node.node_state.as_ref())
-        .map(|seen| &*seen.checkpoint)
-        .max_by_key(|checkpoint| checkpoint.freshness.as_of)
+/// The checkpoint that tells of the log. Its log is that of the newest state seen on any node,
+/// reachable or not: a stray must not be followed because our own nodes are gone. In that log only
+/// the nodes count that can be read from, if there are any, and of them the latest epoch: what a
+/// node showed before it died, or a node that was left behind, hides nobody when views are made
+/// anew in a later epoch and begin far in the past.
+fn truth(nodes: &[NodeSeen]) -> Option<&Checkpoint> {
+    let log = nodes.iter().filter_map(checkpoint).max_by_key(|shown| shown.freshness.as_of)?.log;
+    let latest = |usable_only: bool| {
+        nodes
+            .iter()
+            .filter(|node| node.usable || !usable_only)
+            .filter_map(checkpoint)
+            .filter(|shown| shown.log == log)
+            .max_by_key(|shown| (shown.epoch, shown.freshness.as_of))
+    };
+    latest(true).or_else(|| latest(false))
+}
+
+fn checkpoint(node: &NodeSeen) -> Option<&Checkpoint> {
+    node.node_state.as_ref().map(|seen| &*seen.checkpoint)
 }
 
 /// The node with the freshest state; of equally fresh ones a replica. For reads whose wait for
 /// something fresher timed out.
 pub fn freshest(nodes: &[NodeSeen], avoided: NodeSet) -> Option<usize> {
-    offers(nodes, newest(nodes)?)
+    offers(nodes, truth(nodes)?)
         .filter(|(node, _)| !avoided.contains(*node))
         .max_by_key(|(_, seen)| (seen.checkpoint.freshness.as_of, seen.role == NodeRole::Replica))
         .map(|(node, _)| node)

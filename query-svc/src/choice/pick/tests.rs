@@ -232,6 +232,50 @@ fn a_node_of_another_log_is_left_out() {
     }
 }
 
+/// The views are made anew in epoch 2, and show times long past; a replica that died in epoch 1, or
+/// was left behind there, has shown a later one.
+#[test]
+fn what_a_node_showed_before_it_died_hides_nobody() {
+    let anew = || of_log(n('P', 3, NOW - 5_000), 1, 2);
+    for old in [down(n('R', 9, NOW)), n('R', 9, NOW)] {
+        let nodes = [anew(), old];
+        check(&nodes, &Consistency::Any, Fallback(0), Fallback(0));
+        check(&nodes, &token(1, 2, 3), Fallback(0), Fallback(0));
+        check(&nodes, &token(1, 2, 4), Wait, Wait);
+        check(&nodes, &token(1, 1, 9), earlier(1, 1, 9), earlier(1, 1, 9));
+    }
+    // In the same epoch, too: who can be read from counts.
+    let nodes = [n('R', 3, NOW - 5_000), down(n('P', 9, NOW))];
+    check(&nodes, &Consistency::Any, Read(0), Read(0));
+    // With nobody to read from, what was seen last tells which tokens are ours.
+    let nodes = [down(anew()), down(n('R', 9, NOW))];
+    check(&nodes, &token(1, 2, 3), Wait, Wait);
+    check(&nodes, &token(2, 2, 3), Foreign, Foreign);
+    // A stray is not followed because our own nodes are gone.
+    let nodes = [of_log(n('R', 900, NOW - 5), 7, 9), down(n('P', 9, NOW))];
+    check(&nodes, &Consistency::Any, Wait, Wait);
+}
+
+/// Two nodes say that they take writes: the one that was replaced stands still.
+#[test]
+fn a_primary_that_was_replaced_is_left_like_any_node_that_lags() {
+    let replaced = n('P', 5, NOW - 11);
+    for random_seed in 0..20 {
+        let chosen = |nodes: &[N]| {
+            let nodes: Vec<_> = nodes.iter().map(seen).collect();
+            pick(&nodes, &[], &PickRequest { random_seed, ..wish(&Consistency::Any) })
+        };
+        assert_eq!(chosen(&[replaced.clone(), n('P', 9, NOW)]), Read(1));
+        assert_eq!(chosen(&[replaced.clone(), n('P', 9, NOW), n('R', 9, NOW)]), Read(2));
+        assert_eq!(chosen(&[replaced.clone(), n('P', 9, NOW), down(n('R', 9, NOW))]), Fallback(1));
+        assert_eq!(
+            chosen(&[replaced.clone(), down(n('P', 9, NOW))]),
+            Read(0),
+            "it is all there is"
+        );
+    }
+}
+
 #[test]
 fn the_freshest_is_what_is_left_for_those_who_waited_in_vain() {
     let freshest = |nodes: &[N], avoided: &[usize]| {
