@@ -20,6 +20,7 @@ use headwater_query_svc::{CONNECTED_MAX, RECOVERY, ReadError, Statement};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
+use uuid::Uuid;
 
 fn urls(cluster: &Cluster) -> [String; 2] {
     [cluster.primary.url("query"), cluster.replica.url("query")]
@@ -491,6 +492,119 @@ async fn a_node_that_went_back_is_not_believed() {
     let (cluster, mut projector) = Cluster::start().await;
     let proxy = Proxy::to(cluster.primary.port()).await;
     let seldom = Duration::from_secs(3_600);
+/// Clients search while they type: each key cancels the list before. What nobody waits for any more
+/// ends on the server, and neither the connections nor the node suffer from it.
+#[tokio::test]
+async fn a_list_that_is_cancelled_is_cancelled_on_the_server() {
+    const SLOW: Duration = Duration::from_millis(1_900);
+    let primary = Postgres::init();
+    let mut projector = Projector::start(&primary).await;
+    projector.open(id(1), "Lakeside").await;
+    let slow = format!(
+        "CREATE TABLE headwater_read.slow ();          CREATE OR REPLACE VIEW headwater_read.store AS SELECT * FROM headwater_read.store_v1          WHERE CASE WHEN (SELECT count(*) FROM headwater_read.slow) > 0          THEN pg_sleep({})::text ELSE '' END = ''",
+        SLOW.as_secs_f64()
+    );
+    projector.apply(&slow).await;
+    let service = Service::ready(&[primary.url("query")], 2_000).await;
+    let list = async || {
+        let request = ListStoresRequest::default();
+        service.stores().list_stores(request).await.map(|reply| reply.into_inner().stores.len())
+    };
+    assert_eq!(list().await.unwrap(), 1);
+    projector.apply("INSERT INTO headwater_read.slow DEFAULT VALUES").await;
+    let admin = primary.admin().await;
+    let sleeping = async || -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        admin.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    // Twice as many as there are connections.
+    for _ in 0..8 {
+        let begun = Instant::now();
+        let is_under_way = async {
+            eventually("the list is under way", async || sleeping().await > 0).await;
+        };
+        tokio::select! {
+            answer = list() => panic!("it was not slow: {answer:?}"),
+            () = is_under_way => {}
+        }
+        eventually("it has ended", async || sleeping().await == 0).await;
+        assert!(begun.elapsed() < SLOW, "it was not cancelled: {:?}", begun.elapsed());
+    }
+    projector.apply("DELETE FROM headwater_read.slow").await;
+    let begun = Instant::now();
+    for answer in futures_util::future::join_all((0..8).map(|_| list())).await {
+        assert_eq!(answer.unwrap(), 1);
+    }
+    assert!(begun.elapsed() < SLOW, "they waited for what was cancelled: {:?}", begun.elapsed());
+    assert_eq!(service.metric("headwater_reads_total", "outcome=\"silent\""), 0.0);
+    assert_eq!(service.metric("headwater_node_breaker_state", "node"), 0.0);
+}
+
+/// A row that cannot be read.
+static POISONED: Statement<(Uuid, String)> = Statement {
+    name: "poisoned",
+    projection: PROJECTION,
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, s.store_id, s.name \
+          FROM headwater_read.checkpoint AS c \
+          LEFT JOIN headwater_read.store AS s ON s.store_id = ANY ($2) WHERE c.projection = $1",
+    decode: |columns| {
+        let id = columns.take()?;
+        let name: String = columns.take()?;
+        assert_ne!(name, "Poison", "a defect of the domain's code");
+        Ok((id, name))
+    },
+};
+
+/// The domain's code panics at one row. The read of that row fails, and no other: neither those
+/// that went out in one statement with it, nor those that come later.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_fails_nobody_elses_read() {
+    let primary = Postgres::init();
+    let mut projector = Projector::start(&primary).await;
+    let name = |n: u128| if n == 13 { "Poison".to_owned() } else { format!("Store {n}") };
+    let rows: Vec<_> = (1..=40).map(|n| store(id(n), &name(n), "Bern", "open")).collect();
+    projector.apply(&rows.join("; ")).await;
+    let service = Service::ready(&[primary.url("query")], 2_000).await;
+    let reader = service.reads.reader(&POISONED);
+    let any = need(Consistency::Any);
+    for _ in 0..3 {
+        let reads = (1..=40).map(|n| service.reads.point(&reader, id(n), &any));
+        let outcomes = futures_util::future::join_all(reads).await;
+        for (n, outcome) in (1..).zip(outcomes) {
+            match outcome {
+                Ok(answer) => assert_eq!(answer.value, Some(name(n))),
+                Err(error) => {
+                    assert!(n == 13 && matches!(error, ReadError::Defect(_)), "{n}: {error:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A node's name leads to a server that accepts connections and says nothing. The connection that
+/// works is used on, and nobody who reads over it waits for the new one.
+#[tokio::test]
+async fn a_connection_that_is_renewed_holds_nobody_up() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let proxy = Proxy::to(cluster.replica.port()).await;
+    let nodes = [cluster.primary.url("query"), url("query", proxy.port)];
+    let service = Service::reconnecting(&nodes, 2_000, Duration::from_millis(300)).await;
+    let written = projector.open(id(1), "Lakeside").await;
+    cluster.caught_up(&projector).await;
+    service.get(id(1), at_least(&written)).await.unwrap();
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    proxy.lead(mute.local_addr().unwrap().port());
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        let asked = Instant::now();
+        let (_, freshness) = service.get(id(1), at_least(&written)).await.unwrap();
+        assert_eq!(freshness.node_role(), NodeRole::Replica);
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+}
+
     let service = Service::probing(&[url("query", proxy.port)], 500, seldom);
     let first = projector.open(id(1), "Before").await;
     cluster.caught_up(&projector).await;

@@ -2,12 +2,14 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
     BuildError, ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
 use headwater_chassis::Secret;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config::Host;
@@ -31,6 +33,8 @@ const REPLACE_MAX: Duration = Duration::from_millis(500);
 /// How long a connection is used. A node's name may lead to another server by then, while the old
 /// one answers on as if nothing had happened.
 pub const CONNECTED_MAX: Duration = Duration::from_secs(60);
+/// Longest time to cancel a statement.
+const CANCEL_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for a connection while all are in use.
 const CHECKOUT_MAX: Duration = Duration::from_millis(500);
 
@@ -101,22 +105,27 @@ fn session_options() -> String {
 }
 
 /// A connection that is shared: the requests of many are in flight on it at once. Opened when it is
-/// first used, and opened again after it broke, or has been used for long enough.
-pub struct Lane {
+/// first used, and opened again after it broke. Once it has been used for long enough, a new one is
+/// opened beside it, and takes its place.
+pub struct Lane(Arc<Shared>);
+
+struct Shared {
     held: Mutex<Option<Held>>,
     connected_max: Duration,
+    /// True from a renewal until somebody has asked.
+    renewed: AtomicBool,
 }
 
 struct Held {
     client: Arc<ClientWrapper>,
-    opened: Instant,
     replace_at: Instant,
 }
 
 impl Lane {
     /// A connection that is used for so long.
     pub fn new(connected_max: Duration) -> Self {
-        Self { held: Mutex::default(), connected_max }
+        let renewed = AtomicBool::new(false);
+        Self(Arc::new(Shared { held: Mutex::default(), connected_max, renewed }))
     }
 
     /// Runs a statement on it; the connection comes from `pool`.
@@ -133,51 +142,98 @@ impl Lane {
         let client = client.map_err(|_| NodeError::Silent)??;
         let outcome = run(&client, sql, params, SHARED_ANSWER_MAX).await;
         if matches!(outcome, Err(NodeError::Silent)) {
-            self.held.lock().await.take_if(|held| Arc::ptr_eq(&held.client, &client));
+            self.0.held.lock().await.take_if(|held| Arc::ptr_eq(&held.client, &client));
         }
         outcome
     }
 
     async fn client(&self, pool: &Pool) -> Result<Arc<ClientWrapper>, NodeError> {
         // Held while connecting, so that one connects and the others get the same connection.
-        let mut held = self.held.lock().await;
+        let mut held = self.0.held.lock().await;
         held.take_if(|held| held.client.is_closed());
-        // Taken out of the pool for good: a shared connection must not be given back while others
-        // use it, and one that hangs must not be given back at all.
-        let open = async || Ok::<_, NodeError>(Arc::new(Object::take(pool.get().await?)));
-        let now = Instant::now();
-        let (client, opened) = match held.as_ref() {
-            Some(held) if now < held.replace_at => return Ok(Arc::clone(&held.client)),
-            // Whoever is at a statement on the old one finishes it there. If there is no new one
-            // (the name leads nowhere, the server takes no more), the old one does.
-            Some(held) => match timeout(REPLACE_MAX, open()).await {
-                Ok(Ok(client)) => (client, now),
-                Ok(Err(_)) | Err(_) => (Arc::clone(&held.client), held.opened),
-            },
-            None => (open().await?, now),
-        };
-        let replace_at = now + self.connected_max;
-        *held = Some(Held { client: Arc::clone(&client), opened, replace_at });
+        if let Some(held) = held.as_mut() {
+            if Instant::now() >= held.replace_at {
+                held.replace_at = Instant::now() + self.0.connected_max;
+                tokio::spawn(renew(Arc::clone(&self.0), pool.clone(), Arc::clone(&held.client)));
+            }
+            return Ok(Arc::clone(&held.client));
+        }
+        let client = open(pool).await?;
+        let replace_at = Instant::now() + self.0.connected_max;
+        *held = Some(Held { client: Arc::clone(&client), replace_at });
         Ok(client)
     }
 
-    /// When the connection was opened, if there is one.
-    pub async fn opened(&self) -> Option<Instant> {
-        Some(self.held.lock().await.as_ref()?.opened)
+    /// True if a new connection has taken the place of the old one since the last call.
+    pub fn take_renewed(&self) -> bool {
+        self.0.renewed.swap(false, Ordering::Relaxed)
     }
 }
 
-/// Runs a statement on a connection borrowed from the pool.
+/// Opens a shared connection. It is taken out of the pool for good: it must not be given back while
+/// others use it, and one that hangs must not be given back at all.
+async fn open(pool: &Pool) -> Result<Arc<ClientWrapper>, NodeError> {
+    Ok(Arc::new(Object::take(pool.get().await?)))
+}
+
+/// Puts a new connection in the place of the old one, on which whoever is at a statement finishes
+/// it. If there is no new one (the name leads nowhere, the server takes no more), the old one is
+/// used on.
+async fn renew(lane: Arc<Shared>, pool: Pool, old: Arc<ClientWrapper>) {
+    let Ok(Ok(client)) = timeout(REPLACE_MAX, open(&pool)).await else { return };
+    let mut held = lane.held.lock().await;
+    // Given up meanwhile, and opened anew: that one is as new.
+    if let Some(held) = held.as_mut().filter(|held| Arc::ptr_eq(&held.client, &old)) {
+        held.client = client;
+        lane.renewed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs a statement on a connection borrowed from the pool. If this is dropped before the answer,
+/// the statement is cancelled on the server.
 ///
 /// # Errors
 /// Why there is no answer. After [`NodeError::Silent`] the connection is not given back.
 pub async fn run_pooled(pool: &Pool, sql: &str, params: Params<'_>) -> Result<Vec<Row>, NodeError> {
-    let client = pool.get().await?;
-    let outcome = run(&client, sql, params, ANSWER_MAX).await;
+    let mut lent = Lent(Some(pool.get().await?));
+    let Some(client) = lent.0.as_ref() else { return Err(NodeError::Busy) };
+    let outcome = run(client, sql, params, ANSWER_MAX).await;
+    let client = lent.0.take();
     if matches!(outcome, Err(NodeError::Silent)) {
-        drop(Object::take(client));
+        drop(client.map(Object::take));
     }
     outcome
+}
+
+/// A connection with a statement under way, until it is taken.
+struct Lent(Option<Object>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            abandon(connection);
+        }
+    }
+}
+
+/// Gives a connection up on which a statement may be under way that nobody waits for any more: the
+/// statement is cancelled, and the connection closed. Given back, its next user would wait for that
+/// statement, and take the node for one that does not answer. Its place in the pool is free once
+/// the server is done with it, so that who cancels often does not load the server with more
+/// statements than the pool has connections.
+pub fn abandon(connection: Object) {
+    // None while the process ends: the connections end with it.
+    let Ok(runtime) = Handle::try_current() else { return drop(Object::take(connection)) };
+    runtime.spawn(async move {
+        let cancelled = async {
+            connection.cancel_token().cancel_query(NoTls).await?;
+            // Answered when the statement before it has ended.
+            connection.batch_execute("").await
+        };
+        // Whatever came of it.
+        let _ = timeout(CANCEL_MAX, cancelled).await;
+        drop(Object::take(connection));
+    });
 }
 
 /// An answer on a connection of its own.

@@ -18,7 +18,6 @@ impl Node {
         if !self.admits_probe() {
             return;
         }
-        let opened = self.probes.opened().await;
         let begun = Instant::now();
         let rows = self.probes.run(&self.shared, CHECKPOINT, &[&self.tables.projections()]).await;
         let states = match rows.and_then(|rows| self.states(&rows)) {
@@ -27,7 +26,7 @@ impl Node {
         };
         self.load.answered(Instant::now().into_std(), begun.elapsed());
         // Only when a new one was just to be had: an old connection is better than none.
-        if self.probes.opened().await != opened {
+        if self.probes.take_renewed() {
             self.lent.retain(|_, lent| lent.age() < self.connected_max);
         }
         if let Some(role) = states.iter().flatten().map(|state| state.role).next() {

@@ -21,6 +21,10 @@ const BATCH_MAX: usize = 128;
 /// Most reads that wait for a node and statement; more are refused. At 100,000 reads/s this is 40
 /// ms of waiting.
 const QUEUE_MAX: usize = 4096;
+/// Most statements by which the one row of a batch is found that cannot be read: the batch again,
+/// and two halves of a half for each of its seven sizes. A statement that fails for every row is
+/// not repeated for all of them.
+const PARTS_MAX: usize = 16;
 /// Delay before another try after a refusal: by then a full queue has been served.
 pub const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -94,15 +98,40 @@ impl<K: Key, R: Clone + Send + 'static> Carrier<K, R> {
             // Whoever no longer waits (cancelled, or past the deadline) is not read for.
             batch.retain(|ask| !ask.reply.is_closed());
             batch.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            let Err(error) = self.carry(&mut batch).await else { continue };
-            if matches!(error, NodeError::Silent) {
-                // Those that queued up meanwhile have waited long enough to try elsewhere, too.
-                batch.extend(std::iter::from_fn(|| queue.try_recv().ok()));
-            }
-            for ask in batch.drain(..) {
-                let _ = ask.reply.send(Err(error.clone()));
+            match self.carry(&mut batch).await {
+                Ok(()) => {}
+                Err(NodeError::Defect(_)) if has_several_keys(&batch) => {
+                    self.carry_in_parts(batch.drain(..).collect()).await;
+                }
+                Err(error) => {
+                    if matches!(error, NodeError::Silent) {
+                        // Those that queued up meanwhile have waited long enough to try elsewhere,
+                        // too.
+                        batch.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+                    }
+                    refuse(batch.drain(..), &error);
+                }
             }
         }
+    }
+
+    /// Reads again, in smaller and smaller parts, what failed together: if it is one row that
+    /// cannot be read, only whoever wants that one is told.
+    async fn carry_in_parts(&self, batch: Vec<Ask<K, R>>) {
+        let mut parts = vec![batch];
+        for _ in 0..PARTS_MAX {
+            let Some(mut part) = parts.pop() else { return };
+            match self.carry(&mut part).await {
+                Ok(()) => {}
+                Err(NodeError::Defect(_)) if has_several_keys(&part) => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
+                Err(error) => refuse(part, &error),
+            }
+        }
+        let error = NodeError::defect("more than one row cannot be read");
+        parts.into_iter().for_each(|part| refuse(part, &error));
     }
 
     async fn carry(&self, batch: &mut Vec<Ask<K, R>>) -> Result<(), NodeError> {
@@ -124,6 +153,18 @@ impl<K: Key, R: Clone + Send + 'static> Carrier<K, R> {
             }
         }
         Ok(())
+    }
+}
+
+/// True if the asks, which are sorted, are not all for one key.
+fn has_several_keys<K: Ord, R>(asks: &[Ask<K, R>]) -> bool {
+    asks.first().zip(asks.last()).is_some_and(|(first, last)| first.key != last.key)
+}
+
+fn refuse<K, R>(asks: impl IntoIterator<Item = Ask<K, R>>, error: &NodeError) {
+    for ask in asks {
+        // Whoever no longer waits is not told.
+        let _ = ask.reply.send(Err(error.clone()));
     }
 }
 

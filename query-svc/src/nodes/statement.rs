@@ -2,6 +2,7 @@
 //! columns.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use headwater_kernel::{Epoch, EpochStart, Freshness, Lineage, LogId, NodeRole, Position};
@@ -52,6 +53,9 @@ pub enum ColumnError {
     /// A column holds a value that the domain does not know.
     #[error("unexpected value {0:?}")]
     Value(String),
+    /// The function that takes the columns panicked; the panic itself has been logged.
+    #[error("a row could not be read: panic")]
+    Panic,
 }
 
 /// The columns of a row, taken one after the other.
@@ -131,8 +135,15 @@ pub fn decode<R>(statement: &Statement<R>, rows: &[Row]) -> Result<Vec<R>, NodeE
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     let absent = is_null(first, HEADER_COLUMNS).map_err(NodeError::defect)?;
     let rows = if absent { &[] } else { rows };
+    let row = |row: &Row| {
+        let mut columns = Columns { row, next: HEADER_COLUMNS };
+        // A panic is the end of this read, not of the task that carries the reads of many. Nothing
+        // is left behind half done: the row is only read.
+        let row = catch_unwind(AssertUnwindSafe(|| (statement.decode)(&mut columns)));
+        row.unwrap_or_else(|_| Err(ColumnError::Panic))
+    };
     rows.iter()
-        .map(|row| (statement.decode)(&mut Columns { row, next: HEADER_COLUMNS }))
+        .map(row)
         .collect::<Result<_, _>>()
         .map_err(|error| NodeError::defect(format_args!("{}: {error}", statement.name)))
 }

@@ -8,7 +8,7 @@ use headwater_kernel::Access;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use super::connection::{ANSWER_MAX, Params, answered};
+use super::connection::{ANSWER_MAX, Params, abandon, answered};
 use super::node::Node;
 use super::statement::{CHECKPOINT, Statement, decode};
 use crate::seen::{NodeError, NodeState, is_stale_plan};
@@ -146,7 +146,7 @@ impl Transaction {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
+            abandon(connection);
         }
     }
 }
