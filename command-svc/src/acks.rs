@@ -71,12 +71,11 @@ impl Acks {
                 acknowledgement: Some(Acknowledgement {
                     level: wish.level.into(),
                     replicas: wish.replicas,
-                    // What it answers at the end of this must still find us here.
-                    wait_max: prost_types::Duration::try_from(left.mul_f64(0.9).max(ACK_WAIT_MIN))
-                        .ok(),
+                    wait_max: prost_types::Duration::try_from(left.max(ACK_WAIT_MIN)).ok(),
                 }),
             };
-            match timeout_at(wish.until, sync.clone().r#await(request)).await {
+            // What it answers at the end of the wait must still find us here.
+            match timeout_at(wish.told_by, sync.clone().r#await(request)).await {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
                     // A level of a later release than this one's is no less than committed.
@@ -103,7 +102,7 @@ mod tests {
     async fn without_a_read_side_a_wish_is_refused_before_and_committed_after() {
         let acks = Acks::new(None);
         let until = Instant::now() + Duration::from_secs(5);
-        let wish = AckRequest { level: AckLevel::Projected, replicas: 0, until };
+        let wish = AckRequest { level: AckLevel::Projected, replicas: 0, until, told_by: until };
         assert!(acks.check(None).is_ok());
         assert!(acks.check(Some(&wish)).is_err());
         let token =
@@ -116,7 +115,7 @@ mod tests {
         let away = Endpoint::from_static("http://127.0.0.1:1");
         let acks = Acks::new(Some(away));
         let until = Instant::now() + Duration::from_millis(200);
-        let wish = AckRequest { level: AckLevel::Projected, replicas: 0, until };
+        let wish = AckRequest { level: AckLevel::Projected, replicas: 0, until, told_by: until };
         let token =
             Token::empty(headwater_kernel::LogId(uuid::Uuid::nil()), headwater_kernel::Epoch(1));
         assert_eq!(acks.reached(&wish, &token).await, Acked::COMMITTED);

@@ -17,7 +17,7 @@ mod pick;
 
 pub use cost::{Cost, RECOVERY, recovered};
 pub use fallback::{FallbackLimiter, FallbackPermit, NO_LIMIT};
-pub use judge::{Verdict, judge};
+pub use judge::{Verdict, has_age, judge};
 pub use pick::{
     Choice, PickRequest, PrimaryFallback, best_on_offer, fallbacks, freshest, pick, shown,
 };

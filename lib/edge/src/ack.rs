@@ -7,6 +7,7 @@ use headwater_proto::headwater::v1::{AckLevel, Acknowledgement};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
+use crate::deadline::time_to_wait;
 use crate::failure::Failure;
 use crate::validate::Violations;
 
@@ -18,6 +19,8 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 /// The least that may be asked for.
 pub const ACK_WAIT_MIN: Duration = Duration::from_millis(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Time to be told what was reached, where the client's deadline leaves more.
+const TELL_MAX: Duration = Duration::from_secs(1);
 /// More replicas than a pool can have nodes.
 const REPLICAS_MAX: u32 = 64;
 
@@ -58,7 +61,7 @@ pub fn requested_ack(
     };
     violations.check(wait.is_some(), format!("{field}.wait_max"), "must be from 1 ms to 60 s");
     let wait = wait?;
-    let wait = left.map_or(wait, |left| wait.min(left.mul_f64(0.9)));
+    let wait = left.map_or(wait, |left| wait.min(time_to_wait(left)));
     few.then_some(RequestedAck { level: level?, replicas: asked.replicas, wait })
 }
 
@@ -69,8 +72,11 @@ pub struct AckRequest {
     pub level: AckLevel,
     /// Number of replicas; 0 for every healthy one.
     pub replicas: u32,
-    /// Time at which the reply must be on its way.
+    /// Time at which the wait is over.
     pub until: Instant,
+    /// Time until which what was reached by then can still be told: in the middle of what is left
+    /// of the client's time after that.
+    pub told_by: Instant,
 }
 
 impl AckRequest {
@@ -101,7 +107,10 @@ impl AckRequest {
         let mut violations = Violations::new();
         let wanted = requested_ack(&asked, "options.acknowledgement", left, &mut violations);
         let RequestedAck { level, replicas, wait } = violations.finish(wanted)?;
-        Ok((level != AckLevel::Committed).then(|| Self { level, replicas, until: now + wait }))
+        let rest = left.map_or(TELL_MAX, |left| left.saturating_sub(wait) / 2).min(TELL_MAX);
+        let until = now + wait;
+        let told_by = until + rest;
+        Ok((level != AckLevel::Committed).then_some(Self { level, replicas, until, told_by }))
     }
 }
 
@@ -131,6 +140,11 @@ mod tests {
                 metadata.insert(ACK, text.parse().expect("ascii"));
             }
             let wish = AckRequest::read(&metadata, field, left.map(Duration::from_millis), now);
+            if let Ok(Some(wish)) = &wish {
+                let rest = left.map_or(1_000, |left| left - (wish.until - now).as_millis() as u64);
+                let expected = if left.is_some() { rest / 2 } else { rest };
+                assert_eq!((wish.told_by - wish.until).as_millis(), u128::from(expected));
+            }
             wish.map_err(|failure| failure.reason().to_owned())
                 .map(|wish| wish.map(|w| (w.level, w.replicas, (w.until - now).as_millis())))
         };

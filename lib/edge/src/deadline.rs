@@ -25,6 +25,13 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
+/// The part of the time that a caller leaves which may be spent on waiting: nine tenths. The rest
+/// is for the reply's way back, through however many services: none of them takes its tenth again
+/// of what another one tells it to wait.
+pub fn time_to_wait(left: Duration) -> Duration {
+    left.mul_f64(0.9)
+}
+
 /// The status that headers or trailers carry, if any.
 pub fn grpc_status(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))

@@ -28,7 +28,7 @@ pub use command::{
     BatchMetadata, Call, CallOptions, CommandRequest, Envelope, Target, read_command,
 };
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
-pub use deadline::{grpc_status, grpc_timeout};
+pub use deadline::{grpc_status, grpc_timeout, time_to_wait};
 pub use etag::{ETag, Tags};
 pub use failure::{
     ErrorReason, Failure, PLATFORM, RpcStatus, code_of, code_of_rejection, reason_name,

@@ -1,9 +1,14 @@
 //! Judgement of an answer's freshness. Pure: decided from the checkpoint that came with the rows.
 
 use headwater_kernel::Consistency;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::seen::Checkpoint;
+
+/// How far a state may be dated ahead of the clock that its age is measured by. The clocks of two
+/// machines differ by less, if anything keeps them. A state dated further ahead was made before the
+/// write database's clock was set back, or by another server's clock: its age is not known.
+const AHEAD_MAX: Duration = Duration::SECOND;
 
 /// Verdict on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +22,22 @@ pub enum Verdict {
     OtherLog,
 }
 
-/// Judges the state that rows were read from, at the time `now` of this process's clock.
+/// Judges the state that rows were read from, at the time `now`.
 pub fn judge(shown: &Checkpoint, required: &Consistency, now: OffsetDateTime) -> Verdict {
     if let Consistency::AtLeast(token) = required
         && (token.log, token.epoch) != (shown.log, shown.epoch)
     {
         return Verdict::OtherLog;
     }
+    if matches!(required, Consistency::MaxStaleness(_)) && !has_age(shown, now) {
+        return Verdict::TooOld;
+    }
     if shown.freshness.satisfies(required, now) { Verdict::Fresh } else { Verdict::TooOld }
+}
+
+/// True if the state's age at this time is known: see [`AHEAD_MAX`].
+pub fn has_age(shown: &Checkpoint, now: OffsetDateTime) -> bool {
+    shown.freshness.as_of <= now + AHEAD_MAX
 }
 
 #[cfg(test)]
@@ -79,8 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_makes_nothing_stale() {
+    fn a_clock_that_is_a_little_behind_makes_nothing_stale_and_one_that_was_set_back_does() {
         let limit = Consistency::MaxStaleness(Duration::from_millis(10));
-        assert_eq!(judge(&shown(&[1], 100), &limit, at(90)), Verdict::Fresh);
+        let table = [(100, Verdict::Fresh), (99, Verdict::Fresh), (98, Verdict::TooOld)];
+        for (now, verdict) in table {
+            assert_eq!(judge(&shown(&[1], 100), &limit, at(now)), verdict, "{now}");
+        }
+        // Only its age is not known.
+        for required in [Consistency::Any, token(LOG, 2, &[1])] {
+            assert_eq!(judge(&shown(&[1], 100), &required, at(0)), Verdict::Fresh);
+        }
     }
 }

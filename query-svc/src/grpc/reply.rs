@@ -15,6 +15,7 @@ use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::query::Query;
+use crate::choice::has_age;
 use crate::read::{Best, ReadError, Reads};
 use crate::seen::role_name;
 use crate::seen::{Answer, NodeState, Shown};
@@ -103,7 +104,7 @@ impl Query<'_> {
 pub fn freshness(reads: &Reads, shown: &Shown) -> v1::Freshness {
     let checkpoint = &shown.node_state.checkpoint;
     let time = reads.time();
-    let age = checkpoint.freshness.staleness(time.now);
+    let age = has_age(checkpoint, time.now).then(|| checkpoint.freshness.staleness(time.now));
     let role = match shown.node_state.role {
         NodeRole::Primary => v1::NodeRole::Primary,
         NodeRole::Replica => v1::NodeRole::Replica,
@@ -116,7 +117,7 @@ pub fn freshness(reads: &Reads, shown: &Shown) -> v1::Freshness {
         token: checkpoint.token.clone(),
         as_of: Some(timestamp(checkpoint.freshness.as_of)),
         // No age overflows: both times are of this era.
-        staleness: prost_types::Duration::try_from(age).ok(),
+        staleness: age.and_then(|age| prost_types::Duration::try_from(age).ok()),
         node_role: role.into(),
         stale: shown.stale,
         staleness_clock: clock.into(),

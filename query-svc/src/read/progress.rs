@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_edge::time_to_wait;
 use headwater_kernel::{Access, Consistency};
 use tokio::time::Instant;
 
@@ -89,9 +90,8 @@ pub struct Progress {
 impl Progress {
     pub fn begin(wait_max: Duration, time_left: Option<Duration>) -> Self {
         let now = Instant::now();
-        // The rest of the client's time is for the reply: an answer that says what is missing is
-        // worth more than a deadline exceeded.
-        let left = time_left.map_or(wait_max, |left| wait_max.min(left.mul_f64(0.9)));
+        // An answer that says what is missing is worth more than a deadline exceeded.
+        let left = time_left.map_or(wait_max, |left| wait_max.min(time_to_wait(left)));
         Self {
             until: now + left,
             // Half at most: the read primary may need a permit, and time to answer.

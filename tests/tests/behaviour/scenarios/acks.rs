@@ -72,8 +72,7 @@ pub async fn waiting_in_vain_is_no_error(client: Client) {
     let wait = Duration::from_secs(1);
     let begun = Instant::now();
     let (store, receipt) = opened(&client, ack(AckLevel::Replicated, 5, wait)).await;
-    // A tenth of the time is kept for the way back.
-    assert!(begun.elapsed() >= wait.mul_f64(0.85), "it waited");
+    assert!(begun.elapsed() >= wait, "it waited");
     assert_eq!(receipt.acknowledged(), AckLevel::Projected, "five replicas there are not");
     assert_eq!(client.store(&store, &receipt.token).await.version, receipt.version);
 
