@@ -103,6 +103,35 @@ async fn a_read_that_cannot_be_satisfied_says_what_is_on_offer() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
+/// The replica stands still, and what a client wants to see does not come. It takes what there is,
+/// and that is the primary's state, though replicas have answered all the reads before. What is not
+/// there is marked like what is: nobody may take it for the answer to what was asked.
+#[tokio::test]
+async fn whoever_takes_an_older_answer_is_given_the_freshest_and_is_told() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 300).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    let future = token(99);
+    let or_stale = at_least(&future).map(|asked| v1::Consistency { or_stale: true, ..asked });
+    for _ in 0..3 {
+        let status = service.get(id(1), at_least(&future)).await.unwrap_err();
+        assert_eq!(detail(&status, "best_token"), second, "on offer");
+        let (store, freshness) = service.get(id(1), or_stale.clone()).await.unwrap();
+        assert_eq!((store.name.as_str(), freshness.node_role()), ("After", NodeRole::Primary));
+        assert!(freshness.stale);
+    }
+    let status = service.get(id(9), or_stale).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status)), (Code::NotFound, "NOT_FOUND".to_owned()));
+    assert!(status.message().contains("older than asked for"), "{status:?}");
+    assert_eq!(detail(&status, "stale"), "true");
+    let status = service.get(id(9), at_least(&first)).await.unwrap_err();
+    assert!(status.message().contains("at the freshness that was asked for"), "{status:?}");
+    assert_eq!(detail(&status, "stale"), "false");
+}
+
 /// The replica stands still, and more clients than the read primary has room for want to read what
 /// was written since. So many a second are answered, in turn; the others wait, and are told when to
 /// try again. The past is there for whoever takes it.
@@ -463,35 +492,6 @@ async fn a_read_that_replay_cancels_is_answered_by_another_node() {
     assert_eq!(service.metric("headwater_node_breaker_state", &cluster.replica.name()), 0.0);
 }
 
-/// The read primary dies, and with it everything newer than what replicas have.
-#[tokio::test]
-async fn without_the_primary_replicas_serve_what_they_have() {
-    let (mut cluster, mut projector) = Cluster::start().await;
-    let service = Service::ready(&urls(&cluster), 300).await;
-    let first = projector.open(id(1), "Before").await;
-    cluster.caught_up(&projector).await;
-    cluster.pause().await;
-    let second = projector.open(id(1), "After").await;
-    cluster.primary.kill();
-    service.seen("the primary is gone", |roles| roles[0].is_none()).await;
-    for consistency in [None, at_least(&first), within(Duration::from_secs(60))] {
-        let (store, freshness) = service.get(id(1), consistency).await.unwrap();
-        assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
-    }
-    let begun = Instant::now();
-    let status = service.get(id(1), at_least(&second)).await.unwrap_err();
-    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
-    assert_eq!(detail(&status, "best_token"), first);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-}
-
-/// The server behind a node's name is replaced by one that lacks the last changes, between two
-/// looks at it. What was seen of it before says that it is fresh enough; its rows say otherwise.
-#[tokio::test]
-async fn a_node_that_went_back_is_not_believed() {
-    let (cluster, mut projector) = Cluster::start().await;
-    let proxy = Proxy::to(cluster.primary.port()).await;
-    let seldom = Duration::from_secs(3_600);
 /// Clients search while they type: each key cancels the list before. What nobody waits for any more
 /// ends on the server, and neither the connections nor the node suffer from it.
 #[tokio::test]
@@ -605,6 +605,35 @@ async fn a_connection_that_is_renewed_holds_nobody_up() {
     assert!(slowest < Duration::from_millis(400), "{slowest:?}");
 }
 
+/// The read primary dies, and with it everything newer than what replicas have.
+#[tokio::test]
+async fn without_the_primary_replicas_serve_what_they_have() {
+    let (mut cluster, mut projector) = Cluster::start().await;
+    let service = Service::ready(&urls(&cluster), 300).await;
+    let first = projector.open(id(1), "Before").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let second = projector.open(id(1), "After").await;
+    cluster.primary.kill();
+    service.seen("the primary is gone", |roles| roles[0].is_none()).await;
+    for consistency in [None, at_least(&first), within(Duration::from_secs(60))] {
+        let (store, freshness) = service.get(id(1), consistency).await.unwrap();
+        assert_eq!((store.name.as_str(), freshness.node_role()), ("Before", NodeRole::Replica));
+    }
+    let begun = Instant::now();
+    let status = service.get(id(1), at_least(&second)).await.unwrap_err();
+    assert_eq!(reason(&status), "FRESHNESS_UNAVAILABLE");
+    assert_eq!(detail(&status, "best_token"), first);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// The server behind a node's name is replaced by one that lacks the last changes, between two
+/// looks at it. What was seen of it before says that it is fresh enough; its rows say otherwise.
+#[tokio::test]
+async fn a_node_that_went_back_is_not_believed() {
+    let (cluster, mut projector) = Cluster::start().await;
+    let proxy = Proxy::to(cluster.primary.port()).await;
+    let seldom = Duration::from_secs(3_600);
     let service = Service::probing(&[url("query", proxy.port)], 500, seldom);
     let first = projector.open(id(1), "Before").await;
     cluster.caught_up(&projector).await;

@@ -109,7 +109,8 @@ impl FallbackLimiter {
     /// When to try again, if there is none.
     pub fn ask(self: &Arc<Self>, latest: Instant) -> Result<FallbackPermit, Duration> {
         let now = Instant::now();
-        match self.allowance().take(now, latest) {
+        // What is asked for at once is asked for a moment ago by now.
+        match self.allowance().take(now, latest.max(now)) {
             Ok(at) => {
                 self.meters.asked(if at > now { "queued" } else { "at_once" });
                 Ok(FallbackPermit { limiter: Arc::clone(self), at, spent: false })
@@ -248,5 +249,13 @@ mod tests {
             allowance.learn(300, SECOND);
         }
         assert_eq!(per_second(&allowance), 150);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_can_be_had_at_once() {
+        let limiter = Arc::new(FallbackLimiter::new(50, &Metrics::new()));
+        let latest = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(limiter.ask(latest).is_ok(), "there are permits");
     }
 }

@@ -135,15 +135,22 @@ pub fn found<R>(
     let (row, shown) = answer.split();
     match row {
         Some(row) => Ok((row, shown)),
-        None => Err(not_found(what, name, &shown.node_state)),
+        None => Err(not_found(what, name, &shown)),
     }
 }
 
-fn not_found(what: &str, name: impl Display, shown: &NodeState) -> Status {
-    let message = format!("there is no {what} {name} at the freshness that was asked for");
-    let failure = Failure::new(ErrorReason::NotFound, message).with("as_of", as_of(shown));
+fn not_found(what: &str, name: impl Display, shown: &Shown) -> Status {
+    let message = match shown.stale {
+        true => format!(
+            "there is no {what} {name} in the freshest state there is, which is older than asked for"
+        ),
+        false => format!("there is no {what} {name} at the freshness that was asked for"),
+    };
+    let failure = Failure::new(ErrorReason::NotFound, message)
+        .with("as_of", as_of(&shown.node_state))
+        .with("stale", shown.stale);
     let mut status = Status::from(failure);
-    if let Some(token) = token_value(shown) {
+    if let Some(token) = token_value(&shown.node_state) {
         status.metadata_mut().insert(TOKEN, token);
     }
     status
