@@ -8,6 +8,7 @@ use headwater_eventlog::Servers;
 
 use crate::choice::NO_LIMIT;
 use crate::nodes::Address;
+use crate::read::WAITING_MAX;
 use crate::seen::NODES_MAX;
 
 const ABOUT: &str = "Answers queries from the nodes of the read database";
@@ -22,6 +23,8 @@ pub struct Config {
     pub connections: usize,
     /// Longest wait for a node that is fresh enough.
     pub wait_max: Duration,
+    /// Calls that may wait for such a node at once.
+    pub waiting_max: u32,
     /// Time between probes of a node.
     pub probe_every: Duration,
     /// Fallback quota of the read primary, in percent of what replicas answer.
@@ -66,6 +69,12 @@ impl Config {
             1..=60_000,
             "longest wait for a node that is as fresh as a query asks",
         );
+        let waiting_max = s.in_range(
+            "HEADWATER_READS_WAITING_MAX",
+            &WAITING_MAX.to_string(),
+            1..=1_000_000,
+            "queries that may wait for such a node at once; more are refused with a delay",
+        );
         let probe_every = s.millis(
             "HEADWATER_PROBE_MS",
             "250",
@@ -88,6 +97,7 @@ impl Config {
             nodes: nodes?,
             connections: connections?,
             wait_max: wait_max?,
+            waiting_max: waiting_max?,
             probe_every: probe_every?,
             primary_share: primary_share?,
             write: write?,
@@ -180,12 +190,13 @@ mod tests {
         let vars = [
             ("HEADWATER_READ_URLS", urls),
             ("HEADWATER_WAIT_MS_MAX", "0"),
+            ("HEADWATER_READS_WAITING_MAX", "0"),
             ("HEADWATER_PROBE_MS", "soon"),
             ("HEADWATER_PRIMARY_SHARE", "101"),
         ];
         let errors = read(&vars).err().expect("mistakes");
         let text = errors.to_string();
-        assert!(errors.mistakes().len() >= 4, "{text}");
+        assert!(errors.mistakes().len() >= 5, "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
 

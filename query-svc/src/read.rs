@@ -13,7 +13,9 @@ mod need;
 mod pipeline;
 mod progress;
 mod reads;
+mod waiting;
 
 pub use epochs::{Standing, standing};
 pub use need::{Best, ReadError};
-pub use reads::Reads;
+pub use progress::LOG_PATIENCE;
+pub use reads::{Reads, WAITING_MAX};

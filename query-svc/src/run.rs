@@ -76,8 +76,8 @@ pub async fn run(
         }
         None => LogEnds::unknown(),
     };
-    let reads = Reads::new(pool, config.wait_max).asking(log).with_policies(config.policies);
-    let reads = reads.until(shutdown.clone());
+    let reads = Reads::new(pool, config.wait_max).waiting(config.waiting_max).asking(log);
+    let reads = reads.with_policies(config.policies).until(shutdown.clone());
     let routes = routes(&reads).add_service(sync_service(&reads)).prepare();
     let server = Server {
         descriptors: vec![descriptors],

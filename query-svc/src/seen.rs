@@ -1,7 +1,7 @@
 //! Last observations of each node, in one place.
 //!
 //! ```text
-//! probe or answer -> NodeState -> NodeStateTable (one a projection) -> wakes the reads that wait
+//! probe or answer -> NodeState -> NodeStateTable (one a projection) -> WaitList wakes reads
 //! ```
 //! The lowest room: knows no pool, no choice and no connection.
 
@@ -13,6 +13,7 @@ mod node_state;
 mod node_state_table;
 mod node_state_tables;
 mod probe_demand;
+mod wait_list;
 
 pub use applied::{Applied, Level, applied, showing};
 pub use meters::{FallbackMeters, NodeMeters, WaitMeters, batch_keys, role_name, watchers};
@@ -22,3 +23,4 @@ pub use node_state::{Answer, Checkpoint, NodeSeen, NodeState, Shown};
 pub use node_state_table::NodeStateTable;
 pub use node_state_tables::NodeStateTables;
 pub use probe_demand::Pace;
+pub use wait_list::Awaited;

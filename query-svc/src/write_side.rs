@@ -4,4 +4,4 @@ mod clock;
 mod log_end;
 
 pub use clock::{Reading, Source, WriteClock};
-pub use log_end::{EndError, LogEnds};
+pub use log_end::{EndError, LogEnds, is_beyond};

@@ -1,6 +1,7 @@
 //! One call under way, as a server and the router count it: its place among the bounded number of
 //! them, its status, and what ends it early.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use headwater_edge::grpc_status;
@@ -121,6 +122,60 @@ fn gauge(places: &Places, place: Place) -> Option<&Gauge> {
     }
 }
 
+tokio::task_local! {
+    /// The call that the handler of this task answers, while the handler runs.
+    static HANDLED: Handled;
+}
+
+/// The call of a handler, as [`waits`] finds it.
+struct Handled {
+    calls: Gauge,
+    /// Waits under way: a handler may do several things at once.
+    waits: Cell<u32>,
+}
+
+/// Runs the handler of a call that has entered these places.
+pub async fn handled<T>(places: &Places, handler: impl Future<Output = T>) -> T {
+    let call = Handled { calls: places.calls.clone(), waits: Cell::new(0) };
+    HANDLED.scope(call, handler).await
+}
+
+/// Waits for something on behalf of the call that the current handler answers. Its place among the
+/// calls is free meanwhile: a call that waits must not take the place of one that could be
+/// answered. So whoever calls this sets a bound of its own for what waits. Afterwards the call has
+/// its place again, even if all are taken by then: it was admitted. Outside of a handler this only
+/// waits.
+pub async fn waits<T>(wait: impl Future<Output = T>) -> T {
+    let _given_up = PlaceGivenUp::new();
+    wait.await
+}
+
+/// The place of the current handler's call, given up until this is dropped.
+struct PlaceGivenUp;
+
+impl PlaceGivenUp {
+    fn new() -> Self {
+        // Fails outside of a handler: there is no place then.
+        let _ = HANDLED.try_with(|call| {
+            if call.waits.replace(call.waits.get() + 1) == 0 {
+                call.calls.dec();
+            }
+        });
+        Self
+    }
+}
+
+impl Drop for PlaceGivenUp {
+    fn drop(&mut self) {
+        let _ = HANDLED.try_with(|call| {
+            call.waits.set(call.waits.get().saturating_sub(1));
+            if call.waits.get() == 0 {
+                call.calls.inc();
+            }
+        });
+    }
+}
+
 /// Event that ends a stream that has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedEarly {
@@ -141,5 +196,43 @@ pub async fn ended_early(deadline: Option<Instant>, cut: &CancellationToken) -> 
     tokio::select! {
         () = passed => EndedEarly::Deadline,
         () = cut.cancelled() => EndedEarly::ShuttingDown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_waits_gives_its_place_up_once_and_has_it_back() {
+        let places = Places { calls: Gauge::default(), waiting: Gauge::default() };
+        let taken = || places.calls.get();
+        places.calls.inc();
+        let (first_over, first) = oneshot::channel::<()>();
+        let (second_over, second) = oneshot::channel::<()>();
+        let handler = async {
+            let (first, second) = tokio::join!(waits(first), waits(second));
+            first.and(second).map(|()| taken()).ok()
+        };
+        let mut handler = Box::pin(handled(&places, handler));
+        assert!(handler.as_mut().now_or_never().is_none());
+        assert_eq!(taken(), 0, "two waits, one place");
+        first_over.send(()).expect("it waits");
+        assert!(handler.as_mut().now_or_never().is_none());
+        assert_eq!(taken(), 0, "one of them is left");
+        second_over.send(()).expect("it waits");
+        assert_eq!(handler.now_or_never(), Some(Some(1)));
+        // One that is dropped while it waits has its place again, for its call to leave.
+        let mut dropped = Box::pin(handled(&places, waits(std::future::pending::<()>())));
+        assert!(dropped.as_mut().now_or_never().is_none());
+        assert_eq!(taken(), 0);
+        drop(dropped);
+        assert_eq!(taken(), 1);
+        // Nobody's call.
+        waits(async {}).await;
+        assert_eq!(taken(), 1);
     }
 }

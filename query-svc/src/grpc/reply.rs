@@ -175,6 +175,12 @@ pub fn failure(error: ReadError) -> Failure {
             let failure = Failure::new(ErrorReason::FreshnessUnavailable, message);
             offering(failure.retry_after(RETRY_AFTER), &best)
         }
+        ReadError::TooManyWait(best) => offering(too_many_wait(), &best),
+        ReadError::BeyondLog(best) => {
+            let message = "the log does not go as far as the token; ask for less";
+            let failure = Failure::new(ErrorReason::FreshnessUnavailable, message);
+            offering(failure.retry_after(RETRY_AFTER), &best)
+        }
         ReadError::NoLogEnd { cause, best } => no_log_end(cause, best.as_ref()),
         ReadError::NoNode(cause) => {
             let message = "no node of the read database can be reached at the moment";
@@ -199,6 +205,14 @@ pub fn failure(error: ReadError) -> Failure {
             Failure::new(ErrorReason::Internal, message).because(cause)
         }
     }
+}
+
+/// Refusal of a call that would have to wait.
+pub fn too_many_wait() -> Failure {
+    // Spread, so that all who are refused now do not come back together.
+    let delay = RETRY_AFTER.mul_f64(rand::random_range(0.5..1.5));
+    let message = "too many calls wait for a fresher state already; ask for less, or again later";
+    Failure::new(ErrorReason::FreshnessUnavailable, message).retry_after(delay)
 }
 
 fn no_log_end(cause: EndError, best: Option<&Best>) -> Failure {

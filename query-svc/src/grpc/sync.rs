@@ -1,5 +1,7 @@
 //! `headwater.v1.SyncQueryService`: how far the read side has come.
 
+use std::time::Duration;
+
 use headwater_chassis::PAYLOAD_BYTES_MAX;
 use headwater_edge::{
     Failure, RequestedAck, Violations, grpc_timeout, requested_ack, token_failure,
@@ -12,8 +14,10 @@ use headwater_proto::headwater::v1::{AckLevel, AwaitRequest, AwaitResponse};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use crate::read::{Reads, Standing, standing};
-use crate::seen::{Applied, Level, NodeSet, applied, showing};
+use super::reply::too_many_wait;
+use crate::read::{LOG_PATIENCE, Reads, Standing, standing};
+use crate::seen::{Applied, Awaited, Level, NodeSet, NodeStateTable, applied, showing};
+use crate::write_side::is_beyond;
 
 /// The service, answered from what the pool has seen of its nodes; on the tokio runtime.
 pub fn sync_service(reads: &Reads) -> SyncQueryServiceServer<impl SyncQueryService> {
@@ -52,14 +56,50 @@ impl Sync {
         if first.reaches(asked.level) {
             return Ok(first);
         }
-        let mut waiter = self.0.pool().tables().wait();
+        let waited = self.0.wait(self.in_time(asked)).await;
+        waited.unwrap_or_else(|| Err(too_many_wait()))
+    }
+
+    async fn in_time(&self, asked: &Asked) -> Result<Applied, Failure> {
+        let tables = self.0.pool().tables();
+        let mut ask_log_at = Some(asked.begun + LOG_PATIENCE.min(asked.wait / 2));
+        let until = asked.begun + asked.wait;
+        let mut waiter = tables.wait(|table| awaited(table, &asked.tokens));
         loop {
+            let now = Instant::now();
             let applied = self.look(asked)?;
-            if applied.reaches(asked.level) || Instant::now() >= asked.until {
+            if applied.reaches(asked.level) || now >= until {
                 return Ok(applied);
             }
+            if ask_log_at.take_if(|at| *at <= now).is_some() {
+                self.check_in_log(asked, until).await?;
+            }
             // Whether woken or not: look again.
-            let _ = timeout_at(asked.until, waiter.changed()).await;
+            let _ = timeout_at(ask_log_at.unwrap_or(until).min(until), waiter.changed()).await;
+            // The epoch may have become another one, and with it what is waited for.
+            waiter = tables.wait(|table| awaited(table, &asked.tokens));
+        }
+    }
+
+    /// Refuses what is not in the log, looked at after the call arrived: it cannot be waited for.
+    /// If the log cannot be asked, it may be there.
+    async fn check_in_log(&self, asked: &Asked, until: Instant) -> Result<(), Failure> {
+        let end = timeout_at(until, self.0.log().since(asked.begun)).await;
+        match end {
+            Ok(Ok(end)) if is_beyond(asked.tokens.latest(), &end) => {
+                Err(token_failure(TokenError::Lost))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Change of a node that can end a wait for these tokens.
+fn awaited(table: &NodeStateTable, tokens: &Tokens) -> Awaited {
+    match standing(table, tokens) {
+        Standing::Settled(token) => Awaited::Token(token),
+        Standing::Foreign | Standing::Lost | Standing::Later | Standing::Unknown => {
+            Awaited::OtherNode
         }
     }
 }
@@ -88,7 +128,8 @@ impl SyncQueryService for Sync {
 struct Asked {
     tokens: Tokens,
     level: Level,
-    until: Instant,
+    begun: Instant,
+    wait: Duration,
 }
 
 fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
@@ -104,5 +145,5 @@ fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
         AckLevel::Projected => Level::Projected,
         AckLevel::Replicated => Level::Replicated(Some(replicas).filter(|n| *n > 0)),
     };
-    Ok(Asked { tokens: Tokens::from(token), level, until: Instant::now() + wait })
+    Ok(Asked { tokens: Tokens::from(token), level, begun: Instant::now(), wait })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::waiting::WaitingPlaces;
 use crate::nodes::ReadPool;
 use crate::seen::WaitMeters;
 use crate::write_side::{LogEnds, Reading};
@@ -16,6 +17,8 @@ pub struct Backend {
     pub log: LogEnds,
     /// The longest wait for freshness.
     pub wait_max: Duration,
+    /// Places of the calls that wait.
+    pub waiting: Arc<WaitingPlaces>,
     /// Meters of waits.
     pub meters: Arc<WaitMeters>,
 }

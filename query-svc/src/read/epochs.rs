@@ -8,8 +8,7 @@ use super::need::ReadError;
 use super::pipeline::Pipeline;
 use crate::choice::shown;
 use crate::choice::{Verdict, judge};
-use crate::seen::{Checkpoint, NodeStateTable};
-use crate::write_side::EndError;
+use crate::seen::{Awaited, Checkpoint, NodeStateTable};
 use headwater_edge::Required;
 
 /// Worth of tokens by what was last seen of the nodes for one projection.
@@ -61,16 +60,27 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Token that requires the same in the epoch that the nodes show; waits until that can be said.
+    /// Token that requires the same in the epoch that the nodes show; waits in a place for that
+    /// until it can be said.
     pub(super) async fn settle(&mut self, tokens: &Tokens) -> Result<Token, ReadError> {
-        let mut waiter = self.table.wait();
+        if let Standing::Settled(token) = standing(self.table, tokens) {
+            return Ok(token);
+        }
+        let backend = self.backend;
+        let settled = backend.waiting.wait(self.settle_in_time(tokens)).await;
+        settled.unwrap_or_else(|| Err(self.no_place()))
+    }
+
+    async fn settle_in_time(&mut self, tokens: &Tokens) -> Result<Token, ReadError> {
+        let waiter = self.table.wait(Awaited::OtherNode);
         loop {
             match standing(self.table, tokens) {
                 Standing::Settled(token) => return Ok(token),
                 Standing::Foreign => return Err(ReadError::Foreign),
                 Standing::Lost => return Err(ReadError::Lost),
                 Standing::Later if !self.progress.in_tokens_epoch => {
-                    self.later_epoch(tokens.latest()).await?;
+                    self.ask_of_epoch(tokens.latest()).await?;
+                    continue;
                 }
                 Standing::Later | Standing::Unknown => {}
             }
@@ -82,15 +92,20 @@ impl Pipeline<'_> {
         }
     }
 
-    /// A token of a later epoch than the nodes show: the log says whether it is one of its own, and
-    /// so to be waited for. While it cannot be asked, nobody can tell the client to drop the token.
+    /// A token of a later epoch than the nodes show: waits in a place for what the log says of it.
     pub(super) async fn later_epoch(&mut self, token: &Token) -> Result<(), ReadError> {
+        let backend = self.backend;
+        let asked = backend.waiting.wait(self.ask_of_epoch(token)).await;
+        asked.unwrap_or_else(|| Err(self.no_place()))
+    }
+
+    /// The log says whether the epoch is one of its own, and so to be waited for. While it cannot
+    /// be asked, nobody can tell the client to drop the token.
+    async fn ask_of_epoch(&mut self, token: &Token) -> Result<(), ReadError> {
         match timeout_at(self.progress.until, self.backend.log.ask()).await {
             Ok(Ok(end)) if end.token.log != token.log => Err(ReadError::Foreign),
             Ok(Ok(end)) if !end.epochs.contains(&token.epoch) => Err(ReadError::Lost),
-            Ok(Ok(_) | Err(EndError::NotConfigured | EndError::Unavailable(_)))
-            | Ok(Err(EndError::Busy | EndError::OtherLog))
-            | Err(_) => {
+            Ok(Ok(_) | Err(_)) | Err(_) => {
                 self.progress.in_tokens_epoch = true;
                 Ok(())
             }

@@ -20,6 +20,12 @@ pub enum ReadError {
     /// No node became fresh enough in time.
     #[error("no node became fresh enough in time")]
     NotFreshEnough(Best),
+    /// A node would have to be waited for, and too many calls wait already.
+    #[error("too many calls wait for a fresher node")]
+    TooManyWait(Best),
+    /// No node can become fresh enough: the log ends before the token.
+    #[error("the log does not go as far as the token")]
+    BeyondLog(Best),
     /// The end of the log is not known.
     #[error("the end of the log is not known")]
     NoLogEnd {
@@ -48,6 +54,24 @@ pub enum ReadError {
     /// A mistake of ours.
     #[error("a statement is wrong")]
     Defect(#[source] NodeError),
+}
+
+impl ReadError {
+    /// True if there is an answer, only an older one than was asked for.
+    pub fn may_be_stale(&self) -> bool {
+        match self {
+            Self::NotFreshEnough(_)
+            | Self::TooManyWait(_)
+            | Self::BeyondLog(_)
+            | Self::NoLogEnd { .. }
+            | Self::FallbackLimited { .. } => true,
+            Self::Foreign
+            | Self::Lost
+            | Self::NoNode(_)
+            | Self::Overloaded { .. }
+            | Self::Defect(_) => false,
+        }
+    }
 }
 
 /// The freshest state that a reader could have been given.

@@ -11,8 +11,8 @@ use super::need::{Best, ReadError};
 use super::progress::{AttemptError, Progress, Waited};
 use crate::choice::{Choice, best_on_offer, fallbacks, freshest};
 use crate::nodes::{Node, RETRY_AFTER};
-use crate::seen::{Answer, NodeError, NodeSeen, NodeSet, NodeState, NodeStateTable};
-use crate::write_side::EndError;
+use crate::seen::{Answer, Awaited, NodeError, NodeSeen, NodeSet, NodeState, NodeStateTable};
+use crate::write_side::{EndError, is_beyond};
 
 /// Statements or transactions sent for one read at most. Each is a node that failed or went back;
 /// with more, the pool is in trouble and the client's own retry comes later and better.
@@ -49,12 +49,9 @@ impl<'r> Pipeline<'r> {
             Required::Seen(tokens) => self.at_least(tokens, ask).await,
             Required::LogEnd => self.strong(ask).await,
         };
+        let takes_older = need.or_stale && self.access == Access::ReadOnly;
         match outcome {
-            Err(
-                error @ (ReadError::NotFreshEnough(_)
-                | ReadError::NoLogEnd { .. }
-                | ReadError::FallbackLimited { .. }),
-            ) if need.or_stale && self.access == Access::ReadOnly => {
+            Err(error) if takes_older && error.may_be_stale() => {
                 self.freshest(&need.required, ask).await.ok_or(error)
             }
             outcome => outcome,
@@ -63,14 +60,17 @@ impl<'r> Pipeline<'r> {
 
     /// Everything: at least the end of the log, looked at after the read arrived.
     async fn strong<T>(&mut self, ask: &impl Ask<T>) -> Result<Answer<T>, ReadError> {
+        let backend = self.backend;
+        let asked = timeout_at(self.progress.until, backend.log.ask());
+        let Some(end) = backend.waiting.wait(asked).await else { return Err(self.no_place()) };
         let silent = |_| EndError::Unavailable("no answer in time".into());
-        let end = timeout_at(self.progress.until, self.backend.log.ask()).await;
-        let end = end.map_err(silent).flatten();
         let unknown = |cause, best| ReadError::NoLogEnd { cause, best };
+        let end = end.map_err(silent).flatten();
         let required =
             Consistency::AtLeast(end.map_err(|cause| unknown(cause, self.best()))?.token);
         // The token is the log's own: there is nobody left to ask whether it made it.
         self.progress.in_tokens_epoch = true;
+        self.progress.ask_log_at = None;
         match self.fresh(required, ask).await {
             // The client has sent no token that could be refused.
             Err(ReadError::Foreign | ReadError::Lost) => {
@@ -114,6 +114,8 @@ impl<'r> Pipeline<'r> {
                 }
                 Choice::Wait => match self.wait(&required).await {
                     Waited::Expired => return Err(self.expire()),
+                    Waited::Full => return Err(self.no_place()),
+                    Waited::BeyondLog => return Err(self.beyond_log()),
                     Waited::Satisfied | Waited::SatisfiedLate | Waited::Refused => {}
                 },
                 Choice::Refused => return Err(self.expire()),
@@ -205,30 +207,67 @@ impl<'r> Pipeline<'r> {
         answer
     }
 
-    /// Waits until there is a node to read from.
+    /// Waits in a place for that until there is a node to read from. Where no place is left it goes
+    /// to the read primary at once, if that will do.
     async fn wait(&mut self, required: &Consistency) -> Waited {
         let begun = Instant::now();
-        let mut waiter = self.table.wait();
-        let waited = loop {
+        let backend = self.backend;
+        let waited = match backend.waiting.wait(self.wait_in_time(required)).await {
+            Some(waited) => waited,
+            None if self.progress.no_patience(begun) => Waited::SatisfiedLate,
+            None => Waited::Full,
+        };
+        backend.meters.waited(waited.label(), begun.elapsed());
+        waited
+    }
+
+    async fn wait_in_time(&mut self, required: &Consistency) -> Waited {
+        let mut waiter = self.table.wait(self.awaited(required));
+        loop {
             // Pick again after each change, the first time because something may have changed
             // before the waiter was there to see it.
             self.progress.avoided = NodeSet::default();
             let now = Instant::now();
             match self.pick(required) {
-                Choice::Refused => break Waited::Refused,
-                Choice::Wait if now >= self.progress.until => break Waited::Expired,
+                Choice::Refused => return Waited::Refused,
+                Choice::Wait if now >= self.progress.until => return Waited::Expired,
                 Choice::Wait => {}
                 Choice::Read(_)
                 | Choice::Fallback(_)
                 | Choice::Earlier(_)
                 | Choice::Later(_)
-                | Choice::Foreign => break self.progress.satisfied(now),
+                | Choice::Foreign => return self.progress.satisfied(now),
+            }
+            if self.progress.ask_log_at.take_if(|at| *at <= now).is_some()
+                && self.is_beyond_log(required).await
+            {
+                return Waited::BeyondLog;
             }
             // Whether woken or not: look again.
             let _ = timeout_at(self.progress.next_stage(), waiter.changed()).await;
-        };
-        self.backend.meters.waited(waited.label(), begun.elapsed());
-        waited
+            if matches!(required, Consistency::MaxStaleness(_)) {
+                // What is young enough has become another time meanwhile.
+                waiter = self.table.wait(self.awaited(required));
+            }
+        }
+    }
+
+    /// Change of a node that can end the wait.
+    fn awaited(&self, required: &Consistency) -> Awaited {
+        match required {
+            Consistency::Any => Awaited::OtherNode,
+            Consistency::AtLeast(token) => Awaited::Token(token.clone()),
+            Consistency::MaxStaleness(limit) => Awaited::AsOf(self.backend.time().now - *limit),
+        }
+    }
+
+    /// True if the log, looked at after the read arrived, does not go as far as required. If it
+    /// cannot be asked, it may.
+    async fn is_beyond_log(&self, required: &Consistency) -> bool {
+        let Consistency::AtLeast(token) = required else { return false };
+        let end = self.backend.log.since(self.progress.begun);
+        let end = timeout_at(self.progress.until, end).await;
+        matches!(end, Ok(Ok(end)) if is_beyond(token, &end))
     }
 
     /// Every attempt failed.
@@ -251,6 +290,17 @@ impl<'r> Pipeline<'r> {
             Some(best) => ReadError::NotFreshEnough(best),
             None => ReadError::NoNode(self.progress.error.take()),
         }
+    }
+
+    /// Too many calls wait already.
+    pub(super) fn no_place(&mut self) -> ReadError {
+        let error = self.progress.error.take();
+        self.best().map_or(ReadError::NoNode(error), ReadError::TooManyWait)
+    }
+
+    /// The log does not go as far as required.
+    fn beyond_log(&self) -> ReadError {
+        self.best().map_or(ReadError::NoNode(None), ReadError::BeyondLog)
     }
 
     fn best(&self) -> Option<Best> {

@@ -19,6 +19,10 @@ use crate::write_side::Reading;
 /// milliseconds; what takes longer than this may take for ever.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
 
+/// Wait after which the log is asked whether it goes as far as the token. Replication takes
+/// milliseconds: reads that wait for nothing else need not each ask the write database.
+pub const LOG_PATIENCE: Duration = Duration::from_millis(50);
+
 /// Outcome of an attempt that is no reply.
 pub enum AttemptError {
     /// An answer that was not fresh enough, or of another log.
@@ -44,6 +48,10 @@ pub enum Waited {
     SatisfiedLate,
     /// The read primary takes over no more, and nothing is left to wait for.
     Refused,
+    /// Too many wait already.
+    Full,
+    /// There can be none: the log ends before the token.
+    BeyondLog,
     /// There was none in time.
     Expired,
 }
@@ -55,6 +63,8 @@ impl Waited {
             Self::Satisfied => "satisfied",
             Self::SatisfiedLate => "satisfied_late",
             Self::Refused => "refused",
+            Self::Full => "full",
+            Self::BeyondLog => "beyond_log",
             Self::Expired => "expired",
         }
     }
@@ -72,6 +82,11 @@ enum Fallback {
 
 /// State of a read under way: what it has tried, and how long it may go on.
 pub struct Progress {
+    /// Moment at which the read arrived.
+    pub begun: Instant,
+    /// Moment at which the log is asked whether it goes as far as the token; `None` once it was, or
+    /// need not be.
+    pub ask_log_at: Option<Instant>,
     /// End of the wait.
     pub until: Instant,
     /// Moment from which the read primary will do, too.
@@ -93,6 +108,8 @@ impl Progress {
         // An answer that says what is missing is worth more than a deadline exceeded.
         let left = time_left.map_or(wait_max, |left| wait_max.min(time_to_wait(left)));
         Self {
+            begun: now,
+            ask_log_at: Some(now + LOG_PATIENCE.min(left / 2)),
             until: now + left,
             // Half at most: the read primary may need a permit, and time to answer.
             primary_from: now + REPLICA_PATIENCE.min(left / 2),
@@ -144,6 +161,14 @@ impl Progress {
         if now < self.primary_from { Waited::Satisfied } else { Waited::SatisfiedLate }
     }
 
+    /// There is no place to wait for a replica in: the read primary will do from now on. False if
+    /// it did before.
+    pub fn no_patience(&mut self, now: Instant) -> bool {
+        let had_some = now < self.primary_from;
+        self.primary_from = self.primary_from.min(now);
+        had_some
+    }
+
     /// The read primary is read from.
     pub fn spend_permit(&mut self) {
         if let Fallback::Granted(permit) = &mut self.fallback {
@@ -166,7 +191,8 @@ impl Progress {
             Fallback::Unasked | Fallback::Refused(_) => self.until,
         };
         let now = Instant::now();
-        let stages = [self.primary_from, permitted, self.until].into_iter();
+        let ask_log_at = self.ask_log_at.unwrap_or(self.until);
+        let stages = [self.primary_from, permitted, ask_log_at, self.until].into_iter();
         stages.filter(|stage| *stage > now).min().unwrap_or(self.until)
     }
 

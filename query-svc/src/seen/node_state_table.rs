@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::node_set::NODES_MAX;
 use super::node_state::{Checkpoint, NodeSeen, NodeState};
 use super::probe_demand::ProbeDemand;
+use super::wait_list::{Awaited, Wait, WaitList};
 
 /// Epochs of logs that are remembered: one for each node, in case that all show different ones, and
 /// as many that they have shown before.
@@ -28,6 +29,7 @@ pub struct NodeStateTable {
     log: ArcSwapOption<LogId>,
     /// The epochs of the logs that nodes show, newest last.
     lineages: Mutex<VecDeque<Arc<Lineage>>>,
+    waits: WaitList,
     demand: Arc<ProbeDemand>,
 }
 
@@ -37,7 +39,13 @@ impl NodeStateTable {
         // Usable until it fails: it joins the choice with its first node_state.
         let unseen = NodeSeen { usable: true, node_state: None };
         let (seen, _) = watch::channel(vec![unseen; nodes]);
-        Self { seen, log: ArcSwapOption::empty(), lineages: Mutex::default(), demand }
+        Self {
+            seen,
+            log: ArcSwapOption::empty(),
+            lineages: Mutex::default(),
+            waits: WaitList::default(),
+            demand,
+        }
     }
 
     /// Looks at it. The look must be short: it holds up those who write on it.
@@ -88,7 +96,9 @@ impl NodeStateTable {
     pub fn log_is(&self, log: LogId) {
         if self.known() != Some(log) {
             self.log.store(Some(Arc::new(log)));
-            self.seen.send_if_modified(|seen| drop_strays(seen, log));
+            if self.seen.send_if_modified(|seen| drop_strays(seen, log)) {
+                self.waits.wake_all();
+            }
         }
     }
 
@@ -117,6 +127,7 @@ impl NodeStateTable {
         known.push_back(Arc::new(lineage));
         drop(known);
         self.seen.send_modify(|_| {});
+        self.waits.wake_all();
     }
 
     /// Notes whether a node can be read from.
@@ -129,23 +140,32 @@ impl NodeStateTable {
         self.seen.subscribe()
     }
 
-    /// Begins to wait for a change; probes are hurried until the waiter is dropped.
-    pub fn wait(&self) -> Waiter<'_> {
-        let seen = self.seen.subscribe();
+    /// Begins to wait for a node that shows this; probes are hurried until the waiter is dropped.
+    pub fn wait(&self, awaited: Awaited) -> Waiter<'_> {
         self.demand.enter();
-        Waiter { table: self, seen }
+        Waiter { wait: self.waits.begin(awaited), demand: &self.demand }
     }
 
     fn put(&self, node: usize, change: impl FnOnce(&mut NodeSeen)) {
+        let mut moved = None;
+        let mut strays = false;
         self.seen.send_if_modified(|seen| {
             let before = seen[node].clone();
             change(&mut seen[node]);
             let changed = seen[node] != before;
             if let Some(log) = self.known().filter(|_| changed) {
-                drop_strays(seen, log);
+                strays = drop_strays(seen, log);
             }
+            moved = changed.then(|| (before, seen[node].clone()));
             changed
         });
+        // After the change, so that whoever is woken sees it, and whoever began to wait meanwhile
+        // has seen it.
+        match moved {
+            Some(_) if strays => self.waits.wake_all(),
+            Some((before, after)) => self.waits.changed(&before, &after),
+            None => {}
+        }
     }
 }
 
@@ -167,22 +187,22 @@ fn drop_strays(seen: &mut [NodeSeen], log: LogId) -> bool {
 }
 
 /// A read that waits.
-pub struct Waiter<'b> {
-    table: &'b NodeStateTable,
-    seen: watch::Receiver<Vec<NodeSeen>>,
+pub struct Waiter<'t> {
+    wait: Wait<'t>,
+    demand: &'t ProbeDemand,
 }
 
 impl Waiter<'_> {
-    /// Resolves at the first change after the waiter, or the last call, began.
-    pub async fn changed(&mut self) {
-        // The sender lives in the table that this borrows.
-        let _ = self.seen.changed().await;
+    /// Resolves once a node may show what is waited for, seen since the waiter, or the last call,
+    /// began. Look before the first call, too.
+    pub async fn changed(&self) {
+        self.wait.woken().await;
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.table.demand.leave();
+        self.demand.leave();
     }
 }
 
@@ -190,7 +210,7 @@ impl Drop for Waiter<'_> {
 mod tests {
     use std::time::Duration;
 
-    use headwater_kernel::{Epoch, Freshness, NodeRole, Position};
+    use headwater_kernel::{Epoch, Freshness, NodeRole, Position, Token};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -256,14 +276,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_waiter_is_woken_by_a_change_and_by_nothing_else() {
+    async fn a_waiter_is_woken_by_what_it_waits_for_and_by_nothing_else() {
         let table = table(2);
         table.read(0, &node_state(5));
-        let mut waiter = table.wait();
+        let token = Token::of_positions(LogId(Uuid::nil()), Epoch(1), &[Position(7)]);
+        let waiter = table.wait(Awaited::Token(token));
+        let woken =
+            async || tokio::time::timeout(Duration::from_secs(1), waiter.changed()).await.is_ok();
         table.read(0, &node_state(5));
-        let short = Duration::from_secs(1);
-        assert!(tokio::time::timeout(short, waiter.changed()).await.is_err());
+        assert!(!woken().await, "nothing has changed");
+        table.read(0, &node_state(6));
+        assert!(!woken().await, "not as far as that");
+        table.read(0, &node_state(7));
+        assert!(woken().await);
+        table.read(0, &node_state(8));
+        assert!(!woken().await, "it has been told of this node");
         table.usable(1, false);
-        assert!(tokio::time::timeout(short, waiter.changed()).await.is_ok());
+        assert!(woken().await);
+        table.learned(Lineage::new(LogId(Uuid::nil()), Epoch(1), Vec::new()));
+        assert!(woken().await);
     }
 }

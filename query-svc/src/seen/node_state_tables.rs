@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::node_state::NodeSeen;
 use super::node_state_table::{NodeStateTable, Waiter};
 use super::probe_demand::ProbeDemand;
+use super::wait_list::Awaited;
 
 /// The tables of a pool's nodes, one for each projection that is served.
 pub struct NodeStateTables {
@@ -69,9 +70,10 @@ impl NodeStateTables {
         TablesReceiver(self.tables.iter().map(|table| table.subscribe()).collect())
     }
 
-    /// Begins to wait for a change of any table; probes are hurried until the waiter is dropped.
-    pub fn wait(&self) -> TablesWaiter<'_> {
-        TablesWaiter(self.tables.iter().map(|table| table.wait()).collect())
+    /// Begins to wait on all tables for what is awaited of each; probes are hurried until the
+    /// waiter is dropped.
+    pub fn wait(&self, awaited: impl Fn(&NodeStateTable) -> Awaited) -> TablesWaiter<'_> {
+        TablesWaiter(self.tables.iter().map(|table| table.wait(awaited(table))).collect())
     }
 }
 
@@ -95,8 +97,8 @@ impl TablesReceiver {
 pub struct TablesWaiter<'t>(Vec<Waiter<'t>>);
 
 impl TablesWaiter<'_> {
-    /// Resolves at the first change of any table after the waiter, or the last call, began.
-    pub async fn changed(&mut self) {
-        select_all(self.0.iter_mut().map(|waiter| Box::pin(waiter.changed()))).await;
+    /// Resolves once one of the waiters is woken.
+    pub async fn changed(&self) {
+        select_all(self.0.iter().map(|waiter| Box::pin(waiter.changed()))).await;
     }
 }

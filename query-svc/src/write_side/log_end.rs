@@ -8,9 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use headwater_chassis::Metrics;
 use headwater_chassis::metrics::{Counter, Family, Labels};
 use headwater_eventlog::{EventLog, LogEnd, LogError, Servers};
+use headwater_kernel::Token;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -51,14 +53,18 @@ pub enum EndError {
 pub struct LogEnds {
     /// `None` without a way to the write database.
     queue: Option<mpsc::Sender<Ask>>,
+    last: LastLook,
 }
+
+/// The last look that succeeded, and when it began.
+type LastLook = Arc<ArcSwapOption<(Instant, LogEnd)>>;
 
 type Ask = oneshot::Sender<Result<LogEnd, EndError>>;
 
 impl LogEnds {
     /// Nobody can be asked.
     pub fn unknown() -> Self {
-        Self { queue: None }
+        Self { queue: None, last: LastLook::default() }
     }
 
     /// Of the log on these servers; `clock` learns from every look, and `tables` which log it is.
@@ -82,8 +88,21 @@ impl LogEnds {
         F: Future<Output = Result<LogEnd, EndError>> + Send + 'static,
     {
         let (queue, asked) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(carry(asked, outcomes, look));
-        Self { queue: Some(queue) }
+        let last = LastLook::default();
+        tokio::spawn(carry(asked, outcomes, Arc::clone(&last), look));
+        Self { queue: Some(queue), last }
+    }
+
+    /// The end of the log at some moment after this one, which may lie in the past: looks are
+    /// shared by those who have waited for a while already.
+    ///
+    /// # Errors
+    /// As [`LogEnds::ask`].
+    pub async fn since(&self, moment: Instant) -> Result<LogEnd, EndError> {
+        match self.last.load().as_deref() {
+            Some((begun, end)) if *begun >= moment => Ok(end.clone()),
+            Some(_) | None => self.ask().await,
+        }
     }
 
     /// The end of the log now, or at some moment after this was called.
@@ -97,6 +116,13 @@ impl LogEnds {
         // It always replies, unless the process is ending.
         answer.await.unwrap_or_else(|_| Err(EndError::Unavailable("shutting down".into())))
     }
+}
+
+/// True if the log, which ends there, does not go as far as the token of the same epoch.
+pub fn is_beyond(token: &Token, end: &LogEnd) -> bool {
+    let end = &end.token;
+    (token.log, token.epoch) == (end.log, end.epoch)
+        && token.positions().any(|(partition, position)| position > end.position(partition))
 }
 
 /// Outcomes of looks, counted.
@@ -120,6 +146,7 @@ impl Outcomes {
 async fn carry<F>(
     mut asked: mpsc::Receiver<Ask>,
     outcomes: Outcomes,
+    last: LastLook,
     mut look: impl FnMut() -> F + Send,
 ) where
     F: Future<Output = Result<LogEnd, EndError>> + Send,
@@ -128,8 +155,12 @@ async fn carry<F>(
     let mut was_known = None;
     loop {
         // At the start, and when nobody asks for long, it looks for the clock's sake.
+        let begun = Instant::now();
         let outcome = timeout(LOOK_MAX, look()).await;
         let outcome = outcome.unwrap_or_else(|_| Err(EndError::Unavailable("no answer".into())));
+        if let Ok(end) = &outcome {
+            last.store(Some(Arc::new((begun, end.clone()))));
+        }
         outcomes.count(&outcome);
         if was_known != Some(outcome.is_ok()) {
             tell(&outcome);
@@ -182,7 +213,7 @@ async fn look(
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use headwater_kernel::{Epoch, LogId, Partition, Position, Token};
+    use headwater_kernel::{Epoch, LogId, Partition, Position};
     use uuid::Uuid;
 
     use super::*;
@@ -221,6 +252,19 @@ mod tests {
         };
         let (a, b, c, d) = tokio::join!(ask(0), ask(1), ask(5), ask(12));
         assert_eq!((a, b, c, d), (2, 3, 3, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_may_be_older_than_the_question_but_not_than_the_moment() {
+        let (ends, looks) = growing();
+        let arrived = Instant::now();
+        tokio::time::sleep(2 * LOOK).await;
+        let first = ends.ask().await.expect("known");
+        assert_eq!(ends.since(arrived).await.expect("known"), first);
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+        let later = ends.since(Instant::now()).await.expect("known");
+        assert_eq!(later.token.position(Partition(0)).0, 3);
+        assert!(LogEnds::unknown().since(arrived).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ use super::limits::Limits;
 use super::methods::{Method, Methods};
 use super::refusals;
 use super::request_body::RequestBody;
+use crate::in_flight::handled;
 use crate::trace;
 
 /// The layers around a service.
@@ -81,6 +82,7 @@ impl<S: Handler> Stack<S> {
                 return refused(refusals::overloaded());
             }
             let handler = self.handle(call.method().built_in, request);
+            let handler = handled(&self.methods.places, handler);
             let timed = within(timeout.unwrap_or(self.limits.deadline_default), handler);
             caught(call.method(), timed).await
         };

@@ -314,6 +314,7 @@ pub async fn staleness_is_limited(client: Client) {
     }
     let mut future = decoded(&token);
     future.raise(Partition(0), Position(1_000_000_000));
+    let begun = Instant::now();
     let asked = QUERIES.iter().map(|query| {
         let answer = (query.ask)(&client, &subject, by_field(&future.encode()));
         async move { (query.name, answer.await) }
@@ -332,4 +333,6 @@ pub async fn staleness_is_limited(client: Client) {
             assert!(fact(&status, known).is_some(), "{known}: {status:?}");
         }
     }
+    // The log does not have it, and says so.
+    assert!(begun.elapsed() < WAIT_MAX, "it was waited for: {:?}", begun.elapsed());
 }
