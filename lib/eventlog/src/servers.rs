@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::LogError;
 use choice::Known;
@@ -96,6 +96,12 @@ impl Servers {
         self.record.known.borrow().place == Some(place)
     }
 
+    /// True if every other server than the one that takes writes has said since this moment that it
+    /// does not: none of them was promoted unnoticed.
+    pub fn others_heard_since(&self, moment: Instant) -> bool {
+        self.record.others_heard_since(moment)
+    }
+
     /// Resolves when this one is not to be used any more.
     pub async fn moved(&self, from: Place) {
         let mut known = self.record.known.subscribe();
@@ -171,6 +177,9 @@ impl From<NoPrimary> for LogError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::choice::Answer;
     use super::*;
 
     #[test]
@@ -181,5 +190,26 @@ mod tests {
         assert_eq!(problem, "names a:5432 twice");
         let problem = Servers::parse("postgres://u:hunter2@a,b:port/d").expect_err("no port");
         assert!(problem.contains("server 2") && !problem.contains("hunter2"), "{problem}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_server_says_counts_from_when_it_was_asked() {
+        let servers = Servers::parse("postgres://user@one,two/base").expect("two servers");
+        let early = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let moment = Instant::now();
+        let silent = Answer::Silent { why: String::new(), passes: true };
+        let note = |server, asked, answer| servers.record.note(server, asked, answer);
+        note(0, early, Answer::Primary(1));
+        assert!(!servers.others_heard_since(moment), "the other one was not asked");
+        note(1, early, Answer::Standby);
+        assert!(!servers.others_heard_since(moment), "it may have been promoted since");
+        note(1, moment, Answer::Standby);
+        assert!(servers.others_heard_since(moment));
+        note(1, moment, silent.clone());
+        assert!(!servers.others_heard_since(moment), "it may have been promoted since");
+        note(1, moment, Answer::Primary(2));
+        note(0, moment, silent);
+        assert!(!servers.others_heard_since(moment), "now the first one is another");
     }
 }

@@ -2,14 +2,14 @@
 //! at last the freshest there is, for whoever takes that.
 
 use headwater_edge::{Need, Required};
-use headwater_kernel::{Access, Consistency, Tokens};
-use tokio::time::{Instant, timeout_at};
+use headwater_kernel::{Access, Consistency, Token, Tokens};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::ask::{Ask, Gate};
 use super::backend::Backend;
 use super::need::{Best, ReadError};
-use super::progress::{AttemptError, Progress, Waited};
-use crate::choice::{Choice, best_on_offer, fallbacks, freshest};
+use super::progress::{ASK_AGAIN_AFTER, AttemptError, Progress, Waited};
+use crate::choice::{Choice, best_on_offer, fallbacks, freshest, shown};
 use crate::nodes::{Node, RETRY_AFTER};
 use crate::seen::{Answer, Awaited, NodeError, NodeSeen, NodeSet, NodeState, NodeStateTable};
 use crate::write_side::{EndError, is_beyond};
@@ -61,13 +61,12 @@ impl<'r> Pipeline<'r> {
     /// Everything: at least the end of the log, looked at after the read arrived.
     async fn strong<T>(&mut self, ask: &impl Ask<T>) -> Result<Answer<T>, ReadError> {
         let backend = self.backend;
-        let asked = timeout_at(self.progress.until, backend.log.ask());
+        let asked = timeout_at(self.progress.until, self.log_end());
         let Some(end) = backend.waiting.wait(asked).await else { return Err(self.no_place()) };
         let silent = |_| EndError::Unavailable("no answer in time".into());
         let unknown = |cause, best| ReadError::NoLogEnd { cause, best };
         let end = end.map_err(silent).flatten();
-        let required =
-            Consistency::AtLeast(end.map_err(|cause| unknown(cause, self.best()))?.token);
+        let required = Consistency::AtLeast(end.map_err(|cause| unknown(cause, self.best()))?);
         // The token is the log's own: there is nobody left to ask whether it made it.
         self.progress.in_tokens_epoch = true;
         self.progress.ask_log_at = None;
@@ -77,6 +76,19 @@ impl<'r> Pipeline<'r> {
                 Err(unknown(EndError::OtherLog, self.best()))
             }
             outcome => outcome,
+        }
+    }
+
+    /// The end of the log, not of an earlier epoch than the nodes show: that is where a server ends
+    /// which was replaced and does not know.
+    async fn log_end(&self) -> Result<Token, EndError> {
+        loop {
+            let end = self.backend.log.ask().await?.token;
+            let is_past = |(log, epoch)| log == end.log && epoch > end.epoch;
+            if !self.table.look(shown).is_some_and(is_past) {
+                return Ok(end);
+            }
+            sleep(ASK_AGAIN_AFTER).await;
         }
     }
 

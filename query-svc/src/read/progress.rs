@@ -23,6 +23,10 @@ const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
 /// milliseconds: reads that wait for nothing else need not each ask the write database.
 pub const LOG_PATIENCE: Duration = Duration::from_millis(50);
 
+/// Time between two questions to a log whose answer may be that of a server which was replaced. Its
+/// servers are looked at twice a second.
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// Outcome of an attempt that is no reply.
 pub enum AttemptError {
     /// An answer that was not fresh enough, or of another log.

@@ -54,6 +54,8 @@ pub struct LogEnds {
     /// `None` without a way to the write database.
     queue: Option<mpsc::Sender<Ask>>,
     last: LastLook,
+    /// `None` as above.
+    servers: Option<Servers>,
 }
 
 /// The last look that succeeded, and when it began.
@@ -64,7 +66,7 @@ type Ask = oneshot::Sender<Result<LogEnd, EndError>>;
 impl LogEnds {
     /// Nobody can be asked.
     pub fn unknown() -> Self {
-        Self { queue: None, last: LastLook::default() }
+        Self { queue: None, last: LastLook::default(), servers: None }
     }
 
     /// Of the log on these servers; `clock` learns from every look, and `tables` which log it is.
@@ -76,11 +78,13 @@ impl LogEnds {
         metrics: &Metrics,
     ) -> Self {
         let held = Arc::new(Mutex::new(None));
-        Self::asking(Outcomes::new(metrics), move || {
+        let asked = servers.clone();
+        let ends = Self::asking(Outcomes::new(metrics), move || {
             let (clock, tables) = (Arc::clone(&clock), Arc::clone(&tables));
-            let looked = look(servers.clone(), Arc::clone(&held), clock);
+            let looked = look(asked.clone(), Arc::clone(&held), clock);
             async move { looked.await.inspect(|end| tables.log_is(end.token.log)) }
-        })
+        });
+        Self { servers: Some(servers), ..ends }
     }
 
     fn asking<F>(outcomes: Outcomes, look: impl FnMut() -> F + Send + 'static) -> Self
@@ -90,7 +94,7 @@ impl LogEnds {
         let (queue, asked) = mpsc::channel(QUEUE_MAX);
         let last = LastLook::default();
         tokio::spawn(carry(asked, outcomes, Arc::clone(&last), look));
-        Self { queue: Some(queue), last }
+        Self { queue: Some(queue), last, servers: None }
     }
 
     /// The end of the log at some moment after this one, which may lie in the past: looks are
@@ -103,6 +107,12 @@ impl LogEnds {
             Some((begun, end)) if *begun >= moment => Ok(end.clone()),
             Some(_) | None => self.ask().await,
         }
+    }
+
+    /// True if no server of the write database other than the one that was looked at can have been
+    /// promoted before this moment. Where a server does not answer, it can.
+    pub fn is_current_since(&self, moment: Instant) -> bool {
+        self.servers.as_ref().is_none_or(|servers| servers.others_heard_since(moment))
     }
 
     /// The end of the log now, or at some moment after this was called.
@@ -158,6 +168,8 @@ async fn carry<F>(
         let begun = Instant::now();
         let outcome = timeout(LOOK_MAX, look()).await;
         let outcome = outcome.unwrap_or_else(|_| Err(EndError::Unavailable("no answer".into())));
+        let before = last.load().as_deref().map(|(_, end)| end.clone());
+        let outcome = outcome.and_then(|end| not_before(before.as_ref(), end));
         if let Ok(end) = &outcome {
             last.store(Some(Arc::new((begun, end.clone()))));
         }
@@ -178,6 +190,20 @@ async fn carry<F>(
             Ok(_) => batch.retain(|reply: &Ask| !reply.is_closed()),
             Err(_) => {}
         }
+    }
+}
+
+/// The end, unless the last look has seen the log in an epoch that descends from this one: then a
+/// server has answered that was replaced and does not know.
+fn not_before(last: Option<&LogEnd>, end: LogEnd) -> Result<LogEnd, EndError> {
+    let descends = |last: &&LogEnd| {
+        last.token.log == end.token.log
+            && last.token.epoch != end.token.epoch
+            && last.epochs.contains(&end.token.epoch)
+    };
+    match last.filter(descends) {
+        Some(_) => Err(EndError::Unavailable("a server that was replaced has answered".into())),
+        None => Ok(end),
     }
 }
 
@@ -207,6 +233,28 @@ async fn look(
     clock.looked(look);
     *held = Some(log);
     Ok(end)
+}
+
+#[cfg(test)]
+impl LogEnds {
+    /// Of a log that has gone through the epochs of each look in turn, on these servers.
+    pub fn of_looks(
+        log: headwater_kernel::LogId,
+        servers: Option<Servers>,
+        mut looks: impl Iterator<Item = Vec<u32>> + Send + 'static,
+    ) -> Self {
+        use headwater_kernel::Epoch;
+        let ends = Self::asking(Outcomes::new(&Metrics::new()), move || {
+            let epochs: Vec<_> = looks.next().unwrap_or_default().into_iter().map(Epoch).collect();
+            let end = epochs.last().map(|epoch| LogEnd {
+                token: Token::empty(log, *epoch),
+                epochs: epochs.clone(),
+                now: OffsetDateTime::UNIX_EPOCH,
+            });
+            std::future::ready(end.ok_or(EndError::Busy))
+        });
+        Self { servers, ..ends }
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +313,27 @@ mod tests {
         let later = ends.since(Instant::now()).await.expect("known");
         assert_eq!(later.token.position(Partition(0)).0, 3);
         assert!(LogEnds::unknown().since(arrived).await.is_err());
+    }
+
+    /// The log began epoch 2 on another server; the first one comes back, and does not know.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_replaced_is_not_believed() {
+        let mut epochs = [1, 2, 1, 3, 9].into_iter();
+        let ends = LogEnds::asking(Outcomes::new(&Metrics::new()), move || {
+            let epoch = epochs.next().expect("a look more");
+            // The one numbered 9 is another copy's, begun after a restore to the log's epoch 1.
+            let all = [1, 2, 3].into_iter().filter(|before| *before <= epoch && epoch != 9);
+            let epochs = all.chain((epoch == 9).then_some(9)).map(Epoch).collect();
+            let token = Token::of_positions(LogId(Uuid::nil()), Epoch(epoch), &[Position(1)]);
+            let end = LogEnd { token, epochs, now: OffsetDateTime::UNIX_EPOCH };
+            std::future::ready(Ok(end))
+        });
+        tokio::time::sleep(LOOK).await;
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(ends.ask().await.ok().map(|end| end.token.epoch.0));
+        }
+        assert_eq!(seen, [Some(2), None, Some(3), Some(9)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ struct Held {
 pub(super) async fn watch(record: Weak<Record>, server: usize) {
     let mut held = None;
     while let Some(record) = record.upgrade() {
+        let begun = Instant::now();
         let asked = timeout(ANSWER_MAX, ask(&record.servers[server].options, &mut held)).await;
         let asked = asked.unwrap_or_else(|_| {
             Err(sqlx::Error::Io(std::io::Error::other(format!("no answer in {ANSWER_MAX:?}"))))
@@ -36,7 +37,7 @@ pub(super) async fn watch(record: Weak<Record>, server: usize) {
         if asked.is_err() {
             held = None;
         }
-        record.note(server, answer(asked));
+        record.note(server, begun, answer(asked));
         drop(record);
         sleep(LOOK_EVERY).await;
     }

@@ -1,16 +1,19 @@
 //! Record of the servers and of what is known of them: one for all who use them.
 
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::choice::{Answer, Known, Place};
 
 pub(super) struct Record {
     pub servers: Vec<Server>,
     pub known: watch::Sender<Known>,
+    /// By server, when it was asked what it then answered; `None` while it does not answer.
+    heard: Mutex<Vec<Option<Instant>>>,
     /// Set once a task watches the servers.
     pub watched: Once,
 }
@@ -42,11 +45,23 @@ impl Record {
     /// Of servers that have not been asked.
     pub fn of(servers: Vec<Server>) -> Self {
         let (known, _) = watch::channel(Known::nothing(servers.len()));
-        Self { servers, known, watched: Once::new() }
+        let heard = Mutex::new(vec![None; servers.len()]);
+        Self { servers, known, heard, watched: Once::new() }
     }
 
-    /// Takes note of a server's answer. Whoever waits is woken by what changes for him.
-    pub fn note(&self, server: usize, answer: Answer) {
+    /// True if all servers, apart from the one that takes writes, were asked after this moment and
+    /// have answered.
+    pub fn others_heard_since(&self, moment: Instant) -> bool {
+        let place = self.known.borrow().place.map(|place| place.server);
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_heard = |heard: &Option<Instant>| heard.is_some_and(|asked| asked >= moment);
+        heard.iter().enumerate().all(|(server, heard)| place == Some(server) || is_heard(heard))
+    }
+
+    /// Takes note of a server's answer to a question that was asked then. Whoever waits is woken by
+    /// what changes for him.
+    pub fn note(&self, server: usize, asked: Instant, answer: Answer) {
+        let is_silent = matches!(answer, Answer::Silent { .. });
         self.known.send_if_modified(|known| {
             let (place, was_complete) = (known.place, known.is_complete());
             let before = known.answers[server].clone();
@@ -54,6 +69,9 @@ impl Record {
             self.tell(server, &before, place, known);
             known.place != place || known.is_complete() != was_complete
         });
+        // After the choice, so that whoever finds all heard finds what follows from it.
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard[server] = (!is_silent).then_some(asked);
     }
 
     /// Logs what has changed.
