@@ -101,7 +101,7 @@ impl<K: Key, R: Clone + Send + 'static> Carrier<K, R> {
             match self.carry(&mut batch).await {
                 Ok(()) => {}
                 Err(NodeError::Defect(_)) if has_several_keys(&batch) => {
-                    self.carry_in_parts(batch.drain(..).collect()).await;
+                    self.carry_in_parts(std::mem::take(&mut batch)).await;
                 }
                 Err(error) => {
                     if matches!(error, NodeError::Silent) {
