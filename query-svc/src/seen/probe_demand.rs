@@ -10,22 +10,29 @@ use tokio::time::{Instant, sleep_until};
 const HURRIED_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pauses grow up to this while reads go on waiting: 200 probes a second and node at most.
 const HURRIED_PAUSE_MAX: Duration = Duration::from_millis(5);
+/// Probes in a hurry, since the last read began to wait, that have helped none of those that wait:
+/// after 200 ms the next few milliseconds matter less than the work that the node has to do.
+const HURRIED_PROBES_MAX: u32 = 40;
+/// Pause between probes from then on, until another read begins to wait.
+const PATIENT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Reads that wait for something fresher than was seen, of whatever projection: one probe of a node
 /// reads the checkpoints of all.
 #[derive(Default)]
 pub struct ProbeDemand {
     waiting: AtomicUsize,
-    /// Rung when the first of them begins to wait.
+    /// Reads that have begun to wait so far.
+    begun: AtomicUsize,
+    /// Rung when one of them begins to wait.
     hurry: Notify,
 }
 
 impl ProbeDemand {
     /// Counts a read that begins to wait.
     pub fn enter(&self) {
-        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.hurry.notify_waiters();
-        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.hurry.notify_waiters();
     }
 
     /// Counts out a read that waits no longer.
@@ -40,31 +47,52 @@ impl ProbeDemand {
         tokio::pin!(hurry);
         // Listen first, look then: a read that begins to wait in between is not missed.
         hurry.as_mut().enable();
-        if self.waiting.load(Ordering::SeqCst) == 0 {
-            *pace = Pace::default();
-            tokio::select! {
-                () = sleep_until(last + calm) => return,
-                () = hurry => {}
+        let pause = match self.waiting.load(Ordering::SeqCst) {
+            0 => {
+                *pace = Pace::default();
+                calm
             }
+            _ => pace.next(self.begun.load(Ordering::SeqCst)).min(calm),
+        };
+        if pause <= HURRIED_PAUSE_MAX {
+            return sleep_until(last + pause).await;
         }
-        sleep_until(last + pace.next().min(calm)).await;
+        tokio::select! {
+            () = sleep_until(last + pause) => return,
+            () = hurry => {}
+        }
+        sleep_until(last + pace.next(self.begun.load(Ordering::SeqCst)).min(calm)).await;
     }
 }
 
 /// How quickly a node is probed while reads wait.
 #[derive(Debug)]
-pub struct Pace(Duration);
+pub struct Pace {
+    pause: Duration,
+    /// Reads that had begun to wait at the last probe.
+    begun: usize,
+    /// Probes since then.
+    probes: u32,
+}
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(HURRIED_PAUSE_MIN)
+        Self { pause: HURRIED_PAUSE_MIN, begun: 0, probes: 0 }
     }
 }
 
 impl Pace {
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(HURRIED_PAUSE_MAX);
+    fn next(&mut self, begun: usize) -> Duration {
+        if begun != self.begun {
+            self.begun = begun;
+            self.probes = 0;
+        }
+        self.probes += 1;
+        if self.probes > HURRIED_PROBES_MAX {
+            return PATIENT_PAUSE;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(HURRIED_PAUSE_MAX);
         pause
     }
 }
@@ -91,6 +119,13 @@ mod tests {
             pauses.push(pause().await.as_millis());
         }
         assert_eq!(pauses, [1, 2, 4, 5, 5]);
+        for _ in 5..HURRIED_PROBES_MAX {
+            assert_eq!(pause().await, HURRIED_PAUSE_MAX);
+        }
+        assert_eq!(pause().await, PATIENT_PAUSE, "nobody has come since");
+        demand.enter();
+        assert_eq!(pause().await, HURRIED_PAUSE_MAX, "somebody has");
+        demand.leave();
         demand.leave();
         assert_eq!(pause().await, CALM);
     }
