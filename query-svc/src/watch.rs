@@ -5,7 +5,7 @@
 //!                      | streaming replication
 //! hub: one reader a view and process, on any node that is fresh enough
 //!                      | by what is watched
-//! watchers: each with a bounded outbox; one that falls behind reads on by itself
+//! watchers: each with a place in what is held for a while; one that falls behind reads by itself
 //! ```
 //! A change is the state of a row after a commit of the projection; commits that a reader finds at
 //! once are told as one, with the states after the last. Nothing is lost on the way from node to
@@ -15,35 +15,44 @@
 mod change;
 mod hub;
 mod pages;
+mod protocol;
 mod resume;
+mod tail;
+mod topics;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_chassis::Shutdown;
+use headwater_kernel::Partition;
 use headwater_kernel::ids::PARTITIONS_MAX;
-use headwater_kernel::{Partition, Tokens};
 use thiserror::Error;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::nodes::Params;
 use crate::nodes::Statement;
-use crate::read::ReadError;
+use crate::read::{Best, ReadError};
 use crate::seen::Answer;
 pub use change::{FoundChange, Seen, Selector, found_change};
 use change::{Mark, Point};
-use headwater_edge::{Need, Required};
+use headwater_edge::Need;
+use hub::{HandedOut, Registration, at_least};
 pub use hub::{Hub, Source};
-use hub::{Registration, Update};
 use pages::{Page, Place};
+use protocol::{PageRead, PlaceFound, Protocol, State, Step, Tell};
 pub use resume::Resume;
 use resume::Told;
+use topics::{Taken, Update};
 
 /// A watcher to whom nothing happens is told this often that time has passed: its token then stays
 /// young enough to resume from, and its client sees that the stream lives.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+/// Pause before a node is read again that shows less than it must, and the longest time for that.
+/// It is some milliseconds late with a revision: a token, by which nodes are chosen, has none.
+const AGAIN_PAUSE: Duration = Duration::from_millis(10);
+const AGAIN_MAX: Duration = Duration::from_secs(2);
+
 /// Finds the place of a token in the changes: whether all after it are kept, and the last commit or
 /// revision that it covers.
 fn start(projection: &'static str) -> Statement<(bool, Point)> {
@@ -100,23 +109,21 @@ impl<R> Message<R> {
         let checkpoint = &self.at.node_state.checkpoint;
         match self.whole {
             true => resume::whole(&checkpoint.token, checkpoint.revision),
-            false => resume::partly(&checkpoint.token, &self.reached),
+            false => resume::partly(&checkpoint.token, checkpoint.revision, &self.reached),
         }
     }
 }
 
-/// A watch under way.
+/// A watch under way: the protocol, and the reads and waits that it asks for.
 pub struct Watch<R: Send + Sync + 'static> {
     hub: Arc<Hub<R>>,
     selector: Selector,
     registration: Registration<R>,
-    /// The state that has been asked for; reading by itself never shows an older one.
-    least: Option<Tokens>,
-    /// Up to where all that has changed has been told.
-    reached: Place,
-    /// True if it has to read on by itself, since the hub is further or has found no room.
-    behind: bool,
-    pending: VecDeque<Message<R>>,
+    protocol: Protocol,
+    /// The state to begin with, which was read before the first message was asked for.
+    first: Option<Message<R>>,
+    /// Since when nodes have shown less than they must.
+    late_since: Option<Instant>,
     progress: Interval,
     ending: Shutdown,
 }
@@ -135,22 +142,30 @@ impl<R: Send + Sync + 'static> Watch<R> {
         let mut progress = interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         progress.reset();
+        let (protocol, need) = match start {
+            Start::State(need) => (Protocol::beginning(), Some(need)),
+            Start::Resume(resume) => (Protocol::resuming(resume), None),
+        };
         let mut watch = Self {
             hub: Arc::clone(hub),
             selector,
             registration,
-            least: None,
-            reached: Place::after(Point::default()),
-            behind: false,
-            pending: VecDeque::new(),
+            protocol,
+            first: None,
+            late_since: None,
             progress,
             ending: hub.reads.ending().clone(),
         };
-        match start {
-            Start::State(need) => watch.begin_with_state(&need).await?,
-            Start::Resume(resume) => watch.resume(resume).await?,
+        if let Some(need) = need {
+            watch.begin_with_state(need).await?;
         }
-        Ok(watch)
+        while *watch.protocol.state() == State::Locating {
+            watch.locate().await?;
+        }
+        match watch.protocol.state() {
+            State::Expired => Err(WatchError::Expired),
+            _ => Ok(watch),
+        }
     }
 
     /// What comes next; waits for it. After an error nothing comes any more. Cancelling it loses
@@ -159,38 +174,42 @@ impl<R: Send + Sync + 'static> Watch<R> {
     /// # Errors
     /// [`WatchError`]; the watch can be resumed after the last message.
     pub async fn next(&mut self) -> Result<Message<R>, WatchError> {
-        loop {
-            if let Some(message) = self.pending.pop_front() {
-                self.reached = message.reached.clone();
-                self.progress.reset();
-                return Ok(message);
+        let message = loop {
+            if let Some(first) = self.first.take() {
+                break first;
             }
-            self.behind |= self.registration.overflowed();
-            if self.behind {
-                self.read_on().await?;
-                continue;
+            let message = match self.protocol.state().clone() {
+                // It has begun.
+                State::Beginning | State::Expired => return Err(WatchError::Expired),
+                State::Locating => {
+                    self.locate().await?;
+                    None
+                }
+                State::Reading(place) => self.read_on(&place).await?,
+                State::Following(_) => self.follow().await?,
+            };
+            if let Some(message) = message {
+                break message;
             }
-            let ending = self.ending.clone();
-            tokio::select! {
-                () = ending.requested() => return Err(WatchError::Ending),
-                update = self.registration.updates.recv() => match update {
-                    Some(update) => self.take(update),
-                    None => self.return_to_the_hub(),
-                },
-                _ = self.progress.tick() => self.tell_the_time().await?,
-            }
-        }
+        };
+        self.progress.reset();
+        Ok(message)
     }
 
-    async fn begin_with_state(&mut self, need: &Need) -> Result<(), WatchError> {
-        // All that the hub has handed out before this watch began must be in the state.
-        let begun = self.hub.told().await?.begun;
-        let mut answer = self.state(need).await?;
-        if Mark::of(&answer.node_state).point < begun.point {
-            answer = self.state(&at_least(begun.token().into())).await?;
+    async fn begin_with_state(&mut self, mut need: Need) -> Result<(), WatchError> {
+        loop {
+            let begun = self.hub.handed_out().await?.begun;
+            let Answer { value: changes, node_state, .. } = self.state(&need).await?;
+            let at = Arc::new(Mark::of(&node_state));
+            if let Step::Tell(tell) = self.protocol.begun(&at, &begun) {
+                self.late_since = None;
+                self.first = Some(message(changes, at, tell));
+                return Ok(());
+            }
+            // All that the hub has handed out before this watch began must be in the state.
+            need = at_least(begun.token().into());
+            self.again(&at).await?;
         }
-        self.tell(answer.value, Arc::new(Mark::of(&answer.node_state)), None);
-        Ok(())
     }
 
     /// A state to begin with, and the row that is watched, if it is a single one and there.
@@ -204,99 +223,119 @@ impl<R: Send + Sync + 'static> Watch<R> {
         Ok(rows.map(|rows| rows.into_iter().map(seen).collect()))
     }
 
-    async fn resume(&mut self, Resume { tokens, told }: Resume) -> Result<(), WatchError> {
-        let position = |partition| tokens.position(Partition(partition)).0 as i64;
-        let positions: Vec<i64> = (0..PARTITIONS_MAX).map(position).collect();
-        let (place, whole) = match told {
-            Told::Whole(revision) => (None, revision),
-            Told::Partly(place) => (Some(place), None),
+    /// Finds the place of what the client has in the changes.
+    async fn locate(&mut self) -> Result<(), WatchError> {
+        let (Some(told), Some(least)) = (self.protocol.told(), self.protocol.least()) else {
+            return Err(WatchError::Expired);
         };
-        let applied = place.as_ref().map(|place| place.at.applied);
-        let revision = place.as_ref().map(|place| place.at.revision);
+        let position = |partition| told.tokens.position(Partition(partition)).0 as i64;
+        let positions: Vec<i64> = (0..PARTITIONS_MAX).map(position).collect();
+        let (place, whole) = match &told.told {
+            Told::Whole(revision) => (None, *revision),
+            Told::Partly { place, .. } => (Some(place.at), None),
+        };
+        let applied = place.map(|at| at.applied);
+        let revision = place.map(|at| at.revision);
         let view = &self.hub.source.view;
         let params: Params<'_> = &[view, &positions, &applied, &revision, &whole];
-        let need = at_least(tokens.clone());
         let start = start(self.hub.source.changed.projection);
-        let found = self.hub.reads.rows(&start, params, &need).await?;
+        let found = self.hub.reads.rows(&start, params, &at_least(least)).await?;
         let (kept, covered) = found.value.first().copied().unwrap_or_default();
-        // In a new epoch the views may have been made anew, with other places in their changes.
-        let moved = found.node_state.checkpoint.epoch != tokens.latest().epoch;
-        if !kept || (place.is_some() && moved) {
-            return Err(WatchError::Expired);
+        let at = Arc::new(Mark::of(&found.node_state));
+        match self.protocol.located(PlaceFound { at: &at, kept, covered }) {
+            Step::Again => self.again(&at).await,
+            Step::GoOn | Step::Tell(_) => {
+                self.late_since = None;
+                Ok(())
+            }
         }
-        self.least = Some(tokens);
-        self.reached = place.unwrap_or_else(|| Place::after(covered));
-        self.behind = true;
-        Ok(())
     }
 
-    /// Reads a page of what the hub has handed out already, or was not handed out for want of
-    /// room. After the last one the hub does the rest.
-    async fn read_on(&mut self) -> Result<(), WatchError> {
-        let Answer { value: page, node_state, .. } = self.page().await?;
-        if !page.kept {
-            return Err(WatchError::Expired);
+    /// Reads a page of what the hub has handed out already, or holds no more. After the last one
+    /// the hub does the rest.
+    async fn read_on(&mut self, place: &Place) -> Result<Option<Message<R>>, WatchError> {
+        let (begun, Answer { value: page, node_state, .. }) = self.page(place).await?;
+        let at = Arc::new(Mark::of(&node_state));
+        let (kept, next) = (page.kept, page.next());
+        match self.protocol.page(PageRead { at: &at, begun: &begun, kept, next }) {
+            Step::Tell(tell) => {
+                self.late_since = None;
+                let seen = page.changes.iter().filter_map(|change| change.seen_by(&self.selector));
+                Ok(Some(message(seen.collect(), at, tell)))
+            }
+            Step::GoOn => Ok(None),
+            Step::Again => self.again(&at).await.map(|()| None),
         }
-        let seen = page.changes.iter().filter_map(|change| change.seen_by(&self.selector));
-        let (seen, at) = (seen.collect(), Arc::new(Mark::of(&node_state)));
-        let next = page.next();
-        // The next page must not be of an older state than this one.
-        self.least = next.is_some().then(|| at.token().into());
-        self.behind = next.is_some();
-        self.tell(seen, at, next);
-        Ok(())
     }
 
-    async fn page(&self) -> Result<Answer<Page<R>>, ReadError> {
+    async fn page(&self, place: &Place) -> Result<(Arc<Mark>, Answer<Page<R>>), ReadError> {
         // Never closed.
         let _turn = self.hub.catch_ups.acquire().await;
-        let mut tokens = Tokens::from(self.hub.told().await?.begun.token());
-        if let Some(least) = &self.least {
-            tokens.merge(least).map_err(|_| ReadError::Foreign)?;
-        }
-        self.hub.page(&self.reached, &at_least(tokens)).await
+        let begun = self.hub.handed_out().await?.begun;
+        let mut tokens = self.protocol.least().unwrap_or_else(|| begun.token().into());
+        tokens.merge(&begun.token().into()).map_err(|_| ReadError::Foreign)?;
+        Ok((begun, self.hub.page(place, &at_least(tokens)).await?))
     }
 
-    fn take(&mut self, update: Update<R>) {
-        let Update { mut changes, at, reached, whole } = update;
+    /// Takes what the hub has handed out, or waits for it, or for the time to say that nothing has
+    /// happened.
+    async fn follow(&mut self) -> Result<Option<Message<R>>, WatchError> {
+        match self.registration.take() {
+            Taken::Update(update) => return Ok(self.take(&update)),
+            Taken::Missed => self.protocol.missed(),
+            Taken::Closed => {
+                self.registration = self.hub.join(self.selector.clone());
+                self.protocol.missed();
+            }
+            Taken::Nothing => {
+                let ending = self.ending.clone();
+                tokio::select! {
+                    () = ending.requested() => return Err(WatchError::Ending),
+                    () = self.registration.news() => {}
+                    _ = self.progress.tick() => return self.tell_the_time().await,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, update: &Update<R>) -> Option<Message<R>> {
+        let tell = self.protocol.handed(&update.at, update.next.as_ref())?;
         // What it has read by itself is not told again.
-        let told = self.pending.back().map_or(&self.reached, |message| &message.reached);
-        changes.retain(|seen| told.is_before(seen));
-        if *told < reached {
-            self.tell(changes, at, (!whole).then_some(reached));
+        let news = update.changes.iter().filter(|seen| tell.after.is_before(seen));
+        Some(message(news.cloned().collect(), Arc::clone(&update.at), tell))
+    }
+
+    async fn tell_the_time(&mut self) -> Result<Option<Message<R>>, WatchError> {
+        let HandedOut { whole, .. } = self.hub.handed_out().await?;
+        // Whatever was handed out of this state is here by now.
+        match self.registration.take() {
+            Taken::Nothing => {
+                let tell = self.protocol.time_passed(&whole);
+                Ok(tell.map(|tell| message(Vec::new(), whole, tell)))
+            }
+            Taken::Update(update) => Ok(self.take(&update)),
+            Taken::Missed | Taken::Closed => {
+                self.registration = self.hub.join(self.selector.clone());
+                self.protocol.missed();
+                Ok(None)
+            }
         }
     }
 
-    fn tell(&mut self, changes: Vec<Seen<R>>, at: Arc<Mark>, next: Option<Place>) {
-        let whole = next.is_none();
-        let reached = next.unwrap_or_else(|| Place::after(at.point));
-        self.pending.push_back(Message { changes, at, reached, whole });
-    }
-
-    /// The hub has let go of everybody, since it could not read. Reading here says why.
-    fn return_to_the_hub(&mut self) {
-        self.registration = self.hub.join(self.selector.clone());
-        self.behind = true;
-    }
-
-    async fn tell_the_time(&mut self) -> Result<(), WatchError> {
-        let at = self.hub.told().await?.whole;
-        // Whatever was handed out of this state is here by now, or has found no room.
-        if self.registration.overflowed() {
-            self.behind = true;
-            return Ok(());
+    /// Pauses after a node has shown less than it must.
+    async fn again(&mut self, at: &Mark) -> Result<(), WatchError> {
+        let since = *self.late_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > AGAIN_MAX {
+            let age = at.node_state.checkpoint.freshness.staleness(self.hub.reads.time().now);
+            let best = Best { node_state: at.node_state.clone(), age };
+            return Err(ReadError::NotFreshEnough(best).into());
         }
-        while let Ok(update) = self.registration.updates.try_recv() {
-            self.take(update);
-        }
-        if self.pending.is_empty() && self.reached <= Place::after(at.point) {
-            self.tell(Vec::new(), at, None);
-        }
+        sleep(AGAIN_PAUSE).await;
         Ok(())
     }
 }
 
-fn at_least(tokens: Tokens) -> Need {
-    let required = Required::Seen(tokens);
-    Need { required, or_stale: false, time_left: None }
+fn message<R>(changes: Vec<Seen<R>>, at: Arc<Mark>, tell: Tell) -> Message<R> {
+    Message { changes, at, reached: tell.reached, whole: tell.whole }
 }

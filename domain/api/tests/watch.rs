@@ -243,6 +243,121 @@ fn names(message: &WatchStoresResponse) -> Vec<(String, String)> {
     changes.collect()
 }
 
+/// A client stops reading its stream. The changes that it was not told are forgotten meanwhile:
+/// when it reads on it learns that, instead of a token that proves what it was never told.
+#[tokio::test]
+async fn a_stalled_watcher_learns_that_it_has_lost_changes() {
+    let (primary, mut projector, service) = start().await;
+    let from = apply(&mut projector, 1..3, "First").await;
+    let mut stalled = watch(&service, &from).await.unwrap();
+    let mut quick = watch(&service, &from).await.unwrap();
+    for stream in [&mut stalled, &mut quick] {
+        assert_eq!(next(stream).await.changes, []);
+    }
+    let mut last = String::new();
+    for number in 0..60 {
+        if number == 40 {
+            // The only change of this store.
+            apply(&mut projector, 2..3, "Once").await;
+        }
+        last = apply(&mut projector, 1..2, &format!("Name {number}")).await;
+        while next(&mut quick).await.freshness.unwrap().token != last {}
+    }
+    primary
+        .run(
+            "DELETE FROM headwater_read.change WHERE applied <= 50; \
+             UPDATE headwater_read.checkpoint SET watched_from = '{50}'",
+        )
+        .await;
+    let (told, end) = until_the_end(&mut stalled).await;
+    assert!(
+        told.iter().all(|message| message.freshness.as_ref().unwrap().token != last),
+        "{told:?}"
+    );
+    assert_eq!(end, "RESUME_EXPIRED");
+}
+
+/// The node that was ahead is gone for longer than the reader of the changes goes on trying; what
+/// answers then is behind, like a standby that comes back from a crash: nobody is taken back.
+#[tokio::test]
+async fn a_watch_does_not_go_back_to_what_a_node_shows_that_is_behind() {
+    let (mut ahead, behind) = (Postgres::init(), Postgres::init());
+    let (mut projector, mut other) =
+        (Projector::start(&ahead).await, Projector::start(&behind).await);
+    let first = apply(&mut projector, 1..3, "First").await;
+    apply(&mut other, 1..3, "First").await;
+    let service = Service::ready(&[ahead.url("query"), behind.url("query")], 300).await;
+    let mut stream = watch(&service, &first).await.unwrap();
+    assert_eq!(next(&mut stream).await.freshness.unwrap().token, first);
+    let last = apply(&mut projector, 2..3, "Last").await;
+    while next(&mut stream).await.freshness.unwrap().token != last {}
+    ahead.kill();
+    let (told, end) = until_the_end(&mut stream).await;
+    assert!(told.iter().all(|message| message.changes.is_empty()), "{told:?}");
+    assert!(
+        told.iter().all(|message| message.freshness.as_ref().unwrap().token == last),
+        "{told:?}"
+    );
+    assert_eq!(end, "FRESHNESS_UNAVAILABLE");
+}
+
+/// The reader of the changes reads from a replica that is behind what a client has seen, and stays
+/// there: the client is told that time passes, by a node that shows what it knows.
+#[tokio::test]
+async fn a_watch_does_not_fall_silent_while_a_replica_is_behind() {
+    let (cluster, mut projector) = Cluster::start().await;
+    apply(&mut projector, 1..3, "First").await;
+    cluster.caught_up(&projector).await;
+    cluster.pause().await;
+    let nodes = [cluster.primary.url("query"), cluster.replica.url("query")];
+    let service = Service::ready(&nodes, 300).await;
+    let last = apply(&mut projector, 2..3, "Last").await;
+    let mut seen = watch(&service, &last).await.unwrap();
+    for _ in 0..3 {
+        let message = next(&mut seen).await;
+        assert_eq!(message.freshness.unwrap().token, last);
+    }
+}
+
+/// The log has lost what a client was told of, and the views were made anew from what is left: its
+/// stream ends with that, instead of going on in a history that does not have it.
+#[tokio::test]
+async fn a_watch_does_not_cross_a_lost_history() {
+    let (primary, mut projector, service) = start().await;
+    apply(&mut projector, 1..2, "First").await;
+    let lost = apply(&mut projector, 1..2, "Lost").await;
+    let mut stream = watch(&service, &lost).await.unwrap();
+    assert_eq!(next(&mut stream).await.freshness.unwrap().token, lost);
+    let made_anew = "\
+        BEGIN; DELETE FROM headwater_read.change; \
+        INSERT INTO headwater_read.epoch_start VALUES ('retail', 9, '{1}'); \
+        UPDATE headwater_read.checkpoint SET epoch = 9, positions = '{4}'; \
+        UPDATE headwater_read.store_v1 SET name = 'Another'; COMMIT";
+    primary.run(made_anew).await;
+    let (told, end) = until_the_end(&mut stream).await;
+    assert!(
+        told.iter().all(|message| message.freshness.as_ref().unwrap().token == lost),
+        "{told:?}"
+    );
+    assert_eq!(end, "TOKEN_LOST");
+}
+
+/// What a stream still tells, and the reason why it ends; a few messages are told of nothing but
+/// the time before a node is given up.
+async fn until_the_end(
+    stream: &mut Streaming<WatchStoresResponse>,
+) -> (Vec<WatchStoresResponse>, String) {
+    let mut told = Vec::new();
+    while told.len() < 8 {
+        let message = tokio::time::timeout(Duration::from_secs(30), stream.message()).await;
+        match message.expect("a message in time") {
+            Ok(message) => told.push(message.unwrap()),
+            Err(status) => return (told, reason(&status)),
+        }
+    }
+    panic!("it goes on: {told:?}");
+}
+
 /// A watch begins with the freshness that was asked for, or not at all: nobody could tell what
 /// follows an older state from what does not.
 #[tokio::test]

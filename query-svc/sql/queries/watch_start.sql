@@ -1,5 +1,6 @@
 -- Whether all changes of a view ($2) are kept after the state that a token ($3) proves, or after a place in the changes
--- ($4 events, $5 revision); and the last change of the view that the token covers: its events and its revision, or 0.
+-- ($4 events, $5 revision); and the last change of the view that the token covers, by its events and its revision. If
+-- none of those is kept any more, what is kept comes after it: also on a node that keeps more.
 -- $6: the revision of the token's state, or NULL where it is not known; then a revision at just these positions counts
 -- as not seen.
 -- lock: none
@@ -12,7 +13,7 @@ SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision,
                  AND (headwater_read.applied(c.watched_from) < headwater_read.applied($3::bigint[])
                       OR c.watched_revision <= coalesce($6::bigint, 0))
             ELSE (headwater_read.applied(c.watched_from), c.watched_revision) < ($4::bigint, $5::bigint) END,
-       coalesce(ch.applied, 0), coalesce(ch.revision, 0)
+       coalesce(ch.applied, headwater_read.applied(c.watched_from)), coalesce(ch.revision, c.watched_revision)
 FROM headwater_read.checkpoint AS c
 LEFT JOIN LATERAL (
     SELECT ch.applied, ch.revision

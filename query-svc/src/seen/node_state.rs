@@ -13,7 +13,7 @@ pub struct Checkpoint {
     pub epoch: Epoch,
     /// Positions that are applied, and the time they are of.
     pub freshness: Freshness,
-    /// What states at the same positions are ordered by: raised when rows change without an event,
+    /// Order of states at the same positions: raised when rows change without an event,
     /// such as by a repair.
     pub revision: i64,
     /// The token that proves it, encoded once for all replies from this snapshot.

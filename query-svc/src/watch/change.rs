@@ -1,9 +1,10 @@
 //! What changed, and whom it concerns. Pure.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use headwater_kernel::Token;
+use headwater_kernel::{Epoch, Token};
 use uuid::Uuid;
 
 use crate::nodes::{ColumnError, Columns};
@@ -44,7 +45,7 @@ impl Selector {
     }
 }
 
-/// What the states of a projection are ordered by, and its changes with them.
+/// Order of the states of a projection, and of its changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point {
     /// Events that had been applied, over all partitions.
@@ -110,13 +111,33 @@ pub struct Seen<R> {
     pub row: Option<Arc<R>>,
 }
 
+impl<R> Clone for Seen<R> {
+    fn clone(&self) -> Self {
+        Self { key: self.key, at: self.at, row: self.row.clone() }
+    }
+}
+
 /// A state of the view, and the proof of it.
 #[derive(Clone, Debug)]
 pub struct Mark {
-    /// What states are ordered by.
+    /// Place in the order of states.
     pub point: Point,
     /// Place where it was seen.
     pub node_state: NodeState,
+}
+
+/// Age of a state, compared with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Something has been applied or revised since, or the epoch is an earlier one.
+    Older,
+    /// The same rows.
+    Same,
+    /// It shows all that the other one shows, and more.
+    Newer,
+    /// Of a later epoch, or of views that were made anew: places in the changes of the one say
+    /// nothing of the other.
+    OtherHistory,
 }
 
 impl Mark {
@@ -132,6 +153,29 @@ impl Mark {
     pub fn token(&self) -> Token {
         let Checkpoint { log, epoch, freshness, .. } = &*self.node_state.checkpoint;
         Token::of_positions(*log, *epoch, &freshness.positions)
+    }
+
+    /// The log's epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.node_state.checkpoint.epoch
+    }
+
+    /// Age, compared with another state.
+    pub fn age(&self, other: &Self) -> Age {
+        let log = |mark: &Self| mark.node_state.checkpoint.log;
+        let (point, than) = (self.point, other.point);
+        // A revision is never taken back.
+        let made_anew = point.applied > than.applied && point.revision < than.revision;
+        match self.epoch().cmp(&other.epoch()) {
+            _ if log(self) != log(other) => Age::OtherHistory,
+            Ordering::Less => Age::Older,
+            Ordering::Equal if !made_anew => match point.cmp(&than) {
+                Ordering::Less => Age::Older,
+                Ordering::Equal => Age::Same,
+                Ordering::Greater => Age::Newer,
+            },
+            Ordering::Equal | Ordering::Greater => Age::OtherHistory,
+        }
     }
 
     /// True if more had been applied, or the rows were revised since, or the same holds later.

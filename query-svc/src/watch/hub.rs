@@ -1,18 +1,20 @@
-//! One reader of a view's changes for all who watch it, and the register of these.
+//! One reader of a view's changes for all who watch it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_chassis::metrics::Gauge;
-use headwater_kernel::Consistency;
-use tokio::sync::{Semaphore, mpsc, watch};
+use headwater_kernel::{Consistency, Tokens};
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::change::{Change, FoundChange, Mark, Seen, Selector, Shape};
+use super::change::{Change, FoundChange, Mark, Selector};
 use super::pages::{Page, Place};
+use super::tail::{Tail, Turn};
+use super::topics::{HELD_MAX, Subscription, Taken, Topics, Update};
 use crate::nodes::Params;
 use crate::nodes::Statement;
 use crate::read::{ReadError, Reads};
@@ -31,9 +33,6 @@ const FAILED_PAUSE: Duration = Duration::from_millis(100);
 const FAILING_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for the reader's first look.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(5);
-/// Updates that wait for a watcher; one that falls further behind reads the changes by itself, once
-/// it takes more.
-const OUTBOX_MAX: usize = 32;
 /// Watchers of a view that read changes by themselves at the same time: those that resume, or have
 /// fallen behind.
 const CATCH_UPS_MAX: usize = 8;
@@ -48,26 +47,34 @@ pub struct Source<R: 'static> {
     pub by_id: &'static Statement<(Uuid, R)>,
 }
 
-/// What a page of changes has for somebody who watches.
-#[derive(Debug)]
-pub struct Update<R> {
-    /// The changes, at most as many as a page has.
-    pub changes: Vec<Seen<R>>,
-    /// The state that they were read from.
-    pub at: Arc<Mark>,
-    /// Up to where all that has changed is told with this.
-    pub reached: Place,
-    /// True if that is the whole state.
-    pub whole: bool,
-}
-
 /// How far the watchers have been told.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct HandedOut {
     /// The newest state of which anything has been handed out.
     pub begun: Arc<Mark>,
     /// The newest state of which everything has been handed out.
     pub whole: Arc<Mark>,
+}
+
+/// Reason why a look at the changes failed.
+#[derive(Debug, Error)]
+enum LookError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the views are of another history")]
+    OtherHistory,
+    #[error("changes that were not read yet are not kept any more")]
+    Expired,
+}
+
+impl LookError {
+    /// True if another look cannot succeed.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, ReadError::Foreign | ReadError::Lost),
+            Self::OtherHistory | Self::Expired => true,
+        }
+    }
 }
 
 /// A view's watchers and their reader, which runs while there are any.
@@ -77,32 +84,19 @@ pub struct Hub<R: 'static> {
     pub(super) catch_ups: Semaphore,
     register: Mutex<Register<R>>,
     /// None before the reader's first look.
-    told: watch::Sender<Option<Told>>,
+    handed_out: watch::Sender<Option<HandedOut>>,
     watchers: Gauge,
 }
 
 struct Register<R> {
-    entries: HashMap<Selector, Vec<Outbox<R>>>,
-    shapes: HashMap<Shape, usize>,
-    next: u64,
+    topics: Topics<R>,
     running: bool,
 }
 
-/// The hub's end of what is handed to a watcher.
-struct Outbox<R> {
-    number: u64,
-    sender: mpsc::Sender<Update<R>>,
-    overflowed: Arc<AtomicBool>,
-}
-
-/// A watcher's end.
+/// A watcher, as the hub knows it.
 pub struct Registration<R: Send + Sync + 'static> {
     hub: Arc<Hub<R>>,
-    selector: Selector,
-    number: u64,
-    /// Closed if the hub has given up.
-    pub updates: mpsc::Receiver<Update<R>>,
-    overflowed: Arc<AtomicBool>,
+    subscription: Subscription<R>,
 }
 
 impl<R: Send + Sync + 'static> Hub<R> {
@@ -113,51 +107,38 @@ impl<R: Send + Sync + 'static> Hub<R> {
             source,
             reads: reads.clone(),
             catch_ups: Semaphore::new(CATCH_UPS_MAX),
-            register: Mutex::new(Register {
-                entries: HashMap::new(),
-                shapes: HashMap::new(),
-                next: 0,
-                running: false,
-            }),
-            told: watch::Sender::new(None),
+            register: Mutex::new(Register { topics: Topics::holding(HELD_MAX), running: false }),
+            handed_out: watch::Sender::new(None),
             watchers,
         })
     }
 
-    /// Registers a watcher, which is handed every change after the state that [`Hub::told`] names
-    /// as begun from now on. Starts the reader for the first one.
+    /// Registers a watcher, which is handed every change after the state that [`Hub::handed_out`]
+    /// names as begun from now on. Starts the reader for the first one.
     pub fn join(self: &Arc<Self>, selector: Selector) -> Registration<R> {
-        let (sender, updates) = mpsc::channel(OUTBOX_MAX);
-        let overflowed = Arc::new(AtomicBool::new(false));
         let mut register = self.locked();
-        let number = register.next;
-        register.next += 1;
-        if let Some(shape) = selector.shape() {
-            *register.shapes.entry(shape).or_default() += 1;
-        }
-        let outbox = Outbox { number, sender, overflowed: Arc::clone(&overflowed) };
-        register.entries.entry(selector.clone()).or_default().push(outbox);
+        let subscription = register.topics.join(selector);
         self.watchers.inc();
         if !register.running {
             register.running = true;
             tokio::spawn(Arc::clone(self).run());
         }
         drop(register);
-        Registration { hub: Arc::clone(self), selector, number, updates, overflowed }
+        Registration { hub: Arc::clone(self), subscription }
     }
 
-    /// How far the watchers have been told. What was handed out, or was lost for want of room, is
-    /// not beyond what has begun; what is whole has all been handed out, or lost.
+    /// How far the watchers have been told. What was handed out is not beyond what has begun; what
+    /// is whole has all been handed out.
     ///
     /// # Errors
     /// The reader does not get to read in time.
-    pub async fn told(&self) -> Result<Told, ReadError> {
-        let mut told = self.told.subscribe();
-        let first = timeout(FIRST_LOOK_MAX, told.wait_for(Option::is_some)).await;
-        let first = first.ok().and_then(Result::ok).and_then(|told| told.clone());
+    pub async fn handed_out(&self) -> Result<HandedOut, ReadError> {
+        let mut news = self.handed_out.subscribe();
+        let first = timeout(FIRST_LOOK_MAX, news.wait_for(Option::is_some)).await;
+        let first = first.ok().and_then(Result::ok).and_then(|first| first.clone());
         // It is moved under the lock under which things are handed out.
         drop(self.locked());
-        self.told.borrow().clone().or(first).ok_or(ReadError::NoNode(None))
+        self.handed_out.borrow().clone().or(first).ok_or(ReadError::NoNode(None))
     }
 
     /// The next changes after a place.
@@ -186,10 +167,8 @@ impl<R: Send + Sync + 'static> Hub<R> {
                 }
                 Err(error) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
-                    let other = matches!(error, ReadError::Foreign | ReadError::Lost);
-                    if other || since.elapsed() > FAILING_MAX {
-                        tracing::warn!(view = self.source.view, %error, "watches are given up");
-                        return self.disband();
+                    if error.is_final() || since.elapsed() > FAILING_MAX {
+                        return self.give_up(&error);
                     }
                     pause = FAILED_PAUSE;
                 }
@@ -198,34 +177,49 @@ impl<R: Send + Sync + 'static> Hub<R> {
         }
     }
 
+    fn give_up(&self, error: &LookError) {
+        let view = self.source.view;
+        match error {
+            // Part of every failover; each watcher looks for its place in the new history.
+            LookError::OtherHistory => tracing::info!(view, "watches begin in another history"),
+            error => tracing::warn!(view, %error, "watches are given up"),
+        }
+        self.disband();
+    }
+
     /// Reads on to the newest state that a node shows, and hands out what changed. False if
     /// nothing.
-    async fn look(&self) -> Result<bool, ReadError> {
-        let Some(Told { whole: from, .. }) = self.told.borrow().clone() else {
-            let answer = self.page(&Place::END, &needing(Consistency::Any)).await?;
+    async fn look(&self) -> Result<bool, LookError> {
+        let Some(HandedOut { whole, .. }) = self.handed_out.borrow().clone() else {
+            let any = Required::State(Consistency::Any);
+            let answer = self.page(&Place::END, &needing(any)).await?;
             let mark = Arc::new(Mark::of(&answer.node_state));
             let (begun, whole) = (Arc::clone(&mark), mark);
-            self.told.send_replace(Some(Told { begun, whole }));
+            self.handed_out.send_replace(Some(HandedOut { begun, whole }));
             return Ok(true);
         };
-        let mut least = from.token();
-        let mut place = Place::after(from.point);
+        let mut tail = Tail::after(&whole);
         let mut partly = HashSet::new();
         loop {
-            let need = needing(Consistency::AtLeast(least));
-            let Answer { value: page, node_state, .. } = self.page(&place, &need).await?;
+            let need = at_least(tail.floor().token().into());
+            let Answer { value: page, node_state, .. } = self.page(tail.place(), &need).await?;
             let at = Arc::new(Mark::of(&node_state));
-            // The next page must not be of an older state than this one.
-            least = at.token();
-            let Some(next) = page.next() else {
-                let found = !page.changes.is_empty() || !partly.is_empty();
-                if found || at.is_newer_than(&from) {
-                    self.hand_out(&page.changes, &at, None, &mut partly);
+            match tail.page(&at, page.kept, page.next()) {
+                Turn::HandOut(next) => {
+                    let is_last = next.is_none();
+                    let found = !page.changes.is_empty() || !partly.is_empty();
+                    if found || at.is_newer_than(&whole) {
+                        self.hand_out(&page.changes, &at, next, &mut partly);
+                    }
+                    if is_last {
+                        return Ok(found);
+                    }
                 }
-                return Ok(found);
-            };
-            self.hand_out(&page.changes, &at, Some(&next), &mut partly);
-            place = next;
+                // Its rows are revised soon, or another node answers.
+                Turn::Older => return Ok(false),
+                Turn::OtherHistory => return Err(LookError::OtherHistory),
+                Turn::Expired => return Err(LookError::Expired),
+            }
         }
     }
 
@@ -235,42 +229,29 @@ impl<R: Send + Sync + 'static> Hub<R> {
         &self,
         changes: &[Change<R>],
         at: &Arc<Mark>,
-        next: Option<&Place>,
+        next: Option<Place>,
         partly: &mut HashSet<Selector>,
     ) {
-        let register = self.locked();
-        let mut concerned: HashMap<Selector, Vec<(usize, bool)>> = HashMap::new();
-        for (index, change) in changes.iter().enumerate() {
-            for (selector, there) in change.concerns(register.shapes.keys()) {
-                if register.entries.contains_key(&selector) {
-                    concerned.entry(selector).or_default().push((index, there));
-                }
-            }
-        }
+        let mut register = self.locked();
+        let mut concerned = register.topics.concerned(changes);
         if next.is_none() {
             partly.drain().for_each(|selector| {
                 concerned.entry(selector).or_default();
             });
         }
         for (selector, concerned) in concerned {
-            for outbox in register.entries.get(&selector).into_iter().flatten() {
-                let seen = concerned.iter().map(|(index, there)| changes[*index].seen(*there));
-                outbox.put(Update {
-                    changes: seen.collect(),
-                    at: Arc::clone(at),
-                    reached: next.cloned().unwrap_or_else(|| Place::after(at.point)),
-                    whole: next.is_none(),
-                });
-            }
+            let seen = concerned.iter().map(|(index, there)| changes[*index].seen(*there));
+            let update = Update { changes: seen.collect(), at: Arc::clone(at), next: next.clone() };
+            register.topics.put(&selector, update);
             if next.is_some() {
                 partly.insert(selector);
             }
         }
-        self.told.send_if_modified(|told| {
-            let Some(told) = told else { return false };
-            told.begun = Arc::clone(at);
+        self.handed_out.send_if_modified(|handed_out| {
+            let Some(handed_out) = handed_out else { return false };
+            handed_out.begun = Arc::clone(at);
             if next.is_none() {
-                told.whole = Arc::clone(at);
+                handed_out.whole = Arc::clone(at);
             }
             true
         });
@@ -279,9 +260,9 @@ impl<R: Send + Sync + 'static> Hub<R> {
     /// True if anybody watches; otherwise the reader has to end.
     fn goes_on(&self) -> bool {
         let mut register = self.locked();
-        register.running = !register.entries.is_empty();
+        register.running = !register.topics.is_empty();
         if !register.running {
-            self.told.send_replace(None);
+            self.handed_out.send_replace(None);
         }
         register.running
     }
@@ -290,9 +271,8 @@ impl<R: Send + Sync + 'static> Hub<R> {
     fn disband(&self) {
         let mut register = self.locked();
         register.running = false;
-        register.entries.clear();
-        register.shapes.clear();
-        self.told.send_replace(None);
+        register.topics.close();
+        self.handed_out.send_replace(None);
     }
 
     fn locked(&self) -> MutexGuard<'_, Register<R>> {
@@ -300,52 +280,30 @@ impl<R: Send + Sync + 'static> Hub<R> {
     }
 }
 
-fn needing(consistency: Consistency) -> Need {
-    Need { required: Required::State(consistency), or_stale: false, time_left: None }
+/// Need of a state that shows all that these prove.
+pub(super) fn at_least(tokens: Tokens) -> Need {
+    needing(Required::Seen(tokens))
 }
 
-impl<R> Outbox<R> {
-    fn put(&self, update: Update<R>) {
-        // Closed or full: a watcher that has gone does not mind.
-        if self.sender.try_send(update).is_err() {
-            self.overflowed.store(true, Ordering::Release);
-        }
-    }
+fn needing(required: Required) -> Need {
+    Need { required, or_stale: false, time_left: None }
 }
 
 impl<R: Send + Sync + 'static> Registration<R> {
-    /// True if something was not handed out since the last call, for want of room. What is in the
-    /// way is thrown away then, since all of it has to be read again.
-    pub fn overflowed(&mut self) -> bool {
-        let overflowed = self.overflowed.swap(false, Ordering::AcqRel);
-        if overflowed {
-            while self.updates.try_recv().is_ok() {}
-        }
-        overflowed
+    /// Next update of the hub, if there is one.
+    pub fn take(&mut self) -> Taken<R> {
+        self.subscription.take()
+    }
+
+    /// Waits until there may be something; cancelling it loses nothing.
+    pub async fn news(&mut self) {
+        self.subscription.news().await;
     }
 }
 
 impl<R: Send + Sync + 'static> Drop for Registration<R> {
     fn drop(&mut self) {
-        let mut register = self.hub.locked();
         self.hub.watchers.dec();
-        // Not there any more if the hub has let go of everybody.
-        let Some(outboxes) = register.entries.get_mut(&self.selector) else { return };
-        let before = outboxes.len();
-        outboxes.retain(|outbox| outbox.number != self.number);
-        if outboxes.len() == before {
-            return;
-        }
-        if outboxes.is_empty() {
-            register.entries.remove(&self.selector);
-        }
-        if let Some(shape) = self.selector.shape()
-            && let Some(watchers) = register.shapes.get_mut(&shape)
-        {
-            *watchers -= 1;
-            if *watchers == 0 {
-                register.shapes.remove(&shape);
-            }
-        }
+        self.hub.locked().topics.leave(&self.subscription);
     }
 }

@@ -12,6 +12,8 @@ pub struct Place {
 }
 
 impl Place {
+    /// Before everything.
+    pub const BEGINNING: Self = Self { at: Point { applied: 0, revision: 0 }, key: String::new() };
     /// After everything that there can be.
     pub const END: Self = Self { at: Point { applied: i64::MAX, revision: 0 }, key: String::new() };
 

@@ -9,7 +9,8 @@ use super::pages::Place;
 const SEPARATOR: char = '~';
 /// Before the revision of a state that was told as a whole.
 const REVISION: char = 'r';
-/// Between the events and the revision of a place; a place without one is of revision 0.
+/// Between the events and the revision of a place, and the revision of the state that it is in; all
+/// are of revision 0 where it is not said.
 const POINT: char = '.';
 
 /// Place where to resume.
@@ -17,17 +18,23 @@ const POINT: char = '.';
 pub struct Resume {
     /// A state that must be shown.
     pub tokens: Tokens,
-    /// What was told of it.
+    /// Part of it that was told.
     pub told: Told,
 }
 
-/// What was told of a state.
+/// Part of a state that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// All of it, at this revision; `None` if that is not known, since it is any reply's token.
     Whole(Option<i64>),
-    /// What comes up to a place in the changes.
-    Partly(Place),
+    /// Changes up to a place.
+    Partly {
+        /// The place.
+        place: Place,
+        /// The state's revision. A row that was revised at the same positions is told where its
+        /// last change is, so before that revision it would have come before the place.
+        revision: i64,
+    },
 }
 
 /// A state that has been told as a whole. A plain token if its rows have never been revised.
@@ -39,9 +46,10 @@ pub fn whole(token: &str, revision: i64) -> String {
 }
 
 /// A place in the changes of a state that has not been told as a whole.
-pub fn partly(token: &str, place: &Place) -> String {
-    let Place { at: Point { applied, revision }, key } = place;
-    format!("{token}{SEPARATOR}{applied}{POINT}{revision}{SEPARATOR}{key}")
+pub fn partly(token: &str, revision: i64, place: &Place) -> String {
+    let Place { at, key } = place;
+    let point = format!("{}{POINT}{}{POINT}{revision}", at.applied, at.revision);
+    format!("{token}{SEPARATOR}{point}{SEPARATOR}{key}")
 }
 
 impl Resume {
@@ -65,10 +73,13 @@ fn read_told(text: &str) -> Option<Told> {
     }
     let (point, key) = text.split_once(SEPARATOR)?;
     // Places were written without a revision before there were any.
-    let (applied, revision) = point.split_once(POINT).unwrap_or((point, "0"));
-    let at = Point { applied: applied.parse().ok()?, revision: revision.parse().ok()? };
+    let (applied, revisions) = point.split_once(POINT).unwrap_or((point, "0.0"));
+    let (of_place, revision) = revisions.split_once(POINT)?;
+    let at = Point { applied: applied.parse().ok()?, revision: of_place.parse().ok()? };
+    let revision = revision.parse().ok()?;
     // Postgres has no text with a zero byte.
-    (!key.contains('\0')).then(|| Told::Partly(Place { at, key: key.to_owned() }))
+    let place = Place { at, key: key.to_owned() };
+    (!key.contains('\0')).then_some(Told::Partly { place, revision })
 }
 
 #[cfg(test)]
@@ -90,14 +101,15 @@ mod tests {
             (format!("{encoded},{encoded}"), Ok(Told::Whole(None))),
             (whole(&encoded, 0), Ok(Told::Whole(None))),
             (whole(&encoded, 3), Ok(Told::Whole(Some(3)))),
-            (partly(&encoded, &place), Ok(Told::Partly(place))),
-            (partly(&encoded, &Place::END), Ok(Told::Partly(Place::END))),
+            (partly(&encoded, 3, &place), Ok(Told::Partly { place, revision: 3 })),
+            (partly(&encoded, 0, &Place::END), Ok(Told::Partly { place: Place::END, revision: 0 })),
             // As it was written before there were revisions.
-            (format!("{encoded}~41~a~b"), Ok(Told::Partly(unrevised))),
+            (format!("{encoded}~41~a~b"), Ok(Told::Partly { place: unrevised, revision: 0 })),
             (format!("{encoded}~41"), malformed()),
             (format!("{encoded}~r"), malformed()),
             (format!("{encoded}~x~y"), malformed()),
-            (format!("{encoded}~1.x~y"), malformed()),
+            (format!("{encoded}~1.2~y"), malformed()),
+            (format!("{encoded}~1.2.x~y"), malformed()),
             (format!("{encoded}~1~\0"), malformed()),
             ("~1~y".to_owned(), malformed()),
             (String::new(), malformed()),
