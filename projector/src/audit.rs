@@ -12,32 +12,27 @@
 mod compare;
 mod draft;
 mod repair;
+mod shown;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use headwater_eventlog::EventLog;
 use headwater_kernel::Access;
-use postgres_types::ToSql;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Client;
 
 use crate::primary::ReadDatabase;
 use crate::projection::Projection;
-use crate::projection::checkpoint::Checkpoint;
-use crate::session::read_checkpoint;
 use crate::stop::{Stop, within};
 
 pub use compare::{Difference, DifferenceKind, Outcome};
 use draft::Draft;
 pub use repair::Repaired;
+use shown::{APPLICATION, held, shown};
 
 /// Time that a node may take to come as far as the draft.
 const NODE_MAX: Duration = Duration::from_secs(30);
 /// Pause before a node that is behind is looked at again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Name of the sessions in Postgres.
-const APPLICATION: &str = "headwater-audit";
 
 /// A server of the read database.
 #[derive(Clone, Debug)]
@@ -58,9 +53,6 @@ pub struct NodeReport {
     /// What the comparison came to.
     pub outcome: Outcome,
 }
-
-/// Rows that wait behind parked events: view and key. They are not compared.
-type Held = HashSet<(String, String)>;
 
 /// An audit of one projection.
 pub struct Audit {
@@ -83,9 +75,9 @@ impl Audit {
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, Stop> {
         let primary = ReadDatabase::open(Access::ReadOnly, owner_url, APPLICATION).await?;
-        let shown = shown(&primary, projection).await?;
+        let at = shown(&primary, projection).await?;
         let mut draft = Draft::begin(owner_url, log, projection).await?;
-        draft.advance(&shown, progress).await?;
+        draft.advance(&at, progress).await?;
         let (projection, owner_url) = (projection.clone(), owner_url.to_owned());
         Ok(Self { projection, owner_url, draft })
     }
@@ -97,15 +89,15 @@ impl Audit {
     /// 30 seconds.
     pub async fn compare(&mut self, node: &Node) -> Result<NodeReport, Stop> {
         let primary = ReadDatabase::open(Access::ReadOnly, &self.owner_url, APPLICATION).await?;
-        let mut held = held(&primary, &self.projection).await?;
+        let mut untouched = held(&primary, &self.projection).await?;
         let database = ReadDatabase::open(Access::ReadOnly, &node.url, APPLICATION).await?;
         let until = Instant::now() + NODE_MAX;
-        let shown = loop {
+        let at = loop {
             let begin = include_str!("../sql/audit/snapshot.sql");
             within("taking a snapshot", database.batch_execute(begin)).await?;
-            let shown = shown(&database, &self.projection).await?;
-            if self.draft.is_within(&shown) {
-                break shown;
+            let at = shown(&database, &self.projection).await?;
+            if self.draft.is_within(&at) {
+                break at;
             }
             within("leaving a snapshot", database.batch_execute("ROLLBACK")).await?;
             if Instant::now() > until {
@@ -115,11 +107,12 @@ impl Audit {
             sleep(AGAIN).await;
         };
         // Parked before the snapshot, or after it, or tried again meanwhile: none of them is told.
-        held.extend(self::held(&primary, &self.projection).await?);
-        self.draft.advance(&shown, |_, _| {}).await?;
-        held.extend(self::held(self.draft.client(), self.draft.projection()).await?);
-        let outcome = compare::compare(&database, &self.draft, &self.projection, &held).await?;
-        let applied = shown.heads.iter().map(|head| head.position.0).sum();
+        untouched.extend(held(&primary, &self.projection).await?);
+        self.draft.advance(&at, |_, _| {}).await?;
+        untouched.extend(held(self.draft.client(), self.draft.projection()).await?);
+        let outcome =
+            compare::compare(&database, &self.draft, &self.projection, &untouched).await?;
+        let applied = at.heads.iter().map(|head| head.position.0).sum();
         Ok(NodeReport { node: node.name.clone(), applied, outcome })
     }
 
@@ -141,20 +134,4 @@ impl Audit {
     pub async fn end(self) -> Result<(), Stop> {
         self.draft.remove().await
     }
-}
-
-/// Where a projection is on a node.
-async fn shown(client: &Client, of: &Projection) -> Result<Checkpoint, Stop> {
-    read_checkpoint(client, of.name()).await?.ok_or(Stop::NotBegun)
-}
-
-async fn held(client: &Client, of: &Projection) -> Result<Held, Stop> {
-    let (sql, name) = (of.sql(include_str!("../sql/audit/held.sql")), of.name());
-    let named: [&(dyn ToSql + Sync); 1] = [&name];
-    let rows = within("reading what is parked", client.query(&*sql, &named)).await?;
-    let mut held = Held::new();
-    for row in rows {
-        held.insert((row.try_get(0)?, row.try_get(1)?));
-    }
-    Ok(held)
 }

@@ -16,6 +16,9 @@ use crate::projection::{Projection, ViewInfo};
 /// Version of `sql/schema.sql`.
 pub const SCHEMA_VERSION: i32 = 4;
 
+/// The part of the schema that does not depend on the views.
+const SCHEMA: &str = include_str!("../sql/schema.sql");
+
 /// Outcome of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
@@ -109,7 +112,7 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
             checked => checked?,
         }
     }
-    transaction.batch_execute(include_str!("../sql/schema.sql")).await?;
+    transaction.batch_execute(SCHEMA).await?;
     let set_version = include_str!("../sql/migrate/set_version.sql");
     transaction.execute(set_version, &[&SCHEMA_VERSION]).await?;
     let mut done = Migrated::default();
@@ -155,7 +158,7 @@ pub(crate) async fn draft(
     let unlogged = |sql: &str| projection.sql(sql).replace("CREATE TABLE", "CREATE UNLOGGED TABLE");
     let transaction = connection.transaction().await?;
     transaction.batch_execute(DROP_DRAFT).await?;
-    transaction.batch_execute(&unlogged(include_str!("../sql/schema.sql"))).await?;
+    transaction.batch_execute(&unlogged(SCHEMA)).await?;
     for view in projection.views() {
         transaction.batch_execute(&unlogged(&ddl::table(view))).await?;
         transaction.batch_execute(&projection.sql(&ddl::indexes(view))).await?;

@@ -62,7 +62,7 @@ async fn no_course_is_overbooked_by_64_clients_of_two_programs() {
     assert!(
         all.keys().all(|outcome| ["COURSE_FULL", "TOO_MANY_COURSES"].contains(&outcome.as_str()))
     );
-    assert_eq!(all.len(), 2, "both rules were met: {all:?}");
+    assert!(all.contains_key("COURSE_FULL"), "the rule of courses was met: {all:?}");
 
     let mut by_course: HashMap<String, usize> = HashMap::new();
     let mut by_student: HashMap<String, usize> = HashMap::new();
@@ -79,6 +79,15 @@ async fn no_course_is_overbooked_by_64_clients_of_two_programs() {
     assert!(by_course.values().all(|students| *students <= PLACES), "{by_course:?}");
     assert!(by_student.values().all(|courses| *courses <= COURSES_EACH), "{by_student:?}");
     assert_eq!(by_course.values().sum::<usize>(), enrolled, "those that were told, and no others");
+
+    // The rule of students, which contention may never have met: most courses are full by then.
+    for number in 0..=COURSES_EACH {
+        let course = format!("d{number}");
+        assert_eq!(outcome(rig.send(0, define(&course, PLACES), None).await), "v1");
+        let enrolled = outcome(rig.send(number % 2, enrol(&course, "keen"), None).await);
+        let expected = if number < COURSES_EACH { "v1" } else { "TOO_MANY_COURSES" };
+        assert_eq!(enrolled, expected, "course {number}");
+    }
 }
 
 #[tokio::test]

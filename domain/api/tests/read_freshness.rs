@@ -544,7 +544,8 @@ async fn a_list_that_is_cancelled_is_cancelled_on_the_server() {
 static POISONED: Statement<(Uuid, String)> = Statement {
     name: "poisoned",
     projection: PROJECTION,
-    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, s.store_id, s.name \
+    sql: "SELECT pg_is_in_recovery(), c.log_id, c.epoch, c.positions, c.as_of, c.revision, \
+          s.store_id, s.name \
           FROM headwater_read.checkpoint AS c \
           LEFT JOIN headwater_read.store AS s ON s.store_id = ANY ($2) WHERE c.projection = $1",
     decode: |columns| {

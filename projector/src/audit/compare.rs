@@ -7,8 +7,8 @@ use futures_util::TryStreamExt as _;
 use headwater_kernel::row::{ColumnType, Value};
 use tokio_postgres::{Client, RowStream};
 
-use super::Held;
 use super::draft::Draft;
+use super::shown::Held;
 use crate::columns::values;
 use crate::projection::{Projection, ViewInfo};
 use crate::stop::{STEP_MAX, Stop};

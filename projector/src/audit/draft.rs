@@ -4,7 +4,7 @@ use headwater_eventlog::{EventLog, Head, LogInfo};
 use headwater_kernel::{Access, Partition, Position};
 use tokio_postgres::Client;
 
-use super::APPLICATION;
+use super::shown::APPLICATION;
 use crate::migrate;
 use crate::pieces::{Pieces, Step};
 use crate::primary::ReadDatabase;

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use headwater_kernel::row::Value;
 use tokio_postgres::Client;
 
+use super::compare::Difference;
 use super::draft::Draft;
-use super::{Difference, Held, held, shown};
+use super::shown::{Held, held, shown};
 use crate::columns::{Array, values};
 use crate::parked;
 use crate::primary::ReadDatabase;

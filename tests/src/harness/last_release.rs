@@ -17,8 +17,8 @@ pub async fn make_log(plan: &Plan) -> anyhow::Result<()> {
 /// # Errors
 /// A database cannot be reached.
 pub async fn restore(plan: &Plan) -> anyhow::Result<()> {
-    let log = include_str!("../../fixtures/last_release/log.sql");
-    let views = include_str!("../../fixtures/last_release/views.sql");
+    let log = include_str!("../../fixtures/last_release/log.dump");
+    let views = include_str!("../../fixtures/last_release/views.dump");
     for (url, schema, made) in [
         (plan.write_owner_url(), "headwater_log", log),
         (plan.read_owner_url(), "headwater_read", views),

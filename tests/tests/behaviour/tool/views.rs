@@ -1,5 +1,5 @@
-//! `headwater verify views` and `headwater repair`: rows that are damaged in every way are found, on
-//! the primary and on a replica, and nothing else is named.
+//! `headwater verify views` and `headwater repair`: rows that are damaged in every way are found,
+//! on the primary and on a replica, and nothing else is named.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,7 +38,6 @@ impl Desk {
 
     /// Stores with an item each, and a user who manages the first one.
     async fn stock(&self, stores: u32) {
-        let id = |number: u32| format!("01993c2f-0000-7000-8000-{number:012}");
         let user = json!({"user_id": id(0), "email": "a@b.example", "name": "Ada"});
         self.call("users.v1.UserCommandService/RegisterUser", user).await;
         for number in 1..=stores {
@@ -123,54 +122,65 @@ impl Desk {
     }
 }
 
+fn id(number: u32) -> String {
+    format!("01993c2f-0000-7000-8000-{number:012}")
+}
+
+const NODES: [&str; 3] = ["read", "replica-1", "replica-2"];
+
+/// View, key, what is wrong, and the statement that did it, but for the row.
+const DAMAGES: [(&str, u32, &str, &str); 7] = [
+    ("item", 101, "different price", "UPDATE item_v1 SET price = price + 1"),
+    ("item", 102, "different sku,version", "UPDATE item_v1 SET sku = 'B', version = 9"),
+    ("item", 103, "missing", "DELETE FROM item_v1"),
+    ("store", 2, "different name", "UPDATE store_v1 SET name = name || ' '"),
+    (
+        "store_overview",
+        1,
+        "different manager_name",
+        "UPDATE store_overview_v1 SET manager_name = NULL",
+    ),
+    (
+        "store_overview",
+        3,
+        "different manager_id",
+        "UPDATE store_overview_v1 SET manager_id = store_id",
+    ),
+    ("user", 0, "missing", "DELETE FROM user_v1"),
+];
+/// A row that no event made.
+const STRAY: u32 = 999;
+
+/// Damages rows on the primary; gives what an audit has to find.
+async fn damage(desk: &Desk) -> Found {
+    let mut found = Found::new();
+    let mut sql = "SET search_path = headwater_read;".to_owned();
+    let stray = ("store", STRAY, "extra", "");
+    for (view, number, what, statement) in DAMAGES.into_iter().chain([stray]) {
+        let column = if view.starts_with("store") { "store" } else { view };
+        sql += &match statement {
+            "" => format!(
+                "INSERT INTO store_v1 SELECT '{}', name, city, currency, status, manager_id, \
+                 opened_at, version FROM store_v1 LIMIT 1;",
+                id(number)
+            ),
+            _ => format!("{statement} WHERE {column}_id = '{}';", id(number)),
+        };
+        for node in NODES {
+            found.insert((node.to_owned(), view.to_owned(), id(number), what.to_owned()));
+        }
+    }
+    desk.sql(&desk.cluster.read_owner_url(), &sql).await;
+    desk.replicated().await;
+    found
+}
+
 #[tokio::test]
 async fn damaged_rows_are_found_on_every_node_and_mended() {
     let desk = Desk::open().await;
     desk.stock(8).await;
     assert_eq!(desk.verify().await, Found::new());
-    let owner = desk.cluster.read_owner_url();
-    let id = |number: u32| format!("01993c2f-0000-7000-8000-{number:012}");
-    let damages = [
-        ("item", 101, "different price", "UPDATE item_v1 SET price = price + 1 WHERE"),
-        ("item", 102, "different sku,version", "UPDATE item_v1 SET sku = 'B', version = 9 WHERE"),
-        ("item", 103, "missing", "DELETE FROM item_v1 WHERE"),
-        ("store", 2, "different name", "UPDATE store_v1 SET name = name || ' ' WHERE"),
-        (
-            "store_overview",
-            1,
-            "different manager_name",
-            "UPDATE store_overview_v1 SET manager_name = NULL WHERE",
-        ),
-        (
-            "store_overview",
-            3,
-            "different manager_id",
-            "UPDATE store_overview_v1 SET manager_id = store_id WHERE",
-        ),
-        ("user", 0, "missing", "DELETE FROM user_v1 WHERE"),
-    ];
-    let mut expected = Found::new();
-    let nodes = ["read", "replica-1", "replica-2"];
-    let mut expect = |view: &str, key: &str, what: &str| {
-        for node in nodes {
-            expected.insert((node.to_owned(), view.to_owned(), key.to_owned(), what.to_owned()));
-        }
-    };
-    let mut sql = "SET search_path = headwater_read;".to_owned();
-    for (view, number, what, damage) in damages {
-        let (key, key_column) =
-            (id(number), if view.starts_with("store") { "store" } else { view });
-        sql += &format!("{damage} {key_column}_id = '{key}';");
-        expect(view, &key, what);
-    }
-    let stray = id(999);
-    sql += &format!(
-        "INSERT INTO store_v1 SELECT '{stray}', name, city, currency, status, manager_id, opened_at, version
-           FROM store_v1 LIMIT 1;"
-    );
-    expect("store", &stray, "extra");
-    desk.sql(&owner, &sql).await;
-    desk.replicated().await;
+    let expected = damage(&desk).await;
     assert_eq!(desk.verify().await, expected);
 
     let dry = desk.cluster.headwater(&["repair", "--dry-run"]).await.expect("it runs");
@@ -193,9 +203,6 @@ async fn damaged_rows_are_found_on_every_node_and_mended() {
 
     // One replica alone, in its file.
     desk.spoil("replica-1", "Store number 5", "Store number ?").await;
-    let place = |node: &str| {
-        let (node, view, what) = (node.to_owned(), "store".to_owned(), "different name".to_owned());
-        (node, view, id(5), what)
-    };
-    assert_eq!(desk.verify().await, Found::from([place("replica-1")]));
+    let texts = ["replica-1", "store", &id(5), "different name"].map(str::to_owned);
+    assert_eq!(desk.verify().await, Found::from([texts.into()]));
 }
