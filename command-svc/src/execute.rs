@@ -31,7 +31,10 @@ use crate::loader::{LoadError, Loader};
 use crate::measure::Measures;
 use crate::places::Places;
 use crate::plan::Job;
-use crate::reply::{Answer, AppendError, OVERLOAD_RETRY, failure, outcome_unknown, overloaded};
+use crate::reply::{
+    Answer, AppendError, OVERLOAD_RETRY, failure, other_history, outcome_unknown, overloaded,
+    version_conflict,
+};
 use crate::seen;
 use crate::states::States;
 use crate::supervisor::Supervisor;
@@ -42,8 +45,6 @@ use headwater_edge::Call;
 pub(crate) const ATTEMPTS_MAX: u32 = 20;
 pub(crate) const ATTEMPT_DELAYS: Delays =
     Delays { first: Duration::from_millis(2), max: Duration::from_millis(100), factor: 1.6 };
-/// Delay before an aggregate may have come to a version that somebody expects ahead of time.
-const AHEAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Carries out commands on one log.
 pub struct Executor {
@@ -254,7 +255,8 @@ impl Executor {
         state: (VersionedState, bool),
     ) -> Result<oneshot::Receiver<Answer>, Failure> {
         let Attempt { call, partition, command_id, decider } = attempt;
-        let (job, answered) = Job::new(call, *command_id, state, Arc::clone(decider));
+        let log = self.log.info().id;
+        let (job, answered) = Job::new(call, (log, *command_id), state, Arc::clone(decider));
         let queue = &self.queues[usize::from(partition.0)];
         let sent = queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -337,6 +339,7 @@ impl Attempt {
             Answer::Done { receipt, replayed } => Ok((receipt, replayed)),
             Answer::Refused(rejection) => Err(Failure::rejection(call.domain, rejection)),
             Answer::VersionConflict(current) => Err(version_conflict(call, current)),
+            Answer::OtherHistory(current) => Err(other_history(current)),
             Answer::Failed(AppendError::OutcomeUnknown) => {
                 Err(outcome_unknown(call.options.key.is_some()))
             }
@@ -370,17 +373,6 @@ pub(crate) fn load_failure(error: LoadError) -> Failure {
     }
 }
 
-fn version_conflict(call: &Call, current: StreamVersion) -> Failure {
-    let expected = call.options.expected_version.unwrap_or_default();
-    let failure = Failure::new(
-        ErrorReason::VersionConflict,
-        format!("the aggregate is at version {current}, not {expected}; read it and decide again"),
-    )
-    .with("current_version", current);
-    // It never goes back, but it may still come to a version that lies ahead.
-    if current < expected { failure.retry_after(AHEAD_RETRY) } else { failure }
-}
-
 fn unreadable(error: FoldError) -> Failure {
     match error {
         FoldError::Decode(DecodeError::UnknownType { .. }) => failure(AppendError::OtherAggregate),
@@ -394,33 +386,5 @@ fn unreadable(error: FoldError) -> Failure {
             "a stored event of the aggregate is missing or cannot be read; nothing was changed",
         )
         .because(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use headwater_edge::CallOptions;
-    use headwater_kernel::PartitionKey;
-    use tonic::Status;
-    use tonic_types::StatusExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_conflict_that_may_pass_says_when_to_try_again() {
-        // current and expected version, and whether the aggregate may still come to it
-        let table = [(3, 4, true), (3, 9, true), (3, 2, false), (3, 0, false)];
-        for (current, expected, may_pass) in table {
-            let expected_version = Some(StreamVersion(expected));
-            let call = Call {
-                stream: StreamId(Uuid::nil()),
-                partition_key: PartitionKey(Uuid::nil()),
-                domain: "test",
-                options: CallOptions { expected_version, ..CallOptions::default() },
-            };
-            let status = Status::from(version_conflict(&call, StreamVersion(current)));
-            let told = status.get_details_retry_info().is_some();
-            assert_eq!(told, may_pass, "{current} {expected}");
-        }
     }
 }

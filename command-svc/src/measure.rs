@@ -60,7 +60,7 @@ impl Measures {
             Answer::Done { replayed: false, .. } => self.done.inc(),
             Answer::Done { replayed: true, .. } => self.replayed.inc(),
             Answer::Refused(_) => self.refused.inc(),
-            Answer::VersionConflict(_) => self.conflicts.inc(),
+            Answer::VersionConflict(_) | Answer::OtherHistory(_) => self.conflicts.inc(),
             // Counted when it is decided again.
             Answer::DecideAgain | Answer::Behind => return,
             Answer::Failed(error) => {

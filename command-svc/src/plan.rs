@@ -10,7 +10,7 @@ use headwater_eventlog::{BatchFacts, Command, EVENTS_PER_BATCH_MAX, Fact, Key, N
 use headwater_kernel::envelope::{
     EVENTS_PER_COMMAND_MAX, PAYLOAD_BYTES_MAX, Subject, TAGS_MAX, is_tag,
 };
-use headwater_kernel::{Epoch, NewEvent, Rejection, StreamId, StreamVersion};
+use headwater_kernel::{Epoch, LogId, NewEvent, Rejection, StreamId, StreamVersion};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::ahead::{Ahead, Asking, boundary};
 use crate::decide::{Accepted, Decider, StateKey, Verdict, VersionedState, caught};
 use crate::recent::Recent;
 use crate::reply::{Answer, AppendError};
-use headwater_edge::{Call, KeyHashes};
+use headwater_edge::{Call, History, KeyHashes};
 
 /// A command that waits for its partition's appender.
 pub(crate) struct Job {
@@ -30,6 +30,9 @@ pub(crate) struct Job {
     pub key: Option<KeyHashes>,
     /// The version the client expects.
     pub expected: Option<StreamVersion>,
+    /// The history that it is a version of, and the log whose epoch decides which one is the
+    /// stream's.
+    pub history: Option<(LogId, History)>,
     /// True if the state was read to its end for this command.
     pub is_read: bool,
     pub command_id: Uuid,
@@ -42,7 +45,7 @@ impl Job {
     /// A command to be decided on this state or a newer one, and the receiver of its answer.
     pub(crate) fn new(
         call: &Call,
-        command_id: Uuid,
+        (log, command_id): (LogId, Uuid),
         (state, is_read): (VersionedState, bool),
         decider: Arc<dyn Decider>,
     ) -> (Self, oneshot::Receiver<Answer>) {
@@ -53,6 +56,7 @@ impl Job {
             decider,
             key: call.options.key,
             expected: call.options.expected_version,
+            history: call.options.expected_history.map(|history| (log, history)),
             is_read,
             command_id,
             caller: call.options.caller.clone(),
@@ -68,6 +72,12 @@ impl Job {
     pub(crate) fn is_ahead_of(&self, state: &VersionedState) -> bool {
         let is_behind = self.expected.is_some_and(|expected| state.version < expected);
         is_behind && !self.is_read && self.decider.boundary().is_none()
+    }
+
+    /// True if the client has seen another aggregate than this one, or one of the history before
+    /// a failover.
+    fn is_of_another_history(&self, epoch: Epoch) -> bool {
+        self.history.is_some_and(|(log, seen)| seen != History::of(self.stream.0, log, epoch))
     }
 
     /// The name of the state that it is decided on.
@@ -93,6 +103,8 @@ pub(crate) enum Intent {
     Refuse(Rejection),
     /// The client expected another version than this one, which is confirmed.
     VersionConflict(StreamVersion),
+    /// The client saw another aggregate, or another history of this one, which is at this version.
+    OtherHistory(StreamVersion),
     /// Nothing can be committed, for this reason.
     Fail(AppendError),
 }
@@ -218,6 +230,9 @@ pub(crate) fn plan(
 /// and looks its key up, since a repeated command is often refused on the state that its first
 /// attempt made.
 fn decide(job: &Job, current: &VersionedState) -> (Command, Intent) {
+    if job.is_of_another_history(current.epoch) {
+        return (check(job, current), Intent::OtherHistory(current.version));
+    }
     if job.expected.is_some_and(|expected| expected != current.version) {
         return (check(job, current), Intent::VersionConflict(current.version));
     }
@@ -354,6 +369,7 @@ mod tests {
             decider: Arc::new(decider),
             key: None,
             expected: None,
+            history: None,
             is_read: false,
             command_id: Uuid::nil(),
             caller: None,
@@ -372,6 +388,27 @@ mod tests {
         });
         assert_eq!(plan.commands.len() + plan.outdated.len(), 1);
         Some(plan.commands.first()?.expected.0)
+    }
+
+    #[test]
+    fn a_version_is_of_one_aggregate_and_one_history() {
+        let log = LogId(Uuid::from_u128(9));
+        // Of stream 1 in the batch's epoch: what the client saw, and whether that is so still.
+        for (id, epoch, is_so) in [(1, EPOCH, true), (2, EPOCH, false), (1, Epoch(2), false)] {
+            let (mut job, _answered) = job(1, (3, 5), Causes(1, 1));
+            job.expected = Some(StreamVersion(5));
+            job.history = Some((log, History::of(Uuid::from_u128(id), log, epoch)));
+            let plan = plan(&mut VecDeque::from([job]), (EPOCH, 10), &Recent::default(), |_| None);
+            let planned = plan.planned.first().expect("it is answered");
+            match &planned.intent {
+                Intent::Commit { .. } => assert!(is_so, "{id} {epoch:?}"),
+                Intent::OtherHistory(current) => {
+                    assert!(!is_so && *current == StreamVersion(5), "{id} {epoch:?}");
+                }
+                _ => panic!("{id} {epoch:?}"),
+            }
+            assert_eq!(plan.commands[0].events.is_empty(), !is_so);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers of an appender, and how they are told to a client.
 
-use headwater_edge::{ErrorReason, Failure};
+use headwater_edge::{Call, ErrorReason, Failure};
 use headwater_eventlog::Receipt;
 use headwater_kernel::{Rejection, StreamVersion};
 
@@ -16,6 +16,9 @@ pub(crate) enum Answer {
     Refused(Rejection),
     /// The client expected another version than this, the current one.
     VersionConflict(StreamVersion),
+    /// The client saw another aggregate than this one, or another history of it; this is its
+    /// current version.
+    OtherHistory(StreamVersion),
     /// Nothing was committed, or it is not known.
     Failed(AppendError),
 }
@@ -108,6 +111,25 @@ pub(crate) fn failure(error: AppendError) -> Failure {
     }
 }
 
+/// The failure of a command whose client expected another version than this one.
+pub(crate) fn version_conflict(call: &Call, current: StreamVersion) -> Failure {
+    let expected = call.options.expected_version.unwrap_or_default();
+    let failure = Failure::new(
+        ErrorReason::VersionConflict,
+        format!("the aggregate is at version {current}, not {expected}; read it and decide again"),
+    )
+    .with("current_version", current);
+    // It never goes back, but it may still come to a version that lies ahead.
+    if current < expected { failure.retry_after(AHEAD_RETRY) } else { failure }
+}
+
+/// The failure of a command by whose ETag its client saw another aggregate or history.
+pub(crate) fn other_history(current: StreamVersion) -> Failure {
+    let message = "the ETag is of another aggregate, or of another history of this one, as before \
+                   a failover of the write database; read it again and decide again";
+    Failure::new(ErrorReason::VersionConflict, message).with("current_version", current)
+}
+
 /// The failure of a command for which there is no room.
 pub(crate) fn overloaded() -> Failure {
     Failure::new(ErrorReason::Overloaded, "too many commands are waiting; try again later")
@@ -120,3 +142,35 @@ pub(crate) const OVERLOAD_RETRY: std::time::Duration = std::time::Duration::from
 /// Delay before another attempt is worthwhile while the database is unavailable: about the time a
 /// breaker stays open.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Delay before an aggregate may have come to a version that somebody expects ahead of time.
+const AHEAD_RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use headwater_edge::CallOptions;
+    use headwater_kernel::{PartitionKey, StreamId};
+    use tonic::Status;
+    use tonic_types::StatusExt as _;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_that_may_pass_says_when_to_try_again() {
+        // current and expected version, and whether the aggregate may still come to it
+        let table = [(3, 4, true), (3, 9, true), (3, 2, false), (3, 0, false)];
+        for (current, expected, may_pass) in table {
+            let expected_version = Some(StreamVersion(expected));
+            let call = Call {
+                stream: StreamId(Uuid::nil()),
+                partition_key: PartitionKey(Uuid::nil()),
+                domain: "test",
+                options: CallOptions { expected_version, ..CallOptions::default() },
+            };
+            let status = Status::from(version_conflict(&call, StreamVersion(current)));
+            let told = status.get_details_retry_info().is_some();
+            assert_eq!(told, may_pass, "{current} {expected}");
+        }
+    }
+}

@@ -61,6 +61,9 @@ fn one(planned: &mut Planned, outcome: Outcome) -> (Answer, Cache) {
         (Outcome::Committed(_), Intent::VersionConflict(current)) => {
             (Answer::VersionConflict(current), Cache::Leave)
         }
+        (Outcome::Committed(_), Intent::OtherHistory(current)) => {
+            (Answer::OtherHistory(current), Cache::Leave)
+        }
         (Outcome::Committed(_), Intent::Fail(error)) => (Answer::Failed(error), Cache::Leave),
         (Outcome::Replayed(receipt), _) => {
             (Answer::Done { receipt, replayed: true }, Cache::Forget(key))

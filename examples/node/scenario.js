@@ -93,7 +93,8 @@ async function readOwnWritesByAnInterceptor() {
     const { reply, metadata } = await call(ownItems, 'GetItem', { itemId: shop.itemId });
     assert.equal(reply.item.price.minorUnits, price, 'the session reads its own write');
     assert.equal(session.token, reply.freshness.token, "and goes on with the query's token");
-    assert.equal(metadata.etag, `"${reply.item.version}"`, 'the version is the ETag');
+    const version = `"${reply.item.version}.`;
+    assert.ok(metadata.etag.startsWith(version), 'the ETag begins with the version');
   }
   const missing = call(connect('StoreQueryService', options), 'GetStore', { storeId: randomUUID() });
   assert.equal(problemOf(await refused(missing)).reason, 'NOT_FOUND');

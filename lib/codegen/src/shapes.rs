@@ -153,6 +153,11 @@ pub fn has_version(message: &DescriptorProto) -> bool {
     message.field.iter().any(is)
 }
 
+/// The field that names the aggregate of a row: its first one, if that is a string.
+pub fn id(message: &DescriptorProto) -> Option<&str> {
+    message.field.first().filter(|field| is_string(field)).map(|field| field.name())
+}
+
 /// A change of a row: a oneof of the row and of the key under which there is none any more.
 pub struct Change<'m> {
     /// The type of the row's message.

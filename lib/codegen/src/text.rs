@@ -103,6 +103,10 @@ impl ::headwater_edge::Entity for {message} {
     fn version(&self) -> ::core::option::Option<u64> {
         {version}
     }
+
+    fn id(&self) -> ::core::option::Option<::headwater_edge::Uuid> {
+        {id}
+    }
 }
 "#;
 

@@ -173,14 +173,18 @@ impl<'s> Generator<'s> {
         self.write(package, name, text::CHANGE, &fill);
     }
 
-    /// A message that stands for a row: whether it has a version of its own.
+    /// A message that stands for a row: its id, and whether it has a version of its own.
     fn entity(&mut self, package: &str, name: &str) {
         let Some(message) = self.messages.get(name) else { return };
         let version = match shapes::has_version(message) {
             true => "::core::option::Option::Some(self.version)",
             false => "::core::option::Option::None",
         };
-        self.write(package, name, text::ENTITY, &[("version", version)]);
+        let id = match shapes::id(message) {
+            Some(field) => format!("::headwater_edge::Uuid::try_parse(&self.{field}).ok()"),
+            None => "::core::option::Option::None".to_owned(),
+        };
+        self.write(package, name, text::ENTITY, &[("version", version), ("id", &id)]);
     }
 
     /// Implements a trait for a message, once; messages of other packages are left to these.

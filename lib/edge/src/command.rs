@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::ack::AckRequest;
 use crate::deadline::grpc_timeout;
-use crate::etag::Tags;
+use crate::etag::{Expected, History, Tags};
 use crate::failure::{ErrorReason, Failure};
 use crate::key::KeyHashes;
 use crate::token::{token_failure, tokens_of};
@@ -40,6 +40,8 @@ pub struct CallOptions {
     pub key: Option<KeyHashes>,
     /// The version the client expects.
     pub expected_version: Option<StreamVersion>,
+    /// The history that it is a version of, if the client expects it by an ETag.
+    pub expected_history: Option<History>,
     /// Tokens that the client has seen so far; its receipt covers them too.
     pub seen: Option<Tokens>,
     /// Sender of the command.
@@ -120,14 +122,24 @@ impl Envelope {
             .map(|key| KeyHashes::of((caller.as_deref(), &key), method, message))
             .transpose()?;
         let traceparent = traceparent_of(metadata);
-        let expected_version = match options.expected_version {
-            Some(version) => Some(version),
+        let expected = match options.expected_version {
+            Some(version) => Some(Expected { version, history: None }),
             None => expected_by_metadata(metadata)?,
         };
-        let expected_version = expected_version.map(StreamVersion);
+        let expected_version = expected.map(|expected| StreamVersion(expected.version));
+        let expected_history = expected.and_then(|expected| expected.history);
         let left = grpc_timeout(metadata.as_ref());
         let ack = AckRequest::read(metadata, options.acknowledgement, left, Instant::now())?;
-        Ok(Self { options: CallOptions { key, expected_version, seen, caller, traceparent, ack } })
+        let options = CallOptions {
+            key,
+            expected_version,
+            expected_history,
+            seen,
+            caller,
+            traceparent,
+            ack,
+        };
+        Ok(Self { options })
     }
 
     /// The call on an aggregate.
@@ -174,9 +186,9 @@ fn values<'m>(metadata: &'m MetadataMap, name: &'static str) -> impl Iterator<It
     metadata.get_all(name).iter().filter_map(|value| value.to_str().ok())
 }
 
-/// `if-match` with the ETag of a reply is the version that it shows, `if-none-match: *` is 0: the
-/// aggregate must not exist yet.
-fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> {
+/// `if-match` with the ETag of a reply is the version that it shows, of the history that it is of;
+/// `if-none-match: *` is version 0: the aggregate must not exist yet.
+fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<Expected>, Failure> {
     let tags = |name| {
         let all = values(metadata, name).collect::<Vec<_>>().join(",");
         if metadata.contains_key(name) { Some(all.parse::<Tags>()) } else { None }
@@ -185,15 +197,16 @@ fn expected_by_metadata(metadata: &MetadataMap) -> Result<Option<u64>, Failure> 
         let message = format!("the condition {name} cannot be checked");
         Err(Failure::new(ErrorReason::InvalidRequest, message).violation(name, must))
     };
+    let must = "must be one ETag of an aggregate as a reply gave it, or its version, such as \"3\"";
     match (tags(IF_MATCH), tags(IF_NONE_MATCH)) {
         (None, None) => Ok(None),
-        (None, Some(Ok(Tags::All))) => Ok(Some(0)),
+        (None, Some(Ok(Tags::All))) => Ok(Some(Expected { version: 0, history: None })),
         (None, Some(_)) => wrong(IF_NONE_MATCH, "must be *, for what must not exist yet"),
         (Some(Ok(Tags::Some(tags))), None) => match tags.as_slice() {
-            [tag] if tag.version().is_some() => Ok(tag.version()),
-            _ => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+            [tag] => tag.expected().map_or_else(|| wrong(IF_MATCH, must), |is| Ok(Some(is))),
+            _ => wrong(IF_MATCH, must),
         },
-        (Some(_), None) => wrong(IF_MATCH, "must be one ETag of an aggregate, such as \"3\""),
+        (Some(_), None) => wrong(IF_MATCH, must),
         (Some(_), Some(_)) => wrong(IF_MATCH, "must not be sent with if-none-match"),
     }
 }
@@ -204,6 +217,7 @@ mod tests {
     use headwater_proto::headwater::v1::AwaitRequest;
 
     use super::*;
+    use crate::etag::ETag;
     use crate::token::TOKEN;
 
     #[test]
@@ -242,10 +256,13 @@ mod tests {
         let wrong = Err("INVALID_REQUEST");
         let (is, none) = (IF_MATCH, IF_NONE_MATCH);
         type Sent<'a> = &'a [(&'static str, &'a str)];
-        let table: [(Sent<'_>, Result<Option<u64>, &str>); 13] = [
+        let table: [(Sent<'_>, Result<Option<u64>, &str>); 16] = [
             (&[], Ok(None)),
             (&[(is, "\"3\"")], Ok(Some(3))),
             (&[(is, " \"18\" ")], Ok(Some(18))),
+            (&[(is, "\"18.0.9f86d081884c\"")], Ok(Some(18))),
+            (&[(is, "W/\"18.2.9f86d081884c\"")], Ok(Some(18))),
+            (&[(is, "\"18.2\"")], wrong),
             (&[(none, "*")], Ok(Some(0))),
             (&[(is, "3")], wrong),
             (&[(is, "")], wrong),
@@ -262,6 +279,11 @@ mod tests {
             assert_eq!(version, expected.map(|v| v.map(StreamVersion)), "{pairs:?}");
         }
         let field = CommandOptions { expected_version: Some(7), ..Default::default() };
+        let history = History::of(Uuid::max(), LogId(Uuid::nil()), Epoch(2));
+        let tag = ETag::of_version(3, 0, history).to_string();
+        let read = sent(&[(is, &tag)], None).expect("a tag");
+        assert_eq!(read.expected_history, Some(history));
+        assert_eq!(sent(&[(is, "\"3\"")], None).expect("a version").expected_history, None);
         let read = sent(&[(is, "nonsense")], Some(field)).expect("the field wins");
         assert_eq!(read.expected_version, Some(StreamVersion(7)));
     }

@@ -3,38 +3,76 @@
 use std::fmt;
 use std::str::FromStr;
 
+use headwater_kernel::{Epoch, LogId};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Tags that a condition may name; more are refused.
 const TAGS_MAX: usize = 100;
+/// Bits of the digest that names a history; each hexadecimal digit is four.
+const HISTORY_BITS: u32 = 48;
 
-/// Tag that tells one state of an entity from another. The tag of an aggregate is its version,
-/// `"3"`; with the revision of the rows it was read from, if they were ever revised: `"3.1"`.
+/// History of one aggregate: 48 bits of a digest of its id, the log and the log's epoch.
+///
+/// Two aggregates that answer to the same name, one after the other, have different ones; and so
+/// has an aggregate before and after a failover that may have lost some of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History(u64);
+
+impl History {
+    /// Of the aggregate with this id, in this log and epoch.
+    pub fn of(id: Uuid, log: LogId, epoch: Epoch) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(id.as_bytes());
+        digest.update(log.0.as_bytes());
+        digest.update(epoch.0.to_be_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.finalize()[..8]);
+        Self(u64::from_be_bytes(first) >> (u64::BITS - HISTORY_BITS))
+    }
+}
+
+/// Tag that tells one state of an entity from all others. The tag of an aggregate is its version,
+/// the revision of the rows it was read from, and its history: `"3.0.9f86d081884c"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
-impl ETag {
-    /// Of an aggregate.
-    pub fn of_version(version: u64) -> Self {
-        Self(version.to_string())
-    }
+/// State of an aggregate that a tag names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The version.
+    pub version: u64,
+    /// The history that it is a version of; `None` of a bare version, as in `"3"`.
+    pub history: Option<History>,
+}
 
-    /// The same at this revision of the rows: 0 if none was ever changed without an event.
-    #[must_use]
-    pub fn revised(self, revision: i64) -> Self {
-        if revision == 0 { self } else { Self(format!("{}.{revision}", self.0)) }
+impl ETag {
+    /// Of an aggregate at this version, as rows of this revision show it: 0 if none was ever
+    /// changed without an event.
+    pub fn of_version(version: u64, revision: i64, History(history): History) -> Self {
+        Self(format!("{version}.{revision}.{history:012x}"))
     }
 
     /// Of 64 bits of a digest, for what has no version of its own. Never that of a version.
-    pub fn of_digest(digest: u64) -> Self {
-        Self(format!("d{digest:016x}"))
+    pub fn of_digest(digest: u64, revision: i64) -> Self {
+        match revision {
+            0 => Self(format!("d{digest:016x}")),
+            _ => Self(format!("d{digest:016x}.{revision}")),
+        }
     }
 
-    /// The version, if this is the tag of one, at whatever revision.
-    pub fn version(&self) -> Option<u64> {
-        let (version, revision) = self.0.split_once('.').unwrap_or((&self.0, "1"));
-        number(revision).filter(|revision| *revision > 0)?;
-        number(version)
+    /// The state of an aggregate that this is the tag of, at whatever revision; a bare version is
+    /// one, too.
+    pub fn expected(&self) -> Option<Expected> {
+        let mut parts = self.0.split('.');
+        let version = number(parts.next()?)?;
+        let Some(revision) = parts.next() else { return Some(Expected { version, history: None }) };
+        let history = parts.next()?;
+        let is_written = number(revision).is_some() && parts.next().is_none();
+        let read = History(u64::from_str_radix(history, 16).ok()?);
+        let is_written = is_written && format!("{:012x}", read.0) == history;
+        is_written.then_some(Expected { version, history: Some(read) })
     }
 }
 
@@ -98,14 +136,17 @@ mod tests {
 
     #[test]
     fn table() {
-        let three = ETag::of_version(3);
+        let three = ETag::of_version(3, 0, History(0x9f86_d081_884c));
         let many = vec!["\"1\""; TAGS_MAX + 1].join(",");
         for (text, contains) in [
             ("*", Some(true)),
             (" * ", Some(true)),
-            ("\"3\"", Some(true)),
+            ("\"3.0.9f86d081884c\"", Some(true)),
+            ("\"3\"", Some(false)),
+            ("\"3.1.9f86d081884c\"", Some(false)),
+            ("\"3.0.9f86d081884d\"", Some(false)),
             ("\"4\"", Some(false)),
-            ("\"4\", W/\"3\"", Some(true)),
+            ("\"4\", W/\"3.0.9f86d081884c\"", Some(true)),
             ("\"\"", Some(false)),
             ("\"03\"", Some(false)),
             ("", None),
@@ -124,16 +165,47 @@ mod tests {
 
     #[test]
     fn a_version_is_told_from_a_digest() {
-        assert_eq!(ETag::of_version(3).to_string(), "\"3\"");
-        assert_eq!(ETag::of_version(3).version(), Some(3));
-        assert_eq!(ETag::of_digest(3).to_string(), "\"d0000000000000003\"");
-        assert_eq!(ETag::of_digest(3).version(), None);
-        let revised = ETag::of_version(3).revised(12);
-        assert_eq!((revised.to_string().as_str(), revised.version()), ("\"3.12\"", Some(3)));
-        assert_eq!(ETag::of_version(3).revised(0), ETag::of_version(3));
-        assert_eq!(ETag::of_digest(3).revised(12).version(), None);
-        for other in ["", "03", "+3", "-1", "18446744073709551616", "3.", "3.0", "3.01", ".1"] {
-            assert_eq!(ETag(other.to_owned()).version(), None, "{other}");
+        let history = History(0x9f_86d0_8188);
+        let tag = ETag::of_version(3, 12, history);
+        assert_eq!(tag.to_string(), "\"3.12.009f86d08188\"");
+        assert_eq!(tag.expected(), Some(Expected { version: 3, history: Some(history) }));
+        let bare = ETag("3".to_owned());
+        assert_eq!(bare.expected(), Some(Expected { version: 3, history: None }));
+        assert_eq!(ETag::of_digest(3, 0).to_string(), "\"d0000000000000003\"");
+        assert_eq!(ETag::of_digest(3, 12).to_string(), "\"d0000000000000003.12\"");
+        assert_eq!(ETag::of_digest(3, 0).expected(), None);
+        assert_eq!(ETag::of_digest(3, 12).expected(), None);
+        for other in [
+            "",
+            "03",
+            "+3",
+            "-1",
+            "18446744073709551616",
+            "3.",
+            "3.1",
+            "3.1.",
+            ".1.009f86d08188",
+            "3.01.009f86d08188",
+            "3.1.9f86d08188",
+            "3.1.009F86D08188",
+            "3.1.+09f86d08188",
+            "3.1.1009f86d08188.",
+            "3.1.009f86d08188.1",
+        ] {
+            assert_eq!(ETag(other.to_owned()).expected(), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_history_is_of_one_aggregate_in_one_epoch_of_one_log() {
+        let history = |id, log, epoch| {
+            History::of(Uuid::from_u128(id), LogId(Uuid::from_u128(log)), Epoch(epoch))
+        };
+        let one = history(1, 2, 3);
+        assert_eq!(one, history(1, 2, 3));
+        for other in [history(4, 2, 3), history(1, 4, 3), history(1, 2, 4), history(2, 1, 3)] {
+            assert_ne!(one, other);
+        }
+        assert!(one.0 >> HISTORY_BITS == 0, "{one:?}");
     }
 }

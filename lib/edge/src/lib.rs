@@ -29,7 +29,7 @@ pub use command::{
 };
 pub use consistency::{NotWritten, Requirement, STALENESS, Written, duration};
 pub use deadline::{grpc_status, grpc_timeout, time_to_wait};
-pub use etag::{ETag, Tags};
+pub use etag::{ETag, Expected, History, Tags};
 pub use failure::{
     ErrorReason, Failure, PLATFORM, RpcStatus, code_of, code_of_rejection, reason_name,
 };

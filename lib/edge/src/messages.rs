@@ -40,6 +40,11 @@ pub trait Entity: prost::Message + Default + Clone {
     /// The version of the aggregate that the row is of; `None` for rows of several aggregates,
     /// which are told apart by their content.
     fn version(&self) -> Option<u64>;
+
+    /// The id of the aggregate that the row is of: the message's first field, if that is a string.
+    /// With the version it is what the ETag is made of. `None` if there is no such field, or no
+    /// UUID in it.
+    fn id(&self) -> Option<Uuid>;
 }
 
 /// A reply of one entity.

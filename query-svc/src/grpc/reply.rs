@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use headwater_edge::{
-    DatedReply, ETag, Entity, EntityReply, ErrorReason, Failure, TOKEN, timestamp, token_failure,
+    DatedReply, ETag, Entity, EntityReply, ErrorReason, Failure, History, TOKEN, timestamp,
+    token_failure,
 };
 use headwater_kernel::{NodeRole, TokenError};
 use headwater_proto::headwater::v1;
@@ -33,18 +34,23 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// refused.
 const DETAIL_CHARS_MAX: usize = 300;
 
-/// The version, or a digest of the content of rows that join several aggregates, none of whose
-/// versions is their own; and the revision of the rows, which may change one at its version.
+/// The version of the aggregate and the history that it is of, or a digest of the content of rows
+/// that join several aggregates, none of whose versions is their own; and the revision of the rows,
+/// which may change one at its version.
 fn tag_of(entity: &impl Entity, shown: &Shown) -> ETag {
-    let Some(version) = entity.version() else { return tag_of_content(entity, shown) };
-    ETag::of_version(version).revised(shown.node_state.checkpoint.revision)
+    let (Some(version), Some(id)) = (entity.version(), entity.id()) else {
+        return tag_of_content(entity, shown);
+    };
+    let checkpoint = &shown.node_state.checkpoint;
+    let history = History::of(id, checkpoint.log, checkpoint.epoch);
+    ETag::of_version(version, checkpoint.revision, history)
 }
 
 fn tag_of_content(message: &impl prost::Message, shown: &Shown) -> ETag {
     let digest = Sha256::digest(message.encode_to_vec());
     let mut half = [0; 8];
     half.copy_from_slice(&digest[..8]);
-    ETag::of_digest(u64::from_be_bytes(half)).revised(shown.node_state.checkpoint.revision)
+    ETag::of_digest(u64::from_be_bytes(half), shown.node_state.checkpoint.revision)
 }
 
 impl Query<'_> {
@@ -74,7 +80,7 @@ impl Query<'_> {
 
     fn tagged<M>(&self, shown: &Shown, message: M, tag: &ETag) -> Response<M> {
         let mut response = self.dated(shown, message);
-        // Letters, digits and quotes: always a valid header value.
+        // Letters, digits, dots and quotes: always a valid header value.
         if let Ok(tag) = MetadataValue::try_from(tag.to_string()) {
             response.metadata_mut().insert(ETAG, tag);
         }

@@ -97,6 +97,7 @@ impl BatchMetadata {
         let options = CallOptions {
             key,
             expected_version: options.expected_version.map(StreamVersion),
+            expected_history: None,
             seen,
             caller: self.caller.clone(),
             traceparent: self.traceparent.clone(),

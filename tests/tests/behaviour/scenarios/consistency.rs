@@ -174,15 +174,20 @@ pub async fn what_is_known_is_not_sent_again(client: Client) {
     }
 }
 
+/// The ETag of a store, as of this token.
+async fn tag_of(client: &Client, store_id: &str, token: &str) -> String {
+    let get = GetStoreRequest { store_id: store_id.to_owned(), consistency: None };
+    let mut request = Request::new(get);
+    *request.metadata_mut() = metadata(&[(TOKEN, token)]);
+    let reply = client.store_queries().get_store(request).await.expect("there");
+    let etag = reply.metadata().get("etag").and_then(|etag| etag.to_str().ok());
+    etag.expect("a tag").to_owned()
+}
+
 /// The ETag of a reply is the condition of a command.
 pub async fn a_command_with_an_etag_is_for_that_version(client: Client) {
     let (store, opened) = client.open("Harbour", "Bergen").await;
-    let get = GetStoreRequest { store_id: store.clone(), consistency: None };
-    let mut request = Request::new(get);
-    *request.metadata_mut() = metadata(&[(TOKEN, &opened.token)]);
-    let reply = client.store_queries().get_store(request).await.expect("there");
-    let etag = reply.metadata().get("etag").and_then(|etag| etag.to_str().ok());
-    let etag = etag.expect("a tag").to_owned();
+    let etag = tag_of(&client, &store, &opened.token).await;
 
     let rename = async |name: &str, pairs: &[(&'static str, &str)]| {
         let (store_id, name) = (store.clone(), name.to_owned());
@@ -196,6 +201,17 @@ pub async fn a_command_with_an_etag_is_for_that_version(client: Client) {
     must_be(&late, "VERSION_CONFLICT");
     assert_eq!(late.code(), Code::Aborted);
     assert_eq!(fact(&late, "current_version").as_deref(), Some("2"));
+    // A bare version will do; the tag of another store at that version will not.
+    let bare = done(rename("Bare", &[("if-match", "\"2\"")]).await);
+    assert_eq!(receipt(bare.receipt).version, 3);
+    let (another, _) = client.open("Other", "Bergen").await;
+    client.rename_store(&another, "Other 2").await;
+    let third = client.rename_store(&another, "Other 3").await;
+    let foreign = tag_of(&client, &another, &third.token).await;
+    let other = rename("Other", &[("if-match", &foreign)]).await.expect_err("another store's");
+    must_be(&other, "VERSION_CONFLICT");
+    assert!(other.message().contains("another aggregate"), "{other:?}");
+    assert_eq!(fact(&other, "current_version").as_deref(), Some("3"));
     let wrong = rename("Wrong", &[("if-match", "2")]).await.expect_err("no tag");
     assert_eq!(fields(&wrong), ["if-match"]);
 

@@ -4,6 +4,7 @@ use headwater_domain_proto::stores::v1::{
     AdjustStockRequest, DelistItemRequest, GetItemBySkuRequest, ListItemRequest, Money,
     RepriceItemRequest, StockItem,
 };
+use tonic::Request;
 use uuid::Uuid;
 
 use super::client::{
@@ -93,13 +94,15 @@ pub async fn a_sku_is_unique_and_free_again(client: Client) {
     // Its own store's alone: `other` has one too, and case counts.
     client.list(&shop.store, "a-1", 300).await;
 
-    let delisted = receipt(done(stock.delist_item(delist(&shop)).await).receipt);
     let by_sku = |store: &str, token: &str| GetItemBySkuRequest {
         store_id: store.to_owned(),
         sku: "A-1".to_owned(),
         consistency: at_least(token),
     };
     let mut queries = client.stock_queries();
+    let first = queries.get_item_by_sku(by_sku(&shop.store, &shop.token)).await.expect("listed");
+    let first_tag = first.metadata().get("etag").expect("a tag").clone();
+    let delisted = receipt(done(stock.delist_item(delist(&shop)).await).receipt);
     let gone = queries.get_item_by_sku(by_sku(&shop.store, &delisted.token)).await;
     refused(gone, "NOT_FOUND");
 
@@ -119,6 +122,12 @@ pub async fn a_sku_is_unique_and_free_again(client: Client) {
     let found = done(queries.get_item_by_sku(by_sku(&shop.store, &token)).await).item;
     let found = found.expect("the new one");
     assert_eq!((found.item_id, found.price), (listed.item_id, eur(500)));
+    // It has the version that the first one had when it was listed, and is not that one.
+    let mut conditional = Request::new(by_sku(&shop.store, &token));
+    conditional.metadata_mut().insert("if-none-match", first_tag);
+    let changed = done(queries.get_item_by_sku(conditional).await);
+    assert_eq!(changed.item.expect("it is sent").version, 1);
+    assert!(changed.freshness.is_some_and(|freshness| !freshness.not_modified));
     let kept = done(queries.get_item_by_sku(by_sku(&other.store, &other.token)).await).item;
     assert_eq!(kept.expect("the other store's").item_id, other.item);
 }
