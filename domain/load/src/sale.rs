@@ -11,7 +11,7 @@ pub const HEADER: [&str; 5] = ["store", "product", "quantity", "amount", "timest
 /// Bounds of the wire contract (`stores/v1/commands.proto`), so that no line fails after others
 /// were sent.
 pub const QUANTITY_MAX: i64 = 1_000_000_000;
-const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+const AMOUNT_MAX: i64 = 1_000_000_000_000;
 const STORE_CHARS_MAX: usize = 200;
 const PRODUCT_CHARS_MAX: usize = 64;
 

@@ -4,14 +4,14 @@
 use std::fmt;
 
 /// The largest price of a unit and the largest amount of a sale, in minor units.
-pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
 /// The most units that one command moves.
 pub const QUANTITY_MAX: i64 = 1_000_000_000;
 
 /// The largest total of one item: its units in stock, their value, its units sold, its revenue. The
-/// sums over a thousand items at this limit still fit a `bigint`.
-pub const TOTAL_MAX: i64 = 9_000_000_000_000_000;
+/// sums over a million items at this limit still fit a `bigint`.
+pub const TOTAL_MAX: i64 = 9_000_000_000_000;
 
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, less the two angle brackets).
 pub const EMAIL_BYTES_MAX: usize = 254;

@@ -1,6 +1,8 @@
 //! Decisions on stock items.
 
-use headwater_domain_model::values::{AMOUNT_MAX, Currency, Money, QUANTITY_MAX, Quantity, Sku};
+use headwater_domain_model::values::{
+    AMOUNT_MAX, Currency, Money, QUANTITY_MAX, Quantity, Sku, TOTAL_MAX,
+};
 use headwater_domain_model::{Item, ItemAction, ItemCommand, ItemEvent, reasons};
 use headwater_domain_proto::stores::v1::{
     ItemDelisted, ItemListed, ItemRepriced, SaleRecorded, StockAdjusted, StockReceived,
@@ -193,12 +195,12 @@ fn must_be_listed_in_that_store_for_everything_else() {
 fn refuses_what_would_pass_a_total() {
     let overflow = || Err(reasons::AMOUNT_OVERFLOW);
     let receive = || to(ItemAction::Receive(units(QUANTITY_MAX)));
-    // Nine million times a billion is the limit of the value in stock.
-    check::<Item>(&[listed(9_000_001)], receive(), overflow());
+    // Nine thousand times a billion is the limit of the value in stock.
+    check::<Item>(&[listed(9_001)], receive(), overflow());
     let given = [listed(0), received(QUANTITY_MAX, QUANTITY_MAX)];
-    let reprice = to(ItemAction::Reprice(money("USD", 9_000_001)));
+    let reprice = to(ItemAction::Reprice(money("USD", 9_001)));
     check::<Item>(&given, reprice, overflow());
-    check::<Item>(&[listed(9_000_001)], to(adjust(QUANTITY_MAX)), overflow());
+    check::<Item>(&[listed(9_001)], to(adjust(QUANTITY_MAX)), overflow());
     // Units, though they cost nothing.
     check::<Item>(&[listed(0), received(1, i64::MAX)], receive(), overflow());
     // Revenue.
@@ -209,6 +211,32 @@ fn refuses_what_would_pass_a_total() {
     // Units sold.
     let given = [listed(0), sold(i64::MAX, 0, 5)];
     check::<Item>(&given, to(sell(1, money("USD", 1))), overflow());
+}
+
+/// The sums of a store's overview, over a million items at the limit.
+#[test]
+fn a_million_full_items_fit_a_store() {
+    assert!(TOTAL_MAX.checked_mul(1_000_000).is_some());
+}
+
+/// Events of the time when the limits were higher: they are read as they are, and what leads back
+/// below the limits is decided.
+#[test]
+fn what_was_stored_beyond_the_limits_is_read() {
+    let (price, revenue) = (1_000_000_000_000_000, 9_000_000_000_000_000);
+    let given = || [listed(price), received(10, 10), sold(1, revenue, 9)];
+    let item: Item = fold(&given());
+    let snapshot = item.snapshot().unwrap();
+    assert_eq!(Item::restore(&snapshot), Some(item));
+    check::<Item>(&given(), to(sell(1, money("USD", 1))), Err(reasons::AMOUNT_OVERFLOW));
+    let repriced = ItemRepriced {
+        store_id: STORE.to_string(),
+        old_price_minor_units: price,
+        new_price_minor_units: 5,
+        on_hand: 9,
+    };
+    let reprice = to(ItemAction::Reprice(money("USD", 5)));
+    check::<Item>(&given(), reprice, Ok(Decision::event(repriced)));
 }
 
 #[test]

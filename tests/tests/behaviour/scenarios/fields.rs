@@ -75,7 +75,7 @@ async fn of_money_and_numbers(client: &Client) {
         (money("", 1), "amount.currency"),
         (money("usd", 1), "amount.currency"),
         (money("EUR", -1), "amount.minor_units"),
-        (money("EUR", 1_000_000_000_000_001), "amount.minor_units"),
+        (money("EUR", 1_000_000_000_001), "amount.minor_units"),
     ] {
         let sale = stores::RecordSaleRequest { amount, ..record_sale(ID, ID, 1, 1) };
         check(stock.record_sale(sale).await, &[expected]);
@@ -128,7 +128,7 @@ async fn of_items(client: &Client) {
     check(stock.adjust_stock(request).await, &ids);
     // At the limits.
     let (store, _) = client.open("Limits", "Bern").await;
-    client.list(&store, &"~".repeat(64), 1_000_000_000_000_000).await;
+    client.list(&store, &"~".repeat(64), 1_000_000_000_000).await;
     // The smallest SKU there is; what is listed under it can be found by it.
     let blank = stores::ListItemRequest { name: "Blank".to_owned(), ..list_item(&store, " ", 0) };
     let listed = done(stock.list_item(blank).await);

@@ -118,7 +118,7 @@ impl Subject {
         let (store, _) = client.open(&city, &city).await;
         let (item, _) = client.list(&store, "A-1", 250).await;
         client.receive(&store, &item, 1).await;
-        let sold = client.sell(&store, &item, 1, 1_000_000_000_000_000).await;
+        let sold = client.sell(&store, &item, 1, 1_000_000_000_000).await;
         let email = address("subject");
         let (user, registered) = client.register(&email, "Subject").await;
         (Self { store, item, user, email, city }, covering(&[sold.token, registered.token]))

@@ -105,7 +105,7 @@ async fn of_items(client: &Client, shop: &Shop, provoked: &mut Provoked) {
 
 /// Nine sales of the largest amount fit an item's revenue, the tenth does not.
 async fn of_totals(client: &Client, provoked: &mut Provoked) {
-    const LARGEST: i64 = 1_000_000_000_000_000;
+    const LARGEST: i64 = 1_000_000_000_000;
     let shop = client.shop(20).await;
     for _ in 0..9 {
         client.sell(&shop.store, &shop.item, 1, LARGEST).await;
