@@ -3,6 +3,8 @@
 //!
 //! Each side's schema belongs to the crate that writes it; this is the one place that calls them.
 
+mod sides;
+
 use anyhow::Context;
 use clap::Args;
 use headwater_eventlog::{Edition, EventLog, LogInfo};
@@ -42,6 +44,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         println!("finished: {}", log.said());
         return Ok(());
     }
+    sides::check(&write_owner_url, &read_owner_url).await?;
     let log = both(&write_owner_url, &read_owner_url, partitions).await?;
     println!("migrated: {}", log.said());
     if log.0.edition != Edition::Finished {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod load;
+mod migrate;
 mod parked;
 mod up;
 mod views;
