@@ -14,6 +14,8 @@ mod methods;
 
 mod call;
 
+mod unread;
+
 mod body;
 
 mod request_body;

@@ -200,7 +200,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::OutcomeUnknown
         | ErrorReason::LogEndUnknown
         | ErrorReason::ShuttingDown => Code::Unavailable,
-        ErrorReason::MethodUnknown => Code::Unimplemented,
+        ErrorReason::MethodUnknown | ErrorReason::EncodingUnsupported => Code::Unimplemented,
         ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorReason::Internal => Code::Internal,
         ErrorReason::DataCorrupt => Code::DataLoss,

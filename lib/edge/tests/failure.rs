@@ -30,6 +30,7 @@ const TABLE: &[(ErrorReason, Code, &str)] = &[
     (ErrorReason::LogEndUnknown, Code::Unavailable, "LOG_END_UNKNOWN"),
     (ErrorReason::ResumeExpired, Code::FailedPrecondition, "RESUME_EXPIRED"),
     (ErrorReason::MigrationNeeded, Code::FailedPrecondition, "MIGRATION_NEEDED"),
+    (ErrorReason::EncodingUnsupported, Code::Unimplemented, "ENCODING_UNSUPPORTED"),
     (ErrorReason::PrimaryShareSpent, Code::ResourceExhausted, "PRIMARY_SHARE_SPENT"),
     (ErrorReason::Internal, Code::Internal, "INTERNAL"),
     (ErrorReason::DataCorrupt, Code::DataLoss, "DATA_CORRUPT"),

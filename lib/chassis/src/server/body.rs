@@ -15,7 +15,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::call::Call;
-use super::refusals;
+use super::{refusals, unread};
 use crate::in_flight::{EndedEarly, ended_early};
 
 /// A reply's body, with the call it belongs to: the call ends when the body is dropped.
@@ -81,6 +81,11 @@ impl ReplyBody {
     }
 }
 
+/// Failure in place of trailers that say that the request cannot be read.
+fn unread(frame: &Result<Frame<Bytes>, Status>) -> Option<Failure> {
+    unread::failure(frame.as_ref().ok()?.trailers_ref()?)
+}
+
 async fn ending(deadline: Option<Instant>, cut: Arc<CancellationToken>) -> Failure {
     match ended_early(deadline, &cut).await {
         EndedEarly::Deadline => refusals::deadline_exceeded(),
@@ -104,7 +109,10 @@ impl http_body::Body for ReplyBody {
             Poll::Pending => this.poll_ending(cx).map(|failure| Some(Ok(this.end_with(failure)))),
             ready => ready,
         };
-        let frame = ready!(polled);
+        let mut frame = ready!(polled);
+        if let Some(failure) = frame.as_ref().and_then(unread) {
+            frame = Some(Ok(this.end_with(failure)));
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {

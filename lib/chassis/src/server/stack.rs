@@ -28,6 +28,7 @@ use super::limits::Limits;
 use super::methods::{Method, Methods};
 use super::refusals;
 use super::request_body::RequestBody;
+use super::unread;
 use crate::in_flight::handled;
 use crate::trace;
 
@@ -81,6 +82,9 @@ impl<S: Handler> Stack<S> {
             if !call.method().built_in && !call.enter(self.limits.calls_max) {
                 return refused(refusals::overloaded());
             }
+            if let Some(failure) = unread::compressed(request.headers()) {
+                return refused(failure);
+            }
             let handler = self.handle(call.method().built_in, request);
             let handler = handled(&self.methods.places, handler);
             let timed = within(timeout.unwrap_or(self.limits.deadline_default), handler);
@@ -96,7 +100,7 @@ impl<S: Handler> Stack<S> {
             true => self.built_in.clone().oneshot(request).await,
             false => self.service.clone().oneshot(request).await,
         };
-        reply
+        unread::failure(reply.headers()).map_or(reply, refused)
     }
 
     /// Costs nothing unless traces are exported.

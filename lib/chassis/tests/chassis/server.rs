@@ -81,6 +81,27 @@ async fn a_message_that_is_too_large_is_refused() {
     server.stop().await.unwrap();
 }
 
+/// What tonic's codec says of them is neither a reason nor the client's business.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_refused() {
+    let server = Running::start(Limits::default()).await;
+    let table: [(&[u8], &str); 3] = [
+        (&[0x0a, 0x02, 0xff, 0xfe], "UTF-8"),
+        (&[0xff, 0xff, 0xff], "cannot be decoded"),
+        (&[0x0a, 0x7f, 0x00], "cannot be decoded"),
+    ];
+    for (message, said) in table {
+        let status = server.call_raw(message, None).await;
+        check_refusal(&status, Code::InvalidArgument, "INVALID_REQUEST");
+        assert!(status.message().contains(said), "{status:?}");
+        assert!(!status.message().contains("Protobuf"), "{status:?}");
+    }
+    server.counted(UNARY, "INVALID_ARGUMENT", 3).await;
+    let status = server.call_raw(&[], Some("gzip")).await;
+    check_refusal(&status, Code::Unimplemented, "ENCODING_UNSUPPORTED");
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_call_without_a_deadline_gets_the_default_one() {
     let deadline_default = Duration::from_millis(50);
@@ -217,6 +238,14 @@ async fn health_follows_readiness() {
     server.readiness.set("database", Ok(()));
     check("users.v1.UserQueryService", Serving).await;
     check("headwater.database", Serving).await;
+    // A service that nobody knows may come to be known: whoever watches it is told, and waits.
+    let watch = HealthCheckRequest { service: "other".to_owned() };
+    let mut client = HealthClient::new(server.channel.clone());
+    let mut told = within(client.watch(watch)).await.unwrap().into_inner();
+    assert_eq!(within(told.message()).await.unwrap().unwrap().status(), ServiceUnknown);
+    let more = tokio::time::timeout(Duration::from_millis(50), told.message()).await;
+    assert!(more.is_err(), "{more:?}");
+    drop((told, client));
     server.stop().await.unwrap();
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::BufMut as _;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use headwater_chassis::server::Handler;
 use headwater_chassis::{
@@ -37,6 +38,38 @@ pub const UNARY: &str = "/users.v1.UserQueryService/GetUser";
 pub const STREAM: &str = "/stores.v1.StoreQueryService/ListStores";
 
 type Codec = tonic_prost::ProstCodec<HealthCheckRequest, HealthCheckResponse>;
+
+/// Sends bytes as they are.
+struct Raw;
+
+impl tonic::codec::Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = HealthCheckResponse;
+    type Encoder = Self;
+    type Decoder = tonic_prost::ProstDecoder<HealthCheckResponse>;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Self::Decoder::default()
+    }
+}
+
+impl tonic::codec::Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(
+        &mut self,
+        message: Vec<u8>,
+        into: &mut tonic::codec::EncodeBuf<'_>,
+    ) -> Result<(), Status> {
+        into.put_slice(&message);
+        Ok(())
+    }
+}
 
 /// Bounds every wait of a test.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -148,6 +181,16 @@ impl Running {
         let mut client = bare_client(self.address).await;
         let reply = client.unary(request(told, timeout), at(path), Codec::default());
         within(reply).await.map(|_| ())
+    }
+
+    /// The refusal of a call with these bytes as its message.
+    pub async fn call_raw(&self, message: &[u8], encoding: Option<&'static str>) -> Status {
+        let mut client = bare_client(self.address).await;
+        let mut request = Request::new(message.to_vec());
+        if let Some(encoding) = encoding {
+            request.metadata_mut().insert("grpc-encoding", encoding.parse().unwrap());
+        }
+        within(client.unary(request, at(UNARY), Raw)).await.map(|_| ()).expect_err("refused")
     }
 
     pub async fn stream(&self, told: &str) -> Streaming<HealthCheckResponse> {
