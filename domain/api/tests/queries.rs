@@ -69,7 +69,7 @@ async fn stores() {
     assert_eq!(freshness.node_role(), NodeRole::Primary);
     assert!(freshness.staleness.unwrap().seconds < 60);
 
-    let ids = vec![id(9).to_string(), id(1).to_string(), id(8).to_string()];
+    let ids = [9, 1, 8, 9, 9].map(|n| id(n).to_string()).to_vec();
     let request = BatchGetStoresRequest { store_ids: ids, consistency: at_least(&written) };
     let batch = service.stores().batch_get_stores(request).await.unwrap();
     assert_eq!(metadata(&batch, "headwater-token"), written);

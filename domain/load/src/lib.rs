@@ -7,6 +7,8 @@
 
 mod sale;
 
+mod lines;
+
 mod survey;
 
 mod ids;

@@ -12,8 +12,12 @@ pub const HEADER: [&str; 5] = ["store", "product", "quantity", "amount", "timest
 /// were sent.
 pub const QUANTITY_MAX: i64 = 1_000_000_000;
 const AMOUNT_MAX: i64 = 1_000_000_000_000;
+/// What an item may have brought in all, likewise.
+pub const TOTAL_MAX: i64 = 9_000_000_000_000;
 const STORE_CHARS_MAX: usize = 200;
 const PRODUCT_CHARS_MAX: usize = 64;
+/// Characters of a field that an error shows.
+const SHOWN_CHARS_MAX: usize = 60;
 
 /// A sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,17 +41,16 @@ pub fn check_header(header: &StringRecord) -> anyhow::Result<()> {
     let is_ours = header.iter().eq(HEADER);
     ensure!(
         is_ours,
-        "line 1 must be {}, not {:?}",
+        "line 1 must be {}, not {}",
         HEADER.join(","),
-        header.iter().collect::<Vec<_>>()
+        shown(&header.iter().collect::<Vec<_>>().join(","))
     );
     Ok(())
 }
 
 impl Sale {
     /// Reads a line; the error names it and the field.
-    pub fn parse(record: &StringRecord) -> anyhow::Result<Sale> {
-        let line = record.position().map_or(0, csv::Position::line);
+    pub fn parse(line: u64, record: &StringRecord) -> anyhow::Result<Sale> {
         Sale::fields(line, record).with_context(|| format!("line {line}"))
     }
 
@@ -71,7 +74,8 @@ fn store(text: &str) -> anyhow::Result<String> {
     let length = text.chars().count();
     ensure!(
         (1..=STORE_CHARS_MAX).contains(&length) && text.trim() == text,
-        "store must have 1 to {STORE_CHARS_MAX} characters and no space around them, not {text:?}"
+        "store must have 1 to {STORE_CHARS_MAX} characters and no space around them, not {}",
+        shown(text)
     );
     Ok(text.to_owned())
 }
@@ -82,7 +86,8 @@ fn product(text: &str) -> anyhow::Result<String> {
         && text.trim() == text;
     ensure!(
         is_sku,
-        "product must have 1 to {PRODUCT_CHARS_MAX} printable ASCII characters, not {text:?}"
+        "product must have 1 to {PRODUCT_CHARS_MAX} printable ASCII characters, not {}",
+        shown(text)
     );
     Ok(text.to_owned())
 }
@@ -90,13 +95,21 @@ fn product(text: &str) -> anyhow::Result<String> {
 fn number(name: &str, text: &str, least: i64, most: i64) -> anyhow::Result<i64> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => bail!("{name} must be a whole number from {least} to {most}, not {text:?}"),
+        _ => bail!("{name} must be a whole number from {least} to {most}, not {}", shown(text)),
     }
 }
 
 fn timestamp(text: &str) -> anyhow::Result<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .with_context(|| format!("timestamp must be RFC 3339 (2017-03-01T12:30:00Z), not {text:?}"))
+    let must = "timestamp must be RFC 3339 (2017-03-01T12:30:00Z)";
+    OffsetDateTime::parse(text, &Rfc3339).with_context(|| format!("{must}, not {}", shown(text)))
+}
+
+/// A field in quotes, or its beginning: a quote that is never closed makes one of the whole file.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+        None => format!("{text:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +122,7 @@ mod tests {
         let text = format!("{}\n{line}\n", HEADER.join(","));
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
         let record = reader.records().next().expect("a line").expect("CSV");
-        Sale::parse(&record).map_err(|error| format!("{error:#}"))
+        Sale::parse(2, &record).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -144,6 +157,13 @@ mod tests {
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.starts_with("line 2: ") && error.contains(field), "{line}: {error}");
+        }
+        for field in 0..HEADER.len() {
+            let mut fields = ["S", "1", "1", "1", "2017-01-01T11:53:26Z"];
+            let huge = "ü".repeat(1_000_000);
+            fields[field] = &huge;
+            let error = parse(&fields.join(",")).expect_err("too long");
+            assert!(error.len() < 500 && error.contains("2000000 bytes"), "{error}");
         }
     }
 }

@@ -10,10 +10,10 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use csv::{Reader, ReaderBuilder, StringRecord};
 use sha2::{Digest as _, Sha256};
 
-use super::sale::{QUANTITY_MAX, Sale, check_header};
+use super::lines::Lines;
+use super::sale::{QUANTITY_MAX, Sale, TOTAL_MAX};
 
 /// Progress is told once in so many lines.
 const TELL_EVERY: u64 = 10_000;
@@ -93,16 +93,12 @@ impl Survey {
         let is_same = now.len() == self.as_surveyed.len()
             && now.modified()? == self.as_surveyed.modified()?;
         ensure!(is_same, "{} has changed since it was checked", path.display());
-        Ok(reader(file)?.into_records().map(|record| Sale::parse(&record?)))
+        let mut lines = Lines::of(file)?;
+        Ok(std::iter::from_fn(move || {
+            let next = lines.next().transpose()?;
+            Some(next.and_then(|(line, record)| Sale::parse(line, record)))
+        }))
     }
-}
-
-fn reader<R: Read>(input: R) -> anyhow::Result<Reader<R>> {
-    // Flexible, since our own message on the number of fields names the line as the others do.
-    let mut reader =
-        ReaderBuilder::new().flexible(true).buffer_capacity(1 << 16).from_reader(input);
-    check_header(reader.headers()?)?;
-    Ok(reader)
 }
 
 /// Reads on behalf of the parser, and hashes what it reads.
@@ -134,13 +130,12 @@ struct Counted {
 impl Counted {
     fn of(input: impl Read, tell: impl Fn(u64)) -> anyhow::Result<Counted> {
         let mut counted = Counted::default();
-        let mut reader = reader(input)?;
-        let mut record = StringRecord::new();
-        while reader.read_record(&mut record)? {
-            let sale = Sale::parse(&record)?;
+        let mut lines = Lines::of(input)?;
+        while let Some((line, record)) = lines.next()? {
+            let sale = Sale::parse(line, record)?;
             counted.add(&sale).with_context(|| format!("line {}", sale.line))?;
             if counted.sales.is_multiple_of(TELL_EVERY) {
-                tell(reader.position().byte());
+                tell(lines.bytes());
             }
         }
         ensure!(counted.sales > 0, "it has no sales");
@@ -162,11 +157,13 @@ impl Counted {
         }
         let item = &mut self.items[at];
         item.units += sale.quantity;
-        // Bounded per line, and i64 holds nine thousand of the largest: no file of cents comes
-        // near.
-        item.amount =
-            item.amount.checked_add(sale.amount).context("the item's amounts overflow")?;
+        item.amount += sale.amount;
         let (most, name) = (QUANTITY_MAX, &sale.product);
+        // Its revenue, and the value of its units at their mean price, which is rounded.
+        ensure!(
+            item.amount + item.units / 2 <= TOTAL_MAX,
+            "more than {TOTAL_MAX} paid for {name} in all, which no item can hold"
+        );
         ensure!(
             item.units <= most,
             "more than {most} units of {name} in all, which one delivery cannot bring"
@@ -233,6 +230,7 @@ mod tests {
     fn a_bad_file_is_refused_with_the_line() {
         let header = "store,product,quantity,amount,timestamp\n";
         let half = "A,1,600000000,1,2017-01-01T00:00:00Z\n";
+        let dear = "A,1,1,1000000000000,2017-01-01T00:00:00Z\n";
         for (text, expected) in [
             (String::new(), "line 1 must be store,product"),
             (FILE.replacen("store", "shop", 1), "line 1 must be store,product"),
@@ -240,6 +238,9 @@ mod tests {
             (format!("{FILE}B,2,x,50,2017-01-01T00:00:03Z\n"), "line 6: quantity"),
             (format!("{FILE}B,2\n"), "line 6: quantity is missing"),
             (format!("{header}{half}{half}"), "line 3: more than 1000000000 units of 1"),
+            (format!("{header}{}", dear.repeat(10)), "line 10: more than 9000000000000 paid"),
+            (format!("{header}\n\nA,1,x,1,2017-01-01T00:00:00Z\n"), "line 4: quantity"),
+            (FILE.replace('\n', "\r\n") + "B,2,x,5,2017-01-01T00:00:03Z\r\n", "line 6: quantity"),
         ] {
             let error = survey(&text).1.err().unwrap_or_else(|| panic!("accepted {text:?}"));
             assert!(error.contains(expected), "{text:?}: {error}");

@@ -242,7 +242,7 @@ impl Item {
     }
 
     fn reprice(&self, price: Money) -> Decided<ItemEvent> {
-        self.must_trade_in(price)?;
+        self.must_trade_in("price.currency", price)?;
         let new_price = price.minor_units();
         if new_price == self.price {
             return Ok(Decision::nothing());
@@ -275,7 +275,7 @@ impl Item {
         amount: Money,
         sold_at: Option<OffsetDateTime>,
     ) -> Decided<ItemEvent> {
-        self.must_trade_in(amount)?;
+        self.must_trade_in("amount.currency", amount)?;
         let on_hand = self.fewer(quantity.units())?;
         within_limit("units sold", self.units_sold.checked_add(quantity.units()))?;
         within_limit("revenue", self.revenue.checked_add(amount.minor_units()))?;
@@ -351,13 +351,13 @@ impl Item {
         decision.guarded(open_mark(store_id, &self.currency), true, not_open)
     }
 
-    fn must_trade_in(&self, money: Money) -> Result<(), Rejection> {
+    fn must_trade_in(&self, field: &'static str, money: Money) -> Result<(), Rejection> {
         let given = money.currency().to_string();
         if given == self.currency {
             return Ok(());
         }
         let message = format!("the item is traded in {}, not in {given}", self.currency);
-        Err(reasons::CURRENCY_MISMATCH.because(message))
+        Err(reasons::CURRENCY_MISMATCH.because(message).of_field(field))
     }
 
     fn value_within_limit(&self, on_hand: i64, price: i64) -> Result<(), Rejection> {

@@ -12,7 +12,7 @@ use crate::deadline::grpc_timeout;
 use crate::etag::{Expected, History, Tags};
 use crate::failure::{ErrorReason, Failure};
 use crate::key::KeyHashes;
-use crate::token::{token_failure, tokens_of};
+use crate::token::{token_failure_in, tokens_of};
 use crate::trace::valid_traceparent;
 use crate::validate::Violations;
 
@@ -61,6 +61,8 @@ pub struct Envelope {
 
 /// Metadata of the version that the client expects.
 const IF_MATCH: &str = "if-match";
+/// Metadata of the idempotency key.
+const KEY: &str = "idempotency-key";
 const IF_NONE_MATCH: &str = "if-none-match";
 const CALLER_BYTES_MAX: usize = 200;
 
@@ -109,18 +111,18 @@ impl Envelope {
         message: &M,
     ) -> Result<Self, Failure> {
         let options = options.unwrap_or_default();
-        let text = |field: String, name: &str| match field.is_empty() {
-            false => Some(field),
-            true => metadata.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
-        };
         let seen = match options.token.as_str() {
             "" => tokens_of(metadata)?,
-            field => Tokens::decode_all([field]).map_err(token_failure)?,
+            field => Tokens::decode_all([field])
+                .map_err(|error| token_failure_in("options.token", error))?,
         };
         let caller = caller_of(metadata);
-        let key = text(options.idempotency_key, "idempotency-key")
-            .map(|key| KeyHashes::of((caller.as_deref(), &key), method, message))
-            .transpose()?;
+        let key = match options.idempotency_key.as_str() {
+            "" => key_of(metadata)?,
+            _ => Some(options.idempotency_key),
+        };
+        let key =
+            key.map(|key| KeyHashes::of((caller.as_deref(), &key), method, message)).transpose()?;
         let traceparent = traceparent_of(metadata);
         let expected = match options.expected_version {
             Some(version) => Some(Expected { version, history: None }),
@@ -130,15 +132,8 @@ impl Envelope {
         let expected_history = expected.and_then(|expected| expected.history);
         let left = grpc_timeout(metadata.as_ref());
         let ack = AckRequest::read(metadata, options.acknowledgement, left, Instant::now())?;
-        let options = CallOptions {
-            key,
-            expected_version,
-            expected_history,
-            seen,
-            caller,
-            traceparent,
-            ack,
-        };
+        let options =
+            CallOptions { key, expected_version, expected_history, seen, caller, traceparent, ack };
         Ok(Self { options })
     }
 
@@ -146,6 +141,20 @@ impl Envelope {
     pub fn call(self, domain: &'static str, target: Target) -> Call {
         let Target { stream, partition_key } = target;
         Call { stream, partition_key, domain, options: self.options }
+    }
+}
+
+/// The key in the metadata. One that cannot be read, or several that differ, would leave open what
+/// is applied once.
+fn key_of(metadata: &MetadataMap) -> Result<Option<String>, Failure> {
+    let mut values = metadata.get_all(KEY).iter();
+    let Some(first) = values.next().filter(|value| !value.is_empty()) else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Failure::invalid(KEY, "must be sent once: the values differ"));
+    }
+    match first.to_str() {
+        Ok(key) => Ok(Some(key.to_owned())),
+        Err(_) => Err(Failure::invalid(KEY, "must be 1 to 255 printable ASCII characters")),
     }
 }
 
@@ -233,6 +242,9 @@ mod tests {
         assert_eq!(read(None), of("from-metadata"));
         assert_eq!(read(Some(field)), of("field"));
         assert_eq!(sent(&[], None).map(|options| options.key), Ok(None));
+        let twice = |second| [("idempotency-key", "one"), ("idempotency-key", second)];
+        assert_eq!(sent(&twice("one"), None).map(|options| options.key), Ok(of("one")));
+        assert_eq!(sent(&twice("two"), None).map(|options| options.key), Err("INVALID_REQUEST"));
         let long = CommandOptions { idempotency_key: "k".repeat(256), ..Default::default() };
         assert_eq!(sent(&[], Some(long)).map(|options| options.key), Err("INVALID_REQUEST"));
     }

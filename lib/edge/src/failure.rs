@@ -78,7 +78,11 @@ impl Failure {
     /// A domain's refusal; `domain` is the domain's name, such as `stores`.
     pub fn rejection(domain: &'static str, rejection: Rejection) -> Self {
         let code = code_of_rejection(rejection.kind);
-        let failure = Self::of(code, rejection.reason, domain, rejection.message);
+        let mut failure = Self::of(code, rejection.reason, domain, rejection.message);
+        if let Some(field) = rejection.field {
+            let description = failure.0.message.clone();
+            failure = failure.violation(field, description);
+        }
         match rejection.kind {
             RejectionKind::FailedPrecondition => {
                 let description = failure.0.message.clone();

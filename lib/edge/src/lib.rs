@@ -44,7 +44,7 @@ pub use page_token::{Cursor, PageTokenError, Scope, SortValue};
 pub use policy::{Policies, Policy};
 pub use query::{DatedReply, Need, QueryOptions, QueryRequest, Required, queries};
 pub use search::prefix_query;
-pub use token::{TOKEN, token_failure};
+pub use token::{TOKEN, token_failure, token_failure_in};
 pub use validate::Violations;
 // Generated code names them.
 pub use tonic_types::pb as google_rpc;

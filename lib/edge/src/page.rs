@@ -32,7 +32,9 @@ impl<S: SortValue> Page<S> {
             Ok(cursor) => cursor,
             Err(error) => {
                 let reason = ErrorReason::PageTokenMalformed;
-                violations.fail(Failure::new(reason, error.to_string()));
+                let failure = Failure::new(reason, error.to_string());
+                let must = "must be the token of the page before, or empty";
+                violations.fail(failure.violation("page_token", must));
                 return None;
             }
         };
@@ -63,6 +65,8 @@ pub fn page_size(size: i32, violations: &mut Violations) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt as _;
+
     use super::*;
 
     fn page(size: i32, token: &str) -> Option<Page<i64>> {
@@ -99,5 +103,8 @@ mod tests {
         assert!(page.is_none());
         let failure = violations.finish(Some(())).expect_err("a failure");
         assert_eq!(failure.reason(), "PAGE_TOKEN_MALFORMED");
+        let details = tonic::Status::from(failure).get_error_details();
+        let wrong = details.bad_request().expect("a field").field_violations.clone();
+        assert_eq!(wrong[0].field, "page_token");
     }
 }

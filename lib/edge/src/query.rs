@@ -17,7 +17,7 @@ use crate::deadline::grpc_timeout;
 use crate::etag::Tags;
 use crate::failure::Failure;
 use crate::policy::Policy;
-use crate::token::{TOKEN, token_failure, tokens_of};
+use crate::token::{TOKEN, token_failure_in, tokens_of};
 use crate::validate::Violations;
 
 /// A requirement in words; tokens beside it count only for `at_least`.
@@ -159,9 +159,10 @@ fn of_field(field: Field, violations: &mut Violations) -> Result<Option<Required
     Ok(match field {
         Field::Any(_) => Some(Required::State(Consistency::Any)),
         Field::AtLeast(tokens) => {
-            let tokens = Tokens::decode_all([tokens.as_str()]).map_err(token_failure)?;
-            let tokens = tokens.ok_or(TokenError::Malformed).map_err(token_failure)?;
-            Some(Required::Seen(tokens))
+            let tokens = Tokens::decode_all([tokens.as_str()]);
+            let tokens = tokens.and_then(|tokens| tokens.ok_or(TokenError::Malformed));
+            let wrong = |error| token_failure_in("consistency.at_least", error);
+            Some(Required::Seen(tokens.map_err(wrong)?))
         }
         Field::MaxStaleness(limit) => {
             let limit = Duration::try_from(limit).ok().filter(|limit| STALENESS.contains(limit));

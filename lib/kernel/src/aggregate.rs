@@ -153,6 +153,8 @@ pub struct Rejection {
     pub reason: &'static str,
     /// A sentence for people: what happened and what to do. Safe to show to the client.
     pub message: String,
+    /// The request's field that is wrong, such as `amount.currency`, if it is a field's fault.
+    pub field: Option<&'static str>,
 }
 
 /// Class of a refusal; each is one gRPC status code.
@@ -221,7 +223,14 @@ impl<E> Decision<E> {
 impl Rejection {
     /// A refusal of the given kind.
     pub fn new(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into() }
+        Self { kind, reason, message: message.into(), field: None }
+    }
+
+    /// The same, with the name of the request's field that is wrong.
+    #[must_use]
+    pub fn of_field(mut self, field: &'static str) -> Self {
+        self.field = Some(field);
+        self
     }
 
     /// A refusal because of the state that the aggregate is in.

@@ -6,10 +6,7 @@
 //! copies of one log that each begin an epoch do not give it the same number.
 
 use crate::ids::{Epoch, LogId, Partition, Position};
-use crate::token::{Token, TokenError};
-
-/// Tokens that a request may carry; one for each session that it takes part in.
-const TOKENS_MAX: usize = 16;
+use crate::token::{TOKENS_MAX, Token, TokenError};
 
 /// Proof of all tokens of a request together: they are of one log, one for each epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +50,8 @@ impl Tokens {
     /// proxies join repeated headers. `None` if there are none.
     ///
     /// # Errors
-    /// [`TokenError::Malformed`] if any of them is, or there are more than 16;
-    /// [`TokenError::Foreign`] if they are of different logs.
+    /// [`TokenError::Malformed`] if any of them is, [`TokenError::TooMany`] if there are more than
+    /// 16, [`TokenError::Foreign`] if they are of different logs.
     pub fn decode_all<'a>(
         texts: impl IntoIterator<Item = &'a str>,
     ) -> Result<Option<Self>, TokenError> {
@@ -62,7 +59,7 @@ impl Tokens {
         let mut all: Option<Self> = None;
         for (number, part) in parts.filter(|part| !part.is_empty()).enumerate() {
             if number == TOKENS_MAX {
-                return Err(TokenError::Malformed);
+                return Err(TokenError::TooMany);
             }
             let token = Token::decode(part)?;
             match &mut all {

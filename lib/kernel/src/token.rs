@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use crate::ids::{Epoch, LogId, PARTITIONS_MAX, Partition, Position};
 
+/// Tokens that a request may carry; one for each session that it takes part in.
+pub(crate) const TOKENS_MAX: usize = 16;
+
 /// Positions of a log that were seen or written, one per partition; partitions at 0 are left out.
 ///
 /// On the wire: URL-safe base64 of a format byte, the log's id, its epoch, pairs of (partition,
@@ -28,6 +31,12 @@ pub enum TokenError {
     /// Not a token of ours, or damaged on its way.
     #[error("the token is not one that this system made, or was damaged on its way")]
     Malformed,
+    /// More tokens at once than are taken.
+    #[error(
+        "more than {TOKENS_MAX} tokens were sent at once; send fewer: a reply's token covers those \
+         that its request was sent with"
+    )]
+    TooMany,
     /// Of another log.
     #[error("the token belongs to another log; start again without it")]
     Foreign,

@@ -163,10 +163,12 @@ fn not_found(what: &str, name: impl Display, shown: &Shown) -> Status {
 }
 
 /// The rows by their ids in the order in which they were asked for, and the ids under which there
-/// is none.
+/// is none, each once.
 pub fn in_order<R: Clone>(ids: &[Uuid], found: Vec<(Uuid, R)>) -> (Vec<R>, Vec<String>) {
     let rows: std::collections::HashMap<Uuid, R> = found.into_iter().collect();
-    let missing = ids.iter().filter(|id| !rows.contains_key(id)).map(Uuid::to_string).collect();
+    let mut told = std::collections::HashSet::new();
+    let missing = ids.iter().filter(|id| !rows.contains_key(*id) && told.insert(**id));
+    let missing = missing.map(Uuid::to_string).collect();
     (ids.iter().filter_map(|id| rows.get(id).cloned()).collect(), missing)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headwater_chassis::PAYLOAD_BYTES_MAX;
 use headwater_edge::{
-    Failure, RequestedAck, Violations, grpc_timeout, requested_ack, token_failure,
+    Failure, RequestedAck, Violations, grpc_timeout, requested_ack, token_failure, token_failure_in,
 };
 use headwater_kernel::{Token, TokenError, Tokens};
 use headwater_proto::headwater::v1::sync_query_service_server::{
@@ -134,7 +134,8 @@ struct Asked {
 
 fn asked(request: &Request<AwaitRequest>) -> Result<Asked, Failure> {
     let message = request.get_ref();
-    let token = Token::decode(&message.token).map_err(token_failure)?;
+    let token = Token::decode(&message.token);
+    let token = token.map_err(|error| token_failure_in("token", error))?;
     let left = grpc_timeout(request.metadata().as_ref());
     let mut violations = Violations::new();
     let wish = message.acknowledgement.unwrap_or_default();

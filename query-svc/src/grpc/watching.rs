@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
-use headwater_edge::{ChangeMessage, ErrorReason, Failure, Need, WatchReply, token_failure};
+use headwater_edge::{ChangeMessage, ErrorReason, Failure, Need, WatchReply, token_failure_in};
 use headwater_proto::headwater::v1;
 use tonic::{Response, Status};
 
@@ -32,7 +32,10 @@ pub async fn watch<M: WatchReply>(
     let start = match resume_after.as_str() {
         // What follows an older state than was asked for could not be told from what does not.
         "" => Start::State(Need { or_stale: false, ..query.options.need }),
-        text => Start::Resume(Resume::read(text).map_err(token_failure)?),
+        text => {
+            let wrong = |error| token_failure_in("options.resume_after", error);
+            Start::Resume(Resume::read(text).map_err(wrong)?)
+        }
     };
     let watch = Watch::begin(hub, selector, start).await.map_err(watch_failure)?;
     let reads = query.reads.clone();

@@ -12,7 +12,7 @@ use super::{
 use crate::ack::AckRequest;
 use crate::failure::Failure;
 use crate::key::KeyHashes;
-use crate::token::{token_failure, tokens_of};
+use crate::token::{token_failure_in, tokens_of};
 use crate::validate::Violations;
 
 /// Share of the time that a client leaves after which its commands are answered, decided or not:
@@ -85,7 +85,8 @@ impl BatchMetadata {
         };
         let seen = match options.token.as_str() {
             "" => None,
-            token => Tokens::decode_all([token]).map_err(token_failure)?,
+            token => Tokens::decode_all([token])
+                .map_err(|error| token_failure_in("options.token", error))?,
         };
         let ack = match options.acknowledgement {
             None => None,
