@@ -28,12 +28,13 @@ test:
 	$(cargo) test --locked $(or $(ARGS),--workspace)
 
 # Let clients and faults loose on a cluster for ten minutes, with an upgrade from the last release in the middle, and
-# check the whole history: make soak HEADWATER_SOAK_SECONDS=3600
+# check the whole history; then play every fault scenario, long: make soak HEADWATER_SOAK_SECONDS=3600
 soak: export HEADWATER_SOAK_SECONDS ?= 600
 soak:
 	$(cargo) build --locked --workspace --bins
 	@$(debug)/headwater postgres >/dev/null 2>&1 || scripts/install-postgres.sh
-	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture every_fault_and_an_upgrade
+	$(cargo) test --locked -p headwater-tests --test faults -- --nocapture --test-threads 1 \
+		every_fault_and_an_upgrade every_scenario
 
 # Measure everything beside its peers, in at most 20 minutes, and write BENCHMARKS.md; one scenario alone: make
 # bench-commands; a smoke run of three minutes, which writes no page: make bench ARGS=--quick

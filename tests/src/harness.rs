@@ -4,9 +4,11 @@
 //! Needs the binaries of the same profile: `make test` builds them first.
 
 mod cluster;
+mod disks;
 mod eventually;
 mod failover;
 mod last_release;
+mod links;
 mod logs;
 mod options;
 mod primaries;
@@ -15,9 +17,11 @@ mod template;
 mod urls;
 
 pub use cluster::{Cluster, Shared, binaries};
+pub use disks::Disk;
 pub use eventually::eventually;
 pub use headwater_cli::local::Kind;
 pub use last_release::restore;
+pub use links::Line;
 pub use options::Options;
 pub use standby::Standby;
 pub use template::temporary_folder;

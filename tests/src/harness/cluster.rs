@@ -1,5 +1,6 @@
 //! One running stack, and what a test can do to it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -15,7 +16,9 @@ use headwater_cli::local::{
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tonic::transport::{Channel, Endpoint};
 
+use super::disks::Disk;
 use super::last_release;
+use super::links::{Line, Links};
 use super::logs;
 use super::options::Options;
 use super::primaries::Primaries;
@@ -51,6 +54,8 @@ pub struct Cluster {
     binaries: PathBuf,
     expected: StdMutex<Vec<String>>,
     primaries: Primaries,
+    links: Links,
+    disks: BTreeMap<String, Disk>,
 }
 
 impl Cluster {
@@ -59,11 +64,15 @@ impl Cluster {
         let binaries = binaries()?;
         let host = host()?;
         let watchman = Watchman::start(&binaries.join("headwater"))?;
+        let mut disks = BTreeMap::new();
         let (root, secrets) = match &options.kept {
             Some(folder) => (folder.clone(), template::kept(folder)?),
             None => {
                 let root = template::temporary_folder(options.on_disk)?;
                 watchman.remove_at_the_end(&root);
+                if let Some(mib) = options.disk_mib {
+                    disks = Disk::mount(&root, &["write", "read"], mib, &host)?;
+                }
                 let secrets = template::unpack(&binaries, &host, &options, &root).await?;
                 (root, secrets)
             }
@@ -71,7 +80,8 @@ impl Cluster {
         std::fs::create_dir_all(root.join("logs"))?;
         let shape = options.shape();
         let mut ports = PortBlock::find(rand::random(), shape.ports())?;
-        let plan = Plan::new(&root, host, secrets, &shape, &mut ports)?;
+        let mut plan = Plan::new(&root, host, secrets, &shape, &mut ports)?;
+        let links = if options.linked { Links::lay(&mut plan).await? } else { Links::default() };
         let mut stack = Stack::new(plan.clone(), binaries.clone(), watchman, ports);
         let progress = Progress::silent();
         stack.start_databases(&progress).await?;
@@ -84,7 +94,7 @@ impl Cluster {
         }
         let (stack, expected) = (Mutex::new(stack), StdMutex::default());
         let primaries = Primaries::of(&plan);
-        Ok(Cluster { stack, plan, binaries, expected, primaries })
+        Ok(Cluster { stack, plan, binaries, expected, primaries, links, disks })
     }
 
     /// A cluster that the tests of this program share.
@@ -171,6 +181,17 @@ impl Cluster {
     /// Undoes [`Cluster::pause`].
     pub async fn resume(&self, name: &str) {
         self.with(name, |process| process.resume()).await;
+    }
+
+    /// Sets the condition of the links from a program to what it calls, if the cluster is `linked`.
+    /// A name stands for all copies, and `*` for everybody.
+    pub fn link(&self, from: &str, to: &str, line: Line) {
+        self.links.set(from, to, line);
+    }
+
+    /// The file system of a node, if it has one of its own.
+    pub fn disk(&self, node: &str) -> Option<&Disk> {
+        self.disks.get(node)
     }
 
     /// Process number of a program.
@@ -277,7 +298,8 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // The logs are read here, before the stack's own drop kills everything and the watchman
-        // removes the folder.
+        // removes the folder, in which nothing may be mounted then.
+        self.disks.clear();
         let stack = self.stack.get_mut();
         for node in &self.plan.nodes {
             if stack.process(&node.name).is_some_and(|process| process.exited().is_some()) {

@@ -33,6 +33,10 @@ pub struct Options {
     pub size: Size,
     /// Keep the data on a real disk, not in memory; whoever measures wants that.
     pub on_disk: bool,
+    /// A link that can be cut between each program and all that it calls.
+    pub linked: bool,
+    /// Size of a file system of its own for each primary of two, where one can be mounted.
+    pub disk_mib: Option<u32>,
     /// A folder to run on and to leave as it is at the end, instead of a new one that is removed;
     /// made if it is not there.
     pub kept: Option<PathBuf>,
@@ -53,6 +57,8 @@ impl Default for Options {
             variables: Vec::new(),
             size: Size { shared_buffers_mib: 32, is_disposable: true, ..Size::LAPTOP },
             on_disk: false,
+            linked: false,
+            disk_mib: None,
             kept: None,
         }
     }

@@ -5,3 +5,5 @@ mod machine;
 
 mod history;
 mod stories;
+
+mod scenarios;

@@ -5,14 +5,14 @@
 //! share, one after the other: each undoes its damage. After each of them the whole log is read,
 //! compared with what clients were told, and the views with the log.
 
-mod talk;
+pub mod talk;
 
 mod audit;
-mod ledger;
+pub mod ledger;
 mod load;
-mod shop;
-mod wires;
-mod world;
+pub mod shop;
+pub mod wires;
+pub mod world;
 
 mod drain;
 mod failover_read;
