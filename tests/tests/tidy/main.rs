@@ -23,6 +23,7 @@ mod modules;
 mod packing;
 mod protos;
 mod purity;
+mod runbook;
 mod statements;
 mod words;
 
@@ -116,6 +117,12 @@ fn the_glossary_names_the_types_of_the_systems_terms() {
 fn what_is_referred_to_is_in_the_repository() {
     let repository = Repository::read();
     tidy(links::check(&repository.texts, &repository.sources));
+}
+
+#[test]
+fn every_alert_has_a_section_in_the_runbook() {
+    let repository = Repository::read();
+    tidy(runbook::check(&repository.texts, &repository.sources));
 }
 
 #[test]
