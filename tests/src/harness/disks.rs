@@ -5,13 +5,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::bail;
 use headwater_cli::local::Host;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
 /// File that takes all the room that is left.
 const BALLAST: &str = "ballast";
+/// Its node writes meanwhile.
+const ATTEMPTS: usize = 100;
 
 /// A file system of a node's own, unmounted when it is dropped.
 pub struct Disk {
@@ -52,11 +54,11 @@ impl Disk {
     /// Takes all the room that is left.
     ///
     /// # Errors
-    /// The file system is gone.
+    /// It cannot be filled.
     pub fn fill(&self) -> anyhow::Result<()> {
         let ballast = File::create(self.folder.join(BALLAST))?;
         let mut taken = 0;
-        loop {
+        for _ in 0..ATTEMPTS {
             let stat = statvfs(&self.folder)?;
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             if free == 0 {
@@ -68,8 +70,8 @@ impl Disk {
                 Err(Errno::NOSPC) => {}
                 Err(error) => return Err(error.into()),
             }
-            ensure!(self.folder.exists(), "the file system is gone");
         }
+        bail!("{} is never full", self.folder.display());
     }
 
     /// Gives it back.

@@ -14,6 +14,7 @@ use headwater_domain_proto::stores::v1::{
 };
 use headwater_proto::headwater::v1::{Consistency, Freshness, WatchOptions};
 use headwater_tests::harness::eventually;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::transport::Channel;
@@ -82,6 +83,8 @@ type Watched = Arc<Mutex<BTreeMap<String, u64>>>;
 /// A load that goes on until it is stopped.
 pub struct Load {
     over: Arc<AtomicBool>,
+    /// For the watch, which may be told nothing for 5 s.
+    ended: Arc<Notify>,
     clients: Vec<JoinHandle<Counts>>,
     watched: Watched,
 }
@@ -92,12 +95,14 @@ struct Client {
     ledger: Arc<Ledger>,
     items: Vec<Item>,
     over: Arc<AtomicBool>,
+    ended: Arc<Notify>,
     counts: Counts,
 }
 
 impl Load {
     pub fn start(world: &World) -> Load {
         let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(Notify::new());
         let channels = [world.router(), world.router()];
         let client = |number: usize| Client {
             number,
@@ -105,6 +110,7 @@ impl Load {
             ledger: Arc::clone(&world.ledger),
             items: world.shop.items.clone(),
             over: Arc::clone(&over),
+            ended: Arc::clone(&ended),
             counts: Counts::default(),
         };
         let watched = Watched::default();
@@ -117,7 +123,7 @@ impl Load {
         clients.push(tokio::spawn(client(WRITERS).read_any()));
         let store = world.shop.items[0].store_id.clone();
         clients.push(tokio::spawn(client(WRITERS + 1).watch(store, Arc::clone(&watched))));
-        Load { over, clients, watched }
+        Load { over, ended, clients, watched }
     }
 
     /// Waits until the watch tells of a sale that is made now, and nobody has given up.
@@ -136,6 +142,7 @@ impl Load {
     /// Lets every client finish what it is at.
     pub async fn stop(self) -> Counts {
         self.over.store(true, Ordering::Relaxed);
+        self.ended.notify_one();
         let mut all = Counts::default();
         for client in self.clients {
             all.add(client.await.expect("a client failed"));
@@ -264,7 +271,11 @@ impl Client {
         known: &mut Known,
     ) -> Option<Status> {
         while !self.is_over() {
-            let message = match timeout(SILENT_MAX, stream.message()).await {
+            let message = tokio::select! {
+                message = timeout(SILENT_MAX, stream.message()) => message,
+                () = self.ended.notified() => return None,
+            };
+            let message = match message {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => panic!("a watch ended without a word"),
                 Ok(Err(status)) => return Some(status),
