@@ -5,9 +5,10 @@
 
 mod sides;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use headwater_eventlog::{Edition, EventLog, LogInfo};
+use headwater_projector::rebuild::{History, Rebuild};
 
 /// Connections of the databases' owner. Servers never migrate; a deployment runs this once before
 /// them, and with --finish once all of them are of this version.
@@ -47,20 +48,30 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     sides::check(&write_owner_url, &read_owner_url).await?;
     let log = both(&write_owner_url, &read_owner_url, partitions).await?;
     println!("migrated: {}", log.said());
-    if log.0.edition != Edition::Finished {
+    if log.log.edition != Edition::Finished {
         println!(
             "programs of the version before go on; once none is left, run: headwater migrate --finish"
+        );
+    }
+    for name in log.to_rebuild {
+        println!(
+            "the views of {name} are live in another version than this build's; programs of that \
+             version go on until you run: headwater rebuild views --projection {name}"
         );
     }
     Ok(())
 }
 
-/// The log after a migration.
-pub struct Migrated(LogInfo);
+/// The databases after a migration.
+pub struct Migrated {
+    log: LogInfo,
+    /// The projections that have to be rebuilt before their projector can start.
+    pub to_rebuild: Vec<&'static str>,
+}
 
 impl Migrated {
     fn said(&self) -> String {
-        let LogInfo { id, epoch, partitions, .. } = self.0;
+        let LogInfo { id, epoch, partitions, .. } = self.log;
         format!("log {} with {partitions} partition(s), epoch {}", id.0, epoch.0)
     }
 }
@@ -68,19 +79,32 @@ impl Migrated {
 /// Finishes the migration of the log; nothing happens if it is finished.
 pub async fn finish_the_log(write_url: &str) -> anyhow::Result<Migrated> {
     let info = EventLog::finish_migration(write_url).await;
-    Ok(Migrated(info.context("cannot finish the migration of the write database")?))
+    let log = info.context("cannot finish the migration of the write database")?;
+    Ok(Migrated { log, to_rebuild: Vec::new() })
 }
 
 /// Migrates the log first: the views' checkpoint names the log that they come from.
 pub async fn both(write_url: &str, read_url: &str, partitions: u16) -> anyhow::Result<Migrated> {
     let log = EventLog::migrate(write_url, partitions).await;
     let log = log.context("cannot migrate the write database")?;
-    the_views(read_url).await.context("cannot migrate the read database")?;
-    Ok(Migrated(log))
+    let to_rebuild = the_views(read_url).await.context("cannot migrate the read database")?;
+    Ok(Migrated { log, to_rebuild })
 }
 
-async fn the_views(url: &str) -> anyhow::Result<()> {
+async fn the_views(url: &str) -> anyhow::Result<Vec<&'static str>> {
     let projections = (crate::domain::domain().projections)();
-    headwater_projector::migrate::migrate(url, &projections).await?;
+    Ok(headwater_projector::migrate::migrate(url, &projections).await?.to_rebuild)
+}
+
+/// Rebuilds projections of the domain, before their projector is started.
+pub async fn rebuild(write_url: &str, owner_url: &str, names: &[&str]) -> anyhow::Result<()> {
+    let mut projections = (crate::domain::domain().projections)();
+    projections.retain(|projection| names.contains(&projection.name()));
+    ensure!(projections.len() == names.len(), "the domain lacks one of {names:?}");
+    for projection in &projections {
+        let log = EventLog::connect(write_url, 2).await?;
+        let rebuild = Rebuild::begin(owner_url, log, projection, History::Same, |_, _| {}).await?;
+        rebuild.switch().await?;
+    }
     Ok(())
 }

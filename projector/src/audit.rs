@@ -9,10 +9,10 @@
 //! Nothing stops meanwhile. Memory is bounded: both sides are read row by row. What is written is
 //! the draft, unlogged, on the read primary, which needs as much room as the views.
 
-mod compare;
-mod draft;
-mod repair;
-mod shown;
+pub(crate) mod compare;
+pub(crate) mod draft;
+pub(crate) mod repair;
+pub(crate) mod shown;
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::projection::Projection;
 use crate::stop::{Stop, within};
 
 pub use compare::{Difference, DifferenceKind, Outcome};
-use draft::Draft;
+use draft::{Draft, Purpose};
 pub use repair::Repaired;
 use shown::{APPLICATION, held, shown};
 
@@ -76,7 +76,7 @@ impl Audit {
     ) -> Result<Self, Stop> {
         let primary = ReadDatabase::open(Access::ReadOnly, owner_url, APPLICATION).await?;
         let at = shown(&primary, projection).await?;
-        let mut draft = Draft::begin(owner_url, log, projection).await?;
+        let mut draft = Draft::begin(owner_url, log, projection, Purpose::Audit).await?;
         draft.advance(&at, progress).await?;
         let (projection, owner_url) = (projection.clone(), owner_url.to_owned());
         Ok(Self { projection, owner_url, draft })
@@ -111,7 +111,7 @@ impl Audit {
         self.draft.advance(&at, |_, _| {}).await?;
         untouched.extend(held(self.draft.client(), self.draft.projection()).await?);
         let outcome =
-            compare::compare(&database, &self.draft, &self.projection, &untouched).await?;
+            compare::compare(&database, &self.draft, self.projection.views(), &untouched).await?;
         let applied = at.heads.iter().map(|head| head.position.0).sum();
         Ok(NodeReport { node: node.name.clone(), applied, outcome })
     }

@@ -18,6 +18,7 @@ pub mod meters;
 pub mod migrate;
 pub mod parked;
 pub mod projection;
+pub mod rebuild;
 pub mod retry;
 pub mod session;
 pub mod statements;

@@ -1,7 +1,7 @@
 //! The read database's schema: `headwater migrate` and `headwater up` create it, servers check it
 //! and never change it.
 
-mod ddl;
+pub(crate) mod ddl;
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::projection::{Projection, ViewInfo};
 /// Version of `sql/schema.sql`.
 pub const SCHEMA_VERSION: i32 = 4;
 
-/// The part of the schema that does not depend on the views.
-const SCHEMA: &str = include_str!("../sql/schema.sql");
-
 /// Outcome of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
     /// The tables it created.
     pub created: Vec<String>,
+    /// The projections whose live views are of earlier versions, or lack one, so that they have to
+    /// be rebuilt. The programs of the live version go on until then.
+    pub to_rebuild: Vec<&'static str>,
 }
 
 /// Error of a schema that is not, or cannot be made, as this program needs it.
@@ -53,6 +53,17 @@ pub enum SchemaError {
         needed: u32,
         /// The remedy.
         cure: &'static str,
+    },
+    /// The projection has a view that the program does not know, and would not keep up.
+    #[error(
+        "the projection {projection} has the view {view}, which this program does not know: \
+         upgrade this program or, if the view is one no longer, run `headwater rebuild views`"
+    )]
+    UnknownView {
+        /// The projection.
+        projection: &'static str,
+        /// The view.
+        view: String,
     },
     /// The columns of a view were changed but not its version.
     #[error(
@@ -86,16 +97,15 @@ fn full(error: &tokio_postgres::Error) -> String {
 
 const MIGRATE: &str = "run `headwater migrate`";
 const UPGRADE: &str = "upgrade this program";
-const REBUILD: &str = "the projection has to be rebuilt: locally by `headwater up --wipe`; a \
-                       deployment goes on with the programs of the live version until then";
+const REBUILD: &str = "run `headwater rebuild views`; the programs of the live version go on until \
+                       that is done";
 
 /// Creates what the projections need in the read database at `owner_url`, or finds that all is
 /// there. Needs the rights of the schema's owner, and for the first time those to create roles. All
 /// or nothing.
 ///
 /// # Errors
-/// The database cannot be reached, or holds views of other versions, which only a rebuild can
-/// replace.
+/// The database cannot be reached, or holds views of later versions.
 pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migrated, SchemaError> {
     for view in projections.iter().flat_map(Projection::views) {
         if let Some(why) = ddl::unfit(view.name) {
@@ -105,7 +115,7 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
     let mut connection = primary(owner_url).await?;
     let transaction = connection.transaction().await?;
     transaction.batch_execute(include_str!("../sql/migrate/lock.sql")).await?;
-    if exists(&transaction).await? {
+    if is_made(&transaction).await? {
         match check_version(&transaction).await {
             // Brought up to date by what follows.
             Err(SchemaError::Version { found, .. }) if found < SCHEMA_VERSION => {}
@@ -117,7 +127,9 @@ pub async fn migrate(owner_url: &str, projections: &[Projection]) -> Result<Migr
     transaction.execute(set_version, &[&SCHEMA_VERSION]).await?;
     let mut done = Migrated::default();
     for projection in projections {
-        migrate_views(&transaction, projection, &mut done).await?;
+        if migrate_views(&transaction, projection, &mut done).await? == Fit::ToRebuild {
+            done.to_rebuild.push(projection.name());
+        }
     }
     transaction.commit().await?;
     Ok(done)
@@ -149,22 +161,37 @@ pub async fn empty(owner_url: &str, projections: &[Projection]) -> Result<(), Sc
 /// Removes the draft, or what is left of one.
 pub(crate) const DROP_DRAFT: &str = include_str!("../sql/audit/drop.sql");
 
-/// Makes an empty draft of a projection, unlogged: the tables of its views and what belongs to
-/// them, in the schema that the projection is in.
+/// The part of the schema that does not depend on the views.
+pub(crate) const SCHEMA: &str = include_str!("../sql/schema.sql");
+const REGISTER: &str = include_str!("../sql/migrate/register.sql");
+
+/// Makes an empty draft of a projection: the tables of its views and what belongs to them, in the
+/// schema that the projection is in. Unlogged if it is only to be looked at.
 pub(crate) async fn draft(
     connection: &mut ReadDatabase,
     projection: &Projection,
+    logged: bool,
 ) -> Result<(), SchemaError> {
-    let unlogged = |sql: &str| projection.sql(sql).replace("CREATE TABLE", "CREATE UNLOGGED TABLE");
+    let made = |sql: &str| match logged {
+        true => projection.sql(sql).into_owned(),
+        false => projection.sql(sql).replace("CREATE TABLE", "CREATE UNLOGGED TABLE"),
+    };
     let transaction = connection.transaction().await?;
     transaction.batch_execute(DROP_DRAFT).await?;
-    transaction.batch_execute(&unlogged(SCHEMA)).await?;
+    transaction.batch_execute(&made(SCHEMA)).await?;
     for view in projection.views() {
-        transaction.batch_execute(&unlogged(&ddl::table(view))).await?;
+        transaction.batch_execute(&made(&ddl::table(view))).await?;
         transaction.batch_execute(&projection.sql(&ddl::indexes(view))).await?;
+        register(&transaction, projection, view).await?;
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Whether the views that a rebuild has replaced are those of the program.
+pub(crate) async fn fits(client: &Client, projection: &Projection) -> Result<(), SchemaError> {
+    let live = live_views(client, projection).await?;
+    projection.views().iter().try_for_each(|view| compare(view, live.get(view.name), UPGRADE))
 }
 
 /// Of several servers the one that takes writes.
@@ -179,27 +206,45 @@ async fn primary(owner_url: &str) -> Result<ReadDatabase, SchemaError> {
 /// # Errors
 /// It does not, or it cannot be read.
 pub async fn check(client: &Client, projections: &[Projection]) -> Result<(), SchemaError> {
-    if !exists(client).await? {
+    if !is_made(client).await? {
         return Err(SchemaError::Missing);
     }
     check_version(client).await?;
-    let live = live_views(client).await?;
-    for view in projections.iter().flat_map(Projection::views) {
-        compare(view, live.get(view.name))?;
+    for projection in projections {
+        let live = live_views(client, projection).await?;
+        let has_started = has_started(client, projection).await?;
+        let missing = if has_started { REBUILD } else { MIGRATE };
+        for view in projection.views() {
+            compare(view, live.get(view.name), missing)?;
+        }
+        if let Some((view, _)) = live.iter().find(|(_, live)| live.is_unknown) {
+            let (projection, view) = (projection.name(), view.clone());
+            return Err(SchemaError::UnknownView { projection, view });
+        }
     }
     Ok(())
+}
+
+async fn has_started(
+    client: &impl GenericClient,
+    projection: &Projection,
+) -> Result<bool, tokio_postgres::Error> {
+    let started = include_str!("../sql/migrate/started.sql");
+    client.query_one(started, &[&projection.name()]).await?.try_get(0)
 }
 
 /// A view as the database has it.
 struct Live {
     version: u32,
     definition: String,
+    /// Of the projection, but not in the program.
+    is_unknown: bool,
 }
 
-fn compare(view: &ViewInfo, live: Option<&Live>) -> Result<(), SchemaError> {
+fn compare(view: &ViewInfo, live: Option<&Live>, missing: &'static str) -> Result<(), SchemaError> {
     let Some(live) = live else {
         let (view, needed) = (view.name, view.version);
-        return Err(SchemaError::ViewVersion { view, found: "none".into(), needed, cure: MIGRATE });
+        return Err(SchemaError::ViewVersion { view, found: "none".into(), needed, cure: missing });
     };
     if live.version != view.version {
         let cure = if live.version < view.version { REBUILD } else { UPGRADE };
@@ -217,9 +262,16 @@ fn compare(view: &ViewInfo, live: Option<&Live>) -> Result<(), SchemaError> {
     Ok(())
 }
 
-async fn exists(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
-    client.query_one(include_str!("../sql/migrate/exists.sql"), &[]).await?.try_get(0)
+async fn is_made(client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
+    client.query_one(EXISTS, &[]).await?.try_get(0)
 }
+
+/// Whether the schema that the projection is in has been made.
+pub(crate) async fn exists(client: &Client, projection: &Projection) -> Result<bool, SchemaError> {
+    Ok(client.query_one(&*projection.sql(EXISTS), &[]).await?.try_get(0)?)
+}
+
+const EXISTS: &str = include_str!("../sql/migrate/exists.sql");
 
 async fn check_version(client: &impl GenericClient) -> Result<(), SchemaError> {
     let row = client.query_opt(include_str!("../sql/migrate/version.sql"), &[]).await?;
@@ -233,13 +285,17 @@ async fn check_version(client: &impl GenericClient) -> Result<(), SchemaError> {
 
 async fn live_views(
     client: &impl GenericClient,
+    projection: &Projection,
 ) -> Result<BTreeMap<String, Live>, tokio_postgres::Error> {
-    let sql = include_str!("../sql/migrate/live_views.sql");
+    let sql = projection.sql(include_str!("../sql/migrate/live_views.sql"));
     let mut live = BTreeMap::new();
-    for row in client.query(sql, &[]).await? {
+    for row in client.query(&*sql, &[]).await? {
+        let name: String = row.try_get(0)?;
         let version: i32 = row.try_get(1)?;
-        let view = Live { version: version.unsigned_abs(), definition: row.try_get(2)? };
-        live.insert(row.try_get(0)?, view);
+        let is_known = projection.views().iter().any(|view| view.name == name);
+        let is_unknown = !is_known && row.try_get::<_, String>(3)? == projection.name();
+        let (version, definition) = (version.unsigned_abs(), row.try_get(2)?);
+        live.insert(name, Live { version, definition, is_unknown });
     }
     Ok(live)
 }
@@ -248,29 +304,43 @@ async fn migrate_views(
     transaction: &Transaction<'_>,
     projection: &Projection,
     done: &mut Migrated,
-) -> Result<(), SchemaError> {
-    let live = live_views(transaction).await?;
-    let started = include_str!("../sql/migrate/started.sql");
-    let started: bool = transaction.query_one(started, &[&projection.name()]).await?.try_get(0)?;
+) -> Result<Fit, SchemaError> {
+    let live = live_views(transaction, projection).await?;
+    let has_started = has_started(transaction, projection).await?;
+    let mut fit = Fit::Live;
+    if live.values().any(|live| live.is_unknown) {
+        fit = Fit::ToRebuild;
+    }
     for view in projection.views() {
-        match live.get(view.name) {
+        let of_another = match live.get(view.name) {
             // Its events have gone by.
-            None if started => {
-                let (view, needed) = (view.name, view.version);
-                let found = "none".to_owned();
-                return Err(SchemaError::ViewVersion { view, found, needed, cure: REBUILD });
-            }
+            None if has_started => true,
             None => {
                 create(transaction, projection, view).await?;
                 done.created.push(view.table());
+                false
             }
-            some => compare(view, some)?,
+            Some(live) => live.version < view.version,
+        };
+        if of_another {
+            fit = Fit::ToRebuild;
+            continue;
+        }
+        if let Some(live) = live.get(view.name) {
+            compare(view, Some(live), UPGRADE)?;
         }
         // Indexes may be added without a new version: they change no row.
         transaction.batch_execute(&ddl::indexes(view)).await?;
         transaction.batch_execute(&ddl::grants(view)).await?;
     }
-    Ok(())
+    Ok(fit)
+}
+
+/// Whether the live views are those of the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Live,
+    ToRebuild,
 }
 
 async fn create(
@@ -280,9 +350,18 @@ async fn create(
 ) -> Result<(), SchemaError> {
     transaction.batch_execute(&ddl::table(view)).await?;
     transaction.batch_execute(&ddl::live_view(view)).await?;
-    let register = include_str!("../sql/migrate/register.sql");
-    let version = view.version as i32;
-    let definition = ddl::definition(view);
-    transaction.execute(register, &[&projection.name(), &view.name, &version, &definition]).await?;
+    register(transaction, projection, view).await?;
+    Ok(())
+}
+
+async fn register(
+    transaction: &Transaction<'_>,
+    projection: &Projection,
+    view: &ViewInfo,
+) -> Result<(), tokio_postgres::Error> {
+    let (version, definition) = (view.version as i32, ddl::definition(view));
+    let register = projection.sql(REGISTER);
+    let name = projection.name();
+    transaction.execute(&*register, &[&name, &view.name, &version, &definition]).await?;
     Ok(())
 }

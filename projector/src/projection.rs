@@ -34,6 +34,8 @@ pub use workset::{Change, Changes, key_of};
 const SCHEMA: &str = "headwater_read";
 /// Schema of a draft: the same tables, folded anew beside the live ones.
 const DRAFT: &str = "headwater_draft";
+/// Schema of the tables that a rebuild has replaced.
+const KEPT: &str = "headwater_kept";
 
 /// A group of views with one checkpoint.
 #[derive(Clone)]
@@ -85,9 +87,24 @@ impl Projection {
     /// The same projection, folded into a schema of its own that no query reads and nobody watches.
     #[must_use]
     pub fn drafted(&self) -> Self {
+        self.unseen_in(DRAFT)
+    }
+
+    /// The same projection, in the schema of the tables that a rebuild has replaced.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        self.unseen_in(KEPT)
+    }
+
+    fn unseen_in(&self, schema: &'static str) -> Self {
         let unwatched = |view: &ViewInfo| ViewInfo { watched: false, ..view.clone() };
         let views = self.views.iter().map(unwatched).collect();
-        Self { schema: DRAFT, views, ..self.clone() }
+        Self { schema, views, ..self.clone() }
+    }
+
+    /// The schema that it is in.
+    pub(crate) fn schema(&self) -> &'static str {
+        self.schema
     }
 
     /// A statement on the schema that the projection is in.

@@ -90,8 +90,7 @@ impl Session {
     /// # Errors
     /// The connection failed, or the stored checkpoint makes no sense.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Stop> {
-        let sql = self.projection.sql(CHECKPOINT);
-        checkpoint_by(&self.connection, &sql, self.projection.name()).await
+        checkpoint_in(&self.connection, &self.projection).await
     }
 
     /// Stores the first checkpoint, unless there is one by now.
@@ -148,10 +147,10 @@ impl Session {
     /// # Errors
     /// The connection failed, or it is more than may wait.
     pub async fn blocked(&self) -> Result<Blocked, Stop> {
-        let sql = include_str!("../sql/projector/blocked.sql");
+        let sql = self.projection.sql(include_str!("../sql/projector/blocked.sql"));
         let (name, limit) = (self.projection.name(), BLOCKED_MAX as i64 + 1);
         let parameters: [&(dyn ToSql + Sync); 2] = [&name, &limit];
-        let rows = self.connection.query(sql, &parameters);
+        let rows = self.connection.query(&*sql, &parameters);
         let rows = within("reading what is parked", rows).await?;
         if rows.len() > BLOCKED_MAX {
             return Err(Stop::TooMuchParked);
@@ -348,6 +347,14 @@ pub async fn read_checkpoint(
     projection: &str,
 ) -> Result<Option<Checkpoint>, Stop> {
     checkpoint_by(client, CHECKPOINT, projection).await
+}
+
+/// The checkpoint of a projection in the schema that it is in.
+pub(super) async fn checkpoint_in(
+    client: &Client,
+    projection: &Projection,
+) -> Result<Option<Checkpoint>, Stop> {
+    checkpoint_by(client, &projection.sql(CHECKPOINT), projection.name()).await
 }
 
 async fn checkpoint_by(

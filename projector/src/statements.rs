@@ -90,6 +90,16 @@ c{number} AS (INSERT INTO headwater_read.change (projection, applied, revision, 
     )
 }
 
+/// Keys of rows that changed after a place in the changes (`$3` events, `$4` revision), at most
+/// `limit`. Index: change's primary key.
+pub fn changed_since(view: &ViewInfo, limit: usize) -> String {
+    let kind = sql_type(view.columns[0].kind);
+    format!(
+        "SELECT DISTINCT u.key::{kind} FROM headwater_read.change c, unnest(c.keys) u(key)
+          WHERE c.projection = $1 AND c.view = $2 AND (c.applied, c.revision) > ($3, $4) LIMIT {limit}"
+    )
+}
+
 /// Deletes rows by key: `$1` is an array of keys. Index: the primary key.
 pub fn delete(view: &ViewInfo) -> String {
     let (table, key) = (view.table(), view.columns[0]);

@@ -60,8 +60,17 @@ pub enum Stop {
     #[error("the projection has not begun: no projector has started it yet")]
     NotBegun,
     /// Another audit or rebuild has the draft.
-    #[error("another audit of this read database is under way; wait for its end")]
+    #[error("another audit or rebuild of this read database is under way; wait for its end")]
     AuditUnderWay,
+    /// No rebuild has kept what it replaced.
+    #[error("no rebuild has kept tables of this projection; there is nothing to go back to")]
+    NothingKept,
+    /// A switch did not get its locks.
+    #[error(
+        "the views were in use without a break for {} s, so nothing was switched; run this again",
+        .0.as_secs()
+    )]
+    InUse(Duration),
     /// Events touch too many rows to be held in memory.
     #[error("it touches more than {0} rows")]
     TooManyRows(usize),
@@ -89,12 +98,33 @@ impl Stop {
             | Self::NewEpoch
             | Self::Moved(_)
             | Self::NotBegun
-            | Self::AuditUnderWay => false,
+            | Self::AuditUnderWay
+            | Self::InUse(_) => false,
             Self::Mismatch(_)
             | Self::Schema(_)
             | Self::Rows(_)
             | Self::TooMuchParked
+            | Self::NothingKept
             | Self::TooManyRows(_) => true,
+        }
+    }
+
+    /// True if it goes on as soon as the read database has been migrated or rebuilt, or its views
+    /// are put back.
+    pub fn awaits_the_schema(&self) -> bool {
+        match self {
+            Self::Schema(error) => match error {
+                SchemaError::Missing
+                | SchemaError::Version { .. }
+                | SchemaError::ViewVersion { .. }
+                | SchemaError::UnknownView { .. } => true,
+                SchemaError::Changed { .. }
+                | SchemaError::Name(..)
+                | SchemaError::Url(_)
+                | SchemaError::NoPrimary(_)
+                | SchemaError::Database(_) => false,
+            },
+            _ => false,
         }
     }
 
@@ -132,11 +162,12 @@ fn is_about_a_value(code: &SqlState) -> bool {
 }
 
 /// Connection failures, insufficient resources, operator intervention, lock timeouts, and a server
-/// that became read-only in a failover pass by themselves.
+/// that became read-only in a failover pass by themselves; so does a table that a rebuild has put
+/// one of another version in the place of: which one, the check of the schema says.
 fn passes(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
     ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
-        || ["55P03", "25006", "40001", "40P01"].contains(&code.code())
+        || ["55P03", "25006", "40001", "40P01", "42P01"].contains(&code.code())
 }
 
 /// The driver's own text says only "db error"; what the server said is in the source.

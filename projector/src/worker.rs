@@ -20,6 +20,8 @@ const DELAYS: Delays =
     Delays { first: Duration::from_millis(100), max: Duration::from_secs(5), factor: 2.0 };
 /// Pause after failures that a human has to mend.
 const STOPPED: Duration = Duration::from_secs(30);
+/// Pause while the read database is of another version, which a migration or a rebuild ends.
+const AWAITED: Duration = Duration::from_secs(1);
 /// After working for so long, the next failure is a new one.
 const STABLE: Duration = Duration::from_secs(10);
 /// Connections for reading partitions at the same time.
@@ -43,6 +45,7 @@ impl Worker {
     /// Works until shutdown.
     pub async fn run(&self, shutdown: &Shutdown) {
         let mut backoff = Backoff::new(DELAYS);
+        let mut told = None;
         loop {
             let begun = Instant::now();
             let stop = match self.term(shutdown).await {
@@ -53,7 +56,7 @@ impl Worker {
             if begun.elapsed() > STABLE || matches!(stop, Stop::Moved(_)) {
                 backoff.reset();
             }
-            let pause = self.after(&stop, &mut backoff);
+            let pause = self.after(&stop, &mut backoff, &mut told);
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = sleep(pause) => {}
@@ -64,9 +67,20 @@ impl Worker {
         }
     }
 
-    /// Tells what stopped the projection, and how long to wait.
-    fn after(&self, stop: &Stop, backoff: &mut Backoff) -> Duration {
+    /// Tells what stopped the projection, and how long to wait. `told` is the version that was last
+    /// said to be needed: it is waited for without being told again and again.
+    fn after(&self, stop: &Stop, backoff: &mut Backoff, told: &mut Option<String>) -> Duration {
         let projection = self.projection.name();
+        if stop.awaits_the_schema() {
+            self.reporter.health.note(part(&self.projection), Err(format!("stands by: {stop}")));
+            let text = Some(stop.to_string());
+            if *told != text {
+                tracing::error!(projection, error = %stop, "the projection stands by");
+                *told = text;
+            }
+            return AWAITED;
+        }
+        *told = None;
         // No fault: health stays as it is.
         if let Stop::NewEpoch = stop {
             tracing::info!(projection, "the log is in a new epoch; its history is compared");

@@ -53,6 +53,12 @@ struct Places {
 }
 
 impl Databases {
+    /// URLs of the write database, and of the read primary as its owner.
+    pub fn urls(&self) -> anyhow::Result<(String, String)> {
+        let places = self.places(&[])?;
+        Ok((places.write_url, places.read_owner_url))
+    }
+
     /// Of these nodes, or of those of what runs on this machine, or of the read primary.
     fn places(&self, urls: &[String]) -> anyhow::Result<Places> {
         let (Some(write_url), Some(owner)) = (&self.write_url, &self.read_owner_url) else {

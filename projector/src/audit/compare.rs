@@ -10,7 +10,7 @@ use tokio_postgres::{Client, RowStream};
 use super::draft::Draft;
 use super::shown::Held;
 use crate::columns::values;
-use crate::projection::{Projection, ViewInfo};
+use crate::projection::ViewInfo;
 use crate::stop::{STEP_MAX, Stop};
 
 /// Differences that are told one by one; the others are only counted.
@@ -51,15 +51,15 @@ pub enum DifferenceKind {
     Columns(Vec<&'static str>),
 }
 
-/// Compares all views of a snapshot of a node with those of the draft.
-pub(super) async fn compare(
+/// Compares views of a snapshot of a node with those of the draft.
+pub(crate) async fn compare(
     node: &Client,
     draft: &Draft,
-    projection: &Projection,
+    views: impl IntoIterator<Item = &ViewInfo>,
     held: &Held,
 ) -> Result<Outcome, Stop> {
     let mut outcome = Outcome::default();
-    for view in projection.views() {
+    for view in views {
         let sql = rows_in_order(view);
         let mut found = Rows::of(node, &sql, view).await?;
         let mut expected = Rows::of(draft.client(), &draft.projection().sql(&sql), view).await?;

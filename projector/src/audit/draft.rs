@@ -12,7 +12,7 @@ use crate::projection::Projection;
 use crate::projection::checkpoint::{Checkpoint, Mismatch};
 use crate::projection::parked::Blocked;
 use crate::projection::piece::Piece;
-use crate::session::Session;
+use crate::session::{Session, checkpoint_in};
 use crate::stop::{Stop, within};
 
 /// Events of a batch, over all partitions, about.
@@ -20,8 +20,17 @@ const EVENTS: u32 = 5_000;
 /// Rows of a batch at most.
 const ROWS_MAX: usize = 200_000;
 
+/// What a draft is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be compared with: its tables are unlogged, and nobody reads them but who made them.
+    Audit,
+    /// To take the place of the live tables: the replicas get them as they are filled.
+    Rebuild,
+}
+
 /// Rows folded anew. They go when the next draft begins, or this one is removed.
-pub(super) struct Draft {
+pub(crate) struct Draft {
     session: Session,
     projection: Projection,
     log: EventLog,
@@ -36,23 +45,44 @@ impl Draft {
         owner_url: &str,
         log: EventLog,
         projection: &Projection,
+        purpose: Purpose,
     ) -> Result<Self, Stop> {
         let projection = projection.drafted();
-        let mut connection = ReadDatabase::open(Access::ReadWrite, owner_url, APPLICATION).await?;
-        let lock = include_str!("../../sql/audit/lock.sql");
-        let is_ours = within("asking for the lock", connection.query_one(lock, &[])).await?;
-        if !is_ours.try_get::<_, bool>(0)? {
-            return Err(Stop::AuditUnderWay);
-        }
-        migrate::draft(&mut connection, &projection).await?;
-        let session = Session::on(connection, &projection).await?;
-        session.connection().batch_execute(include_str!("../../sql/audit/session.sql")).await?;
+        let mut connection = locked(owner_url).await?;
+        migrate::draft(&mut connection, &projection, purpose == Purpose::Rebuild).await?;
+        let session = session(connection, &projection).await?;
         let lineage = within("reading the log's epochs", log.read_lineage()).await?;
         let info = LogInfo { epoch: lineage.epoch(), ..log.info() };
         session.create_checkpoint(&Checkpoint::start(&info), &lineage).await?;
+        Self::on(session, log, projection).await
+    }
+
+    /// Goes on with the tables that a rebuild has replaced, from where they were then.
+    pub async fn resume(
+        owner_url: &str,
+        log: EventLog,
+        projection: &Projection,
+    ) -> Result<Self, Stop> {
+        let projection = projection.kept();
+        let connection = locked(owner_url).await?;
+        let checkpoint = match migrate::exists(&connection, &projection).await? {
+            true => checkpoint_in(&connection, &projection).await?,
+            false => None,
+        };
+        if checkpoint.is_none() {
+            return Err(Stop::NothingKept);
+        }
+        migrate::fits(&connection, &projection).await?;
+        let session = session(connection, &projection).await?;
+        let draft = Self::on(session, log, projection).await?;
+        draft.is_of_the_log(&draft.checkpoint).await?;
+        Ok(draft)
+    }
+
+    async fn on(session: Session, log: EventLog, projection: Projection) -> Result<Self, Stop> {
         let checkpoint = session.checkpoint().await?.ok_or(Stop::Overtaken)?;
+        let blocked = session.blocked().await?;
         let pieces = Pieces::new(projection.clone(), ROWS_MAX);
-        let blocked = Blocked::default();
         Ok(Self { session, projection, log, checkpoint, pieces, blocked })
     }
 
@@ -64,6 +94,16 @@ impl Draft {
     /// The projection as it is in the draft.
     pub fn projection(&self) -> &Projection {
         &self.projection
+    }
+
+    /// The place that its rows are at.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The log that it folds.
+    pub fn log(&self) -> &EventLog {
+        &self.log
     }
 
     /// True if nothing is in it that is not in what the other one shows.
@@ -124,7 +164,7 @@ impl Draft {
     }
 
     /// Checks that an append of the log ended at these places, with these digests.
-    async fn is_of_the_log(&self, shown: &Checkpoint) -> Result<(), Stop> {
+    pub async fn is_of_the_log(&self, shown: &Checkpoint) -> Result<(), Stop> {
         if shown.log != self.checkpoint.log || shown.heads.len() != self.checkpoint.heads.len() {
             let info = self.log.info();
             return Err(Mismatch::Log {
@@ -144,4 +184,21 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// A connection that nobody else makes a draft on as long as it lives.
+async fn locked(owner_url: &str) -> Result<ReadDatabase, Stop> {
+    let connection = ReadDatabase::open(Access::ReadWrite, owner_url, APPLICATION).await?;
+    let lock = include_str!("../../sql/audit/lock.sql");
+    let is_ours = within("asking for the lock", connection.query_one(lock, &[])).await?;
+    if !is_ours.try_get::<_, bool>(0)? {
+        return Err(Stop::AuditUnderWay);
+    }
+    Ok(connection)
+}
+
+async fn session(connection: ReadDatabase, projection: &Projection) -> Result<Session, Stop> {
+    let session = Session::on(connection, projection).await?;
+    session.connection().batch_execute(include_str!("../../sql/audit/session.sql")).await?;
+    Ok(session)
 }

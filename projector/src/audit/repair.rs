@@ -66,7 +66,7 @@ fn wrong_keys(differences: &[Difference], view: &ViewInfo, untouched: &Held) -> 
     differences.iter().filter(is_ours).map(|difference| difference.key.clone()).collect()
 }
 
-async fn rows(
+pub(crate) async fn rows(
     client: &Client,
     sql: &str,
     view: &ViewInfo,

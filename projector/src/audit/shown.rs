@@ -11,18 +11,18 @@ use crate::session::read_checkpoint;
 use crate::stop::{Stop, within};
 
 /// Name of an audit's sessions in Postgres.
-pub(super) const APPLICATION: &str = "headwater-audit";
+pub(crate) const APPLICATION: &str = "headwater-audit";
 
 /// Rows that are not the fold of the log, and known not to be: view and key.
-pub(super) type Held = HashSet<(String, String)>;
+pub(crate) type Held = HashSet<(String, String)>;
 
 /// Where a projection is on a node.
-pub(super) async fn shown(client: &Client, of: &Projection) -> Result<Checkpoint, Stop> {
+pub(crate) async fn shown(client: &Client, of: &Projection) -> Result<Checkpoint, Stop> {
     read_checkpoint(client, of.name()).await?.ok_or(Stop::NotBegun)
 }
 
 /// Rows that wait behind parked events, or lack dropped ones.
-pub(super) async fn held(client: &Client, of: &Projection) -> Result<Held, Stop> {
+pub(crate) async fn held(client: &Client, of: &Projection) -> Result<Held, Stop> {
     let (sql, name) = (of.sql(include_str!("../../sql/audit/held.sql")), of.name());
     let named: [&(dyn ToSql + Sync); 1] = [&name];
     let rows = within("reading what is parked", client.query(&*sql, &named)).await?;

@@ -26,11 +26,18 @@ struct Inner {
 }
 
 /// Beginning of a transaction. The connection's default is read-only; the flag says otherwise for
-/// one transaction at a time.
+/// one transaction at a time. Before the snapshot is taken comes the lock that a rebuild's switch
+/// of tables waits for: other tables than the snapshot's would not be what its checkpoint says.
 fn begin_sql(access: Access) -> &'static str {
     match access {
-        Access::ReadOnly => "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-        Access::ReadWrite => "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
+        Access::ReadOnly => {
+            "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+             LOCK TABLE headwater_read.view_version IN ACCESS SHARE MODE"
+        }
+        Access::ReadWrite => {
+            "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE;
+             LOCK TABLE headwater_read.view_version IN ACCESS SHARE MODE"
+        }
     }
 }
 

@@ -73,14 +73,21 @@ impl Databases<'_> {
     async fn migrate(&self, primaries: &[&Node]) -> anyhow::Result<()> {
         let plan = self.plan;
         let step = self.progress.step("schemas and users");
-        migrate::both(&plan.write_owner_url(), &plan.read_owner_url(), plan.partitions).await?;
+        let (write_url, read_url) = (plan.write_owner_url(), plan.read_owner_url());
+        let migrated = migrate::both(&write_url, &read_url, plan.partitions).await?;
         // Nobody else runs here, so no program of an older version does.
-        migrate::finish_the_log(&plan.write_owner_url()).await?;
+        migrate::finish_the_log(&write_url).await?;
         for node in primaries {
             let client = connect(&plan.superuser_url(node, DATABASE)).await?;
             users::ensure(&client, &node.logins).await?;
         }
         step.done();
+        if !migrated.to_rebuild.is_empty() {
+            let names = migrated.to_rebuild.join(", ");
+            let step = self.progress.step(format!("rebuilding the views of {names}"));
+            migrate::rebuild(&write_url, &read_url, &migrated.to_rebuild).await?;
+            step.done();
+        }
         Ok(())
     }
 
