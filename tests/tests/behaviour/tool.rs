@@ -4,5 +4,6 @@ mod cli;
 mod load;
 mod migrate;
 mod parked;
+mod rebuild;
 mod up;
 mod views;
