@@ -3,11 +3,16 @@
 //!
 //! Each side's schema belongs to the crate that writes it; this is the one place that calls them.
 
+<<<<<<< HEAD
 mod sides;
 
 use anyhow::{Context, ensure};
+=======
+use anyhow::Context;
+>>>>>>> df1c64e (up and start-epoch rebuild views beside the live ones; docs)
 use clap::Args;
 use headwater_eventlog::{Edition, EventLog, LogInfo};
+use headwater_projector::projection::Projection;
 use headwater_projector::rebuild::{History, Rebuild};
 
 /// Connections of the databases' owner. Servers never migrate; a deployment runs this once before
@@ -53,7 +58,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             "programs of the version before go on; once none is left, run: headwater migrate --finish"
         );
     }
-    for name in log.to_rebuild {
+    for projection in &log.to_rebuild {
+        let name = projection.name();
         println!(
             "the views of {name} are live in another version than this build's; programs of that \
              version go on until you run: headwater rebuild views --projection {name}"
@@ -66,7 +72,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 pub struct Migrated {
     log: LogInfo,
     /// The projections that have to be rebuilt before their projector can start.
-    pub to_rebuild: Vec<&'static str>,
+    pub to_rebuild: Vec<Projection>,
 }
 
 impl Migrated {
@@ -91,19 +97,23 @@ pub async fn both(write_url: &str, read_url: &str, partitions: u16) -> anyhow::R
     Ok(Migrated { log, to_rebuild })
 }
 
-async fn the_views(url: &str) -> anyhow::Result<Vec<&'static str>> {
-    let projections = (crate::domain::domain().projections)();
-    Ok(headwater_projector::migrate::migrate(url, &projections).await?.to_rebuild)
+async fn the_views(url: &str) -> anyhow::Result<Vec<Projection>> {
+    let mut projections = (crate::domain::domain().projections)();
+    let migrated = headwater_projector::migrate::migrate(url, &projections).await?;
+    projections.retain(|projection| migrated.to_rebuild.contains(&projection.name()));
+    Ok(projections)
 }
 
-/// Rebuilds projections of the domain, before their projector is started.
-pub async fn rebuild(write_url: &str, owner_url: &str, names: &[&str]) -> anyhow::Result<()> {
-    let mut projections = (crate::domain::domain().projections)();
-    projections.retain(|projection| names.contains(&projection.name()));
-    ensure!(projections.len() == names.len(), "the domain lacks one of {names:?}");
-    for projection in &projections {
+/// Rebuilds projections, before their projector is started.
+pub async fn rebuild(
+    write_url: &str,
+    read_url: &str,
+    projections: &[Projection],
+    history: History,
+) -> anyhow::Result<()> {
+    for projection in projections {
         let log = EventLog::connect(write_url, 2).await?;
-        let rebuild = Rebuild::begin(owner_url, log, projection, History::Same, |_, _| {}).await?;
+        let rebuild = Rebuild::begin(read_url, log, projection, history, |_, _| {}).await?;
         rebuild.switch().await?;
     }
     Ok(())

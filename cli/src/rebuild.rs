@@ -30,7 +30,7 @@ pub struct Options {
 pub enum What {
     /// Claims and marks. Commands go on, but for a moment at the end.
     Claims(Claims),
-    /// Views, also those of a new version. Commands and queries go on, but for a moment at the end.
+    /// Views, also of a new version. Queries go on, but for a moment at the end.
     Views(Views),
 }
 
@@ -91,7 +91,8 @@ async fn views(options: &Views) -> anyhow::Result<()> {
         tell(name, &switched);
     }
     if !options.rollback {
-        println!("the tables of before are kept: headwater rebuild views --rollback");
+        println!("the tables of before are kept in the schema headwater_kept");
+        println!("to put them back: headwater rebuild views --rollback");
     }
     Ok(())
 }

@@ -194,11 +194,16 @@ pub(crate) async fn fits(client: &Client, projection: &Projection) -> Result<(),
     projection.views().iter().try_for_each(|view| compare(view, live.get(view.name), UPGRADE))
 }
 
-/// Of several servers the one that takes writes.
-async fn primary(owner_url: &str) -> Result<ReadDatabase, SchemaError> {
+/// Of several servers the URL of the one that takes writes.
+pub(crate) async fn primary_url(owner_url: &str) -> Result<String, SchemaError> {
     let servers = Servers::parse(owner_url).map_err(SchemaError::Url)?;
     let place = servers.find().await?;
-    Ok(ReadDatabase::open(Access::ReadWrite, servers.url(place), "headwater-migrate").await?)
+    Ok(servers.url(place).to_owned())
+}
+
+async fn primary(owner_url: &str) -> Result<ReadDatabase, SchemaError> {
+    let url = primary_url(owner_url).await?;
+    Ok(ReadDatabase::open(Access::ReadWrite, &url, "headwater-migrate").await?)
 }
 
 /// Checks that the read database holds what the projections need.

@@ -22,7 +22,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::compare::compare;
 use crate::audit::draft::{Draft, Purpose};
+<<<<<<< HEAD
 use crate::audit::shown::{Held, shown};
+=======
+use crate::audit::{Held, shown};
+use crate::migrate;
+>>>>>>> df1c64e (up and start-epoch rebuild views beside the live ones; docs)
 use crate::primary::ReadDatabase;
 use crate::projection::{Projection, ViewInfo};
 use crate::stop::{Stop, within};
@@ -51,8 +56,8 @@ pub struct Rebuild {
 
 impl Rebuild {
     /// Folds the log into a draft, until little is left to fold. `owner_url` names the read
-    /// primary, as the schema's owner. `progress` is told how many events have been folded, and of
-    /// how many.
+    /// primary, or servers of which it is one, as the schema's owner. `progress` is told how many
+    /// events have been folded, and of how many.
     ///
     /// # Errors
     /// A database cannot be reached, the log is not the one that the live rows are of, or an audit
@@ -64,11 +69,12 @@ impl Rebuild {
         history: History,
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, Stop> {
-        let draft = Draft::begin(owner_url, log, projection, Purpose::Rebuild).await?;
+        let owner_url = migrate::primary_url(owner_url).await?;
+        let draft = Draft::begin(&owner_url, log, projection, Purpose::Rebuild).await?;
         let named: [&(dyn ToSql + Sync); 1] = [&projection.name()];
         let begin = draft.client().execute(include_str!("../sql/rebuild/begin.sql"), &named);
         within("beginning the projection", begin).await?;
-        let (projection, owner_url) = (projection.clone(), owner_url.to_owned());
+        let projection = projection.clone();
         let mut rebuild = Self { projection, owner_url, draft, source: Source::Draft, history };
         rebuild.catch_up(progress).await?;
         rebuild.vacuum().await?;
@@ -86,8 +92,9 @@ impl Rebuild {
         projection: &Projection,
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, Stop> {
-        let draft = Draft::resume(owner_url, log, projection).await?;
-        let (projection, owner_url) = (projection.clone(), owner_url.to_owned());
+        let owner_url = migrate::primary_url(owner_url).await?;
+        let draft = Draft::resume(&owner_url, log, projection).await?;
+        let projection = projection.clone();
         let (source, history) = (Source::Kept, History::Same);
         let mut rebuild = Self { projection, owner_url, draft, source, history };
         rebuild.catch_up(progress).await?;

@@ -396,3 +396,37 @@ async fn what_is_parked_goes_along_with_the_tables() {
     let state = state().await;
     assert_eq!((state.0, state.1), (1, 1));
 }
+
+/// The write database holds another history than the rows are of: nothing is mixed, and nobody sees
+/// a state that grows.
+#[tokio::test]
+async fn of_another_history_only_if_that_is_said() {
+    let lost = Rig::new(1).await;
+    let mut writer = lost.writer().await;
+    writer.append_many(100, 10).await;
+    let running = lost.run();
+    lost.wait_applied(100).await;
+    running.stop().await;
+    let found = Rig::new(1).await;
+    let rig = Rig { read_url: lost.read_url.clone(), ..found };
+    let mut writer = rig.writer().await;
+    writer.append_many(60, 10).await;
+    let refused = begin(&rig).await.err().expect("it is another log");
+    assert!(matches!(refused, Stop::Mismatch(_)), "{refused}");
+    assert_eq!(rig.applied().await, 100, "nothing was touched");
+    let (url, log_found) = (&rig.read_url, log(&rig).await);
+    let begun = Rebuild::begin(url, log_found, &rig.projection, History::Any, |_, _| {}).await;
+    let switched = begun.expect("folded").switch().await.expect("switched");
+    assert_eq!((switched.applied, switched.told), (60, None));
+    let old_changes = "SELECT count(*) FROM headwater_read.change WHERE applied > 60";
+    assert_eq!(number(&rig, old_changes).await, 0);
+    rig.assert_rows(&writer.facts).await;
+    writer.append_many(40, 10).await;
+    let running = rig.run();
+    rig.wait_applied(100).await;
+    running.stop().await;
+    rig.assert_rows(&writer.facts).await;
+    assert_verified(&rig).await;
+    let refused = back(&rig).await.expect_err("they are of the history that is gone");
+    assert!(matches!(refused, Stop::Mismatch(_)), "{refused}");
+}

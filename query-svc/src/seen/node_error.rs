@@ -20,7 +20,10 @@ pub enum NodeError {
     Silent,
     /// Lacks what the statement reads: the node has not replayed a migration yet, or was never
     /// migrated.
-    #[error("lacks what is read: {0}")]
+    #[error(
+        "lacks what is read: {0}; if its views are of another version than this program's, run \
+         `headwater migrate` or `headwater rebuild views`"
+    )]
     Schema(Arc<str>),
     /// It shows no checkpoint of the projection that is read, though it may show others: that
     /// projection has not begun, or the node has not replayed its beginning.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
+use headwater_projector::rebuild::History;
 use tokio_postgres::Client;
 
 use crate::local::plan::Plan;
@@ -83,9 +84,9 @@ impl Databases<'_> {
         }
         step.done();
         if !migrated.to_rebuild.is_empty() {
-            let names = migrated.to_rebuild.join(", ");
-            let step = self.progress.step(format!("rebuilding the views of {names}"));
-            migrate::rebuild(&write_url, &read_url, &migrated.to_rebuild).await?;
+            let step = self.progress.step("rebuilding views, which are live in another version");
+            let projections = &migrated.to_rebuild;
+            migrate::rebuild(&write_url, &read_url, projections, History::Same).await?;
             step.done();
         }
         Ok(())

@@ -24,7 +24,8 @@ fn at_least(token: &str) -> Option<Consistency> {
 }
 
 async fn open(cluster: &Cluster, name: &str) -> (String, String) {
-    let (name, city, currency) = (name.to_owned(), "Bern".to_owned(), "EUR".to_owned());
+    let (name, city) = (name.to_owned(), "Bern".to_owned());
+    let currency = "EUR".to_owned();
     let request = stores::OpenStoreRequest { name, city, currency, ..Default::default() };
     let mut client = StoreCommandServiceClient::new(cluster.router());
     let opened = client.open_store(request).await.expect("opened").into_inner();
@@ -91,7 +92,8 @@ async fn views_are_rebuilt_while_everything_goes_on() {
     assert_eq!(told(&mut damaged_watch).await.name, "Damaged");
     let ended = Arc::new(AtomicBool::new(false));
     let load = {
-        let (cluster, ended, busy) = (Arc::clone(&cluster), Arc::clone(&ended), busy.clone());
+        let (cluster, ended) = (Arc::clone(&cluster), Arc::clone(&ended));
+        let busy = busy.clone();
         tokio::spawn(async move { rename_and_read(&cluster, &busy, &ended).await })
     };
     let owner = connect(&cluster.read_owner_url()).await.expect("a connection");

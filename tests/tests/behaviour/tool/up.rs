@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use headwater_cli::local::{RunFile, Running, inspect};
+use headwater_cli::local::{RunFile, Running, connect, inspect};
 use headwater_tests::harness::{binaries, eventually, temporary_folder};
 
 /// Four clusters' worth of initdb and copying on a machine that is busy with other tests.
@@ -169,6 +169,28 @@ async fn a_killed_run_leaves_nothing_behind_and_loses_nothing() {
     // What a replica would have to replay at its next start, which grows with what was written.
     let to_replay = home.to_replay("replica-1");
     assert!(to_replay < 4_096, "{to_replay} bytes of WAL");
+}
+
+/// The data folder is of a build whose view of stores had an earlier version.
+#[tokio::test]
+async fn views_of_an_earlier_version_are_rebuilt_at_the_start() {
+    let mut home = Home::new();
+    let run = home.start(&any_port()).await;
+    let store = "01993c2f-0000-7000-8000-000000000001";
+    let request =
+        format!(r#"{{"store_id": "{store}", "name": "Kept", "city": "C", "currency": "EUR"}}"#);
+    home.call("stores.v1.StoreCommandService/OpenStore", &request).await;
+    let earlier = "ALTER TABLE headwater_read.store_v1 RENAME TO store_v0;
+                   UPDATE headwater_read.view_version SET version = 0 WHERE view = 'store'";
+    let owner = connect(&run.read_owner_url).await.expect("a connection");
+    owner.batch_execute(earlier).await.expect(earlier);
+    drop(owner);
+    home.stop().await;
+    home.start(&any_port()).await;
+    let request = format!(r#"{{"store_id": "{store}"}}"#);
+    let answer = home.call("stores.v1.StoreQueryService/GetStore", &request).await;
+    assert!(answer.contains("Kept"), "{answer}");
+    home.stop().await;
 }
 
 /// The watchman is killed too (out of memory, say): the next start stops what was left and goes on.
