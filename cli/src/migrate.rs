@@ -3,13 +3,9 @@
 //!
 //! Each side's schema belongs to the crate that writes it; this is the one place that calls them.
 
-<<<<<<< HEAD
 mod sides;
 
-use anyhow::{Context, ensure};
-=======
 use anyhow::Context;
->>>>>>> df1c64e (up and start-epoch rebuild views beside the live ones; docs)
 use clap::Args;
 use headwater_eventlog::{Edition, EventLog, LogInfo};
 use headwater_projector::projection::Projection;

@@ -22,12 +22,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::compare::compare;
 use crate::audit::draft::{Draft, Purpose};
-<<<<<<< HEAD
 use crate::audit::shown::{Held, shown};
-=======
-use crate::audit::{Held, shown};
 use crate::migrate;
->>>>>>> df1c64e (up and start-epoch rebuild views beside the live ones; docs)
 use crate::primary::ReadDatabase;
 use crate::projection::{Projection, ViewInfo};
 use crate::stop::{Stop, within};
