@@ -84,8 +84,11 @@ impl Links {
             wanted == "*" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let meant = self.lines.iter().filter(|((a, b), _)| is_meant(from, a) && is_meant(to, b));
-        let set = meant.map(|(_, sender)| sender.send_replace(line)).count();
-        assert!(set > 0, "no link leads from {from} to {to}");
+        let meant: Vec<_> = meant.map(|(_, sender)| sender).collect();
+        assert!(!meant.is_empty(), "no link leads from {from} to {to}");
+        for sender in meant {
+            sender.send_replace(line);
+        }
     }
 }
 
