@@ -45,7 +45,7 @@ struct Places {
     data: Option<PathBuf>,
 }
 
-/// What to do with parked events.
+/// Actions on parked events.
 #[derive(Subcommand)]
 enum What {
     /// Show what waits, and behind which event.

@@ -1,5 +1,5 @@
-//! Which database is which, before anything is made in them: with the URLs swapped, a migration
-//! would succeed and make a second, empty log.
+//! The check which database is which, before anything is made in them: with the URLs swapped, a
+//! migration would succeed and make a second, empty log.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ pub const HEADER: [&str; 5] = ["store", "product", "quantity", "amount", "timest
 /// were sent.
 pub const QUANTITY_MAX: i64 = 1_000_000_000;
 const AMOUNT_MAX: i64 = 1_000_000_000_000;
-/// What an item may have brought in all, likewise.
+/// Revenue of an item in all, at most, likewise.
 pub const TOTAL_MAX: i64 = 9_000_000_000_000;
 const STORE_CHARS_MAX: usize = 200;
 const PRODUCT_CHARS_MAX: usize = 64;

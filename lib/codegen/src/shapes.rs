@@ -1,4 +1,4 @@
-//! What messages look like: which of their fields means what. Pure.
+//! The shapes of messages: which of their fields means what. Pure.
 
 use std::collections::BTreeMap;
 

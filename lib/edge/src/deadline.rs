@@ -1,4 +1,4 @@
-//! What every call carries in its headers: its deadline, and its status.
+//! Deadline and status of a call, as its headers carry them.
 
 use std::time::Duration;
 

@@ -16,10 +16,10 @@ const PREFIX_BYTES: usize = 5;
 pub(super) struct RequestBody<B> {
     inner: B,
     message_bytes_max: usize,
-    /// What has come of the next message's prefix.
+    /// Bytes that have come of the next message's prefix.
     prefix: [u8; PREFIX_BYTES],
     prefix_len: usize,
-    /// What is still to come of the message.
+    /// Bytes of the message that are still to come.
     left: usize,
 }
 

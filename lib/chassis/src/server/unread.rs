@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 const DETAILS: &str = "grpc-status-details-bin";
 const ENCODING: &str = "grpc-encoding";
-/// What tonic and its codec say of a message that they cannot read.
+/// Words of tonic and its codec about a message that they cannot read.
 const UNREADABLE: [&str; 4] = [
     "failed to decode Protobuf message",
     "protocol error: received message with",
