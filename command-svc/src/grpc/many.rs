@@ -90,7 +90,8 @@ where
     let bytes = command.encoded_len();
     if bytes > bytes_max {
         let text = format!("the command has {bytes} bytes, and no more than {bytes_max} are taken");
-        return Err(Failure::new(ErrorReason::InvalidRequest, text));
+        let failure = Failure::new(ErrorReason::InvalidRequest, text);
+        return Err(failure.violation("requests", "must hold no larger command"));
     }
     let read = AssertUnwindSafe(|| metadata.command(command, F::read));
     catch_unwind(read).unwrap_or_else(|_| {

@@ -89,6 +89,11 @@ BEGIN
     END IF;
     v_recorded := (extract(epoch FROM v_now) * 1000000)::bigint;
 
+    -- Before keys are looked up: another partition may be taking a claim by a command with the same key, and whoever is
+    -- behind it has to find its receipt, and not only its claim.
+    IF in_rare AND v_partitions > 1 AND 't' = ANY (array(SELECT f.kind FROM unnest(in_facts) f)) THEN
+        PERFORM pg_advisory_xact_lock(7237421060);
+    END IF;
     v_trust := v_trust AND NOT EXISTS (
         SELECT FROM unnest(in_commands) c JOIN eventless_receipt r ON r.key = c.key);
     LOOP
@@ -113,9 +118,6 @@ BEGIN
                  WHERE k.position IS NOT NULL OR r.position IS NOT NULL OR s.version IS NOT NULL);
         END IF;
         IF in_rare OR v_old_receipts THEN
-            IF v_partitions > 1 AND 't' = ANY (array(SELECT f.kind FROM unnest(in_facts) f)) THEN
-                PERFORM pg_advisory_xact_lock(7237421060);
-            END IF;
             v_failures := v_failures || rare_failures(in_partition, v_old_receipts, in_commands, in_facts);
         END IF;
         IF in_items IS NOT NULL THEN

@@ -149,17 +149,29 @@ pub async fn several_tokens_count_together(client: Client) {
 /// A client that has the newest state is not sent it again; one that has another is.
 pub async fn what_is_known_is_not_sent_again(client: Client) {
     let (subject, token) = Subject::make(&client).await;
+    let tag = |answer: &Answer| {
+        let etag = answer.metadata.get("etag").and_then(|etag| etag.to_str().ok());
+        etag.expect("a tag").to_owned()
+    };
     for (number, query) in QUERIES.iter().enumerate() {
         let ask = |known: &str| says(&[(TOKEN, &token), ("if-none-match", known)]);
+        let asked = async |known: String| (query.ask)(&client, &subject, ask(&known)).await;
         let full = shown(query.name, (query.ask)(&client, &subject, ask("\"other\"")).await);
-        let etag = full.metadata.get("etag").and_then(|etag| etag.to_str().ok());
-        let etag = etag.expect("a tag").to_owned();
+        let mut etag = tag(&full);
         assert!(!full.freshness.not_modified, "{full:?}");
-        for known in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
-            let answer = shown(query.name, (query.ask)(&client, &subject, ask(&known)).await);
+        for known in ["{}", "\"other\", W/{}", "*"] {
+            // Lists may show what other tests change meanwhile: then it is asked for once more.
+            let mut answer = shown(query.name, asked(known.replace("{}", &etag)).await);
+            for _ in 0..10 {
+                if tag(&answer) == etag {
+                    break;
+                }
+                etag = tag(&answer);
+                answer = shown(query.name, asked(known.replace("{}", &etag)).await);
+            }
             assert!(answer.freshness.not_modified, "{}: {answer:?}", query.name);
             assert_eq!(answer.freshness.entity_version, full.freshness.entity_version);
-            assert_eq!(answer.metadata.get("etag"), full.metadata.get("etag"));
+            assert_eq!(tag(&answer), etag);
             let body = answer.text.split("freshness").next().unwrap_or_default();
             let nothing = body.contains("None") || body.contains("[]");
             assert!(nothing && !body.contains("_id: \""), "{}: {body}", query.name);

@@ -126,6 +126,43 @@ async fn a_row_tells_its_epoch_and_whom_its_payload_is_about() {
     assert_eq!(rows, expected);
 }
 
+/// The same command reaches two partitions at once, and the second one waits for the claim that the
+/// first one takes: it finds the first one's receipt, and not a claim that somebody else has.
+#[tokio::test]
+async fn a_key_is_found_behind_a_claim_that_another_partition_takes() {
+    let log = fresh_log(2).await;
+    let mut second = log.appender(Partition(1));
+    // So that the next batch is looked at before it is inserted.
+    let taken = stream();
+    assert_eq!(append(&mut second, &[command(taken, 0, 1)]).await, ["committed v1 at 1"]);
+    assert_eq!(append(&mut second, &[command(taken, 0, 1)]).await, ["conflict at v1"]);
+    let claims = "SELECT pg_advisory_lock(7237421060)";
+    let mut holder = connect(&log.url).await;
+    sqlx::raw_sql(claims).execute(&mut holder).await.expect("locked");
+    let same = || with_key(with_fact(command(stream(), 0, 1), FactKind::TakeClaim, "it"), 7, 1);
+    let mut first = log.appender(P0);
+    let firsts = tokio::spawn(async move { append(&mut first, &[same()]).await });
+    waits_for_claims(&log.url, 1).await;
+    let seconds = tokio::spawn(async move { append(&mut second, &[same()]).await });
+    waits_for_claims(&log.url, 2).await;
+    holder.close().await.expect("closed");
+    assert_eq!(firsts.await.expect("no panic"), ["committed v1 at 1"]);
+    assert_eq!(seconds.await.expect("no panic"), ["replayed v1 at 1"]);
+}
+
+/// Until so many appends wait for the lock of all claims.
+async fn waits_for_claims(url: &str, appends: i64) {
+    let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted";
+    eventually(Duration::from_secs(10), || async {
+        let mut connection = connect(url).await;
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+        anyhow::ensure!(waiting == appends, "{waiting} wait");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_appender_reads_what_others_appended_between_its_batches() {
     let log = fresh_log(1).await;
